@@ -1,0 +1,3 @@
+//! `groundtrail`: the command line.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,142 @@
+//! One event as rules see it: a time, an id and typed fields. Where the fields came from (JSON, CloudTrail, a ring
+//! record) is the caller's business.
+
+use crate::schema::FieldId;
+
+/// When something happened, by the clock of the machine that saw it.
+///
+/// Unit: nanoseconds since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EventTime(pub i64);
+
+/// A length of event time in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span(pub i64);
+
+impl Span {
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs * 1_000_000_000)
+    }
+
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis * 1_000_000)
+    }
+}
+
+impl std::ops::Add<Span> for EventTime {
+    type Output = Self;
+
+    fn add(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+impl std::ops::Sub<Span> for EventTime {
+    type Output = Self;
+
+    fn sub(self, span: Span) -> Self {
+        Self(self.0.saturating_sub(span.0))
+    }
+}
+
+impl std::ops::Sub for EventTime {
+    type Output = Span;
+
+    fn sub(self, other: Self) -> Span {
+        Span(self.0.saturating_sub(other.0))
+    }
+}
+
+/// A field's value. A field that is null or an empty list is absent, so there is no null here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Str(Box<str>),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    /// Two or more scalars, in the order of the document. Never nested: Elasticsearch flattens arrays too.
+    List(Box<[Value]>),
+}
+
+impl Value {
+    pub fn str(text: impl Into<Box<str>>) -> Self {
+        Self::Str(text.into())
+    }
+
+    /// The value's scalars: itself, or a list's elements.
+    pub fn scalars(&self) -> &[Value] {
+        match self {
+            Self::List(items) => items,
+            scalar => std::slice::from_ref(scalar),
+        }
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Str(text) => f.write_str(text),
+            Self::Int(int) => write!(f, "{int}"),
+            Self::Float(float) => write!(f, "{float}"),
+            Self::Bool(bool) => write!(f, "{bool}"),
+            Self::List(items) => {
+                for (idx, item) in items.iter().enumerate() {
+                    if idx > 0 {
+                        f.write_str(", ")?;
+                    }
+                    write!(f, "{item}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One event, ready for evaluation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Unique over all sources: `event.id` where the producer gives one. CloudTrail: `eventID`.
+    pub id: Box<str>,
+    pub time: EventTime,
+    /// Orders events of one producer that share a time. ECS: `event.sequence`.
+    pub sequence: u64,
+    /// The index the event would have in Elasticsearch, for the `index` globs of rules: `logs-aws.cloudtrail-default`.
+    pub index: Box<str>,
+    /// Sorted by field, each field once.
+    fields: Vec<(FieldId, Value)>,
+}
+
+impl Event {
+    pub fn new(id: impl Into<Box<str>>, time: EventTime, index: impl Into<Box<str>>) -> Self {
+        Self { id: id.into(), time, sequence: 0, index: index.into(), fields: Vec::new() }
+    }
+
+    pub fn get(&self, field: FieldId) -> Option<&Value> {
+        let idx = self.fields.binary_search_by_key(&field, |(id, _)| *id).ok()?;
+        Some(&self.fields[idx].1)
+    }
+
+    /// Adds a value to a field. A second value for the same field makes a list, as in Elasticsearch.
+    pub fn push(&mut self, field: FieldId, value: Value) {
+        match self.fields.binary_search_by_key(&field, |(id, _)| *id) {
+            Err(idx) => self.fields.insert(idx, (field, value)),
+            Ok(idx) => {
+                let held = &mut self.fields[idx].1;
+                let mut items = held.scalars().to_vec();
+                items.extend_from_slice(value.scalars());
+                *held = Value::List(items.into());
+            }
+        }
+    }
+
+    pub fn fields(&self) -> impl Iterator<Item = (FieldId, &Value)> {
+        self.fields.iter().map(|(id, value)| (*id, value))
+    }
+}

@@ -1,0 +1,10 @@
+//! Meaning without time: the field schema, rule files, the rule languages, and the truth of a rule for one event.
+//!
+//! Reading order: [`event`] and [`schema`] (what is evaluated), [`plan`] (what rules compile to), [`rule`] (what a rule
+//! file says), [`program`] (all rules together, ready to meet events).
+//! No clock, no I/O beyond reading rule files, no state between events: those live in the correlator.
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod plan;
+pub mod schema;

@@ -1,0 +1,4 @@
+//! The kernel/user ABI: the layout of every record the eBPF programs put into the ring buffer.
+//!
+//! Owns layouts alone. It knows no aya, no std and no ECS, so that both sides can read it whole.
+#![no_std]

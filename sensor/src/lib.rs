@@ -1,0 +1,1 @@
+//! The host agent: kernel records in, ECS events out.

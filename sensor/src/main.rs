@@ -1,0 +1,2 @@
+//! `groundtrail-sensor`: flags to config to run to exit code.
+fn main() {}
