@@ -1,2 +1,7 @@
 //! Time, order and memory: sources, merge, keyed state, alerts, sinks.
+//!
+//! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records).
 #![forbid(unsafe_code)]
+
+pub mod source;
+pub mod time;

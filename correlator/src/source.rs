@@ -1,0 +1,129 @@
+//! Sources: bytes in, records out. A record is one event in ECS terms plus the bytes it came from.
+//!
+//! What an event means is the rules' business; when it counts as late is [`crate::merge`]'s.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rules::event::{Event, Value};
+
+/// Where a record came from, and so how its bytes read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// An ECS document, one of the sensor's or of a producer like it.
+    Sensor,
+    /// A CloudTrail record without its envelope.
+    CloudTrail,
+    /// A GuardDuty finding without its envelope.
+    GuardDuty,
+    /// A header line and one flow-log line.
+    VpcFlow,
+}
+
+/// One event and the text it was read from.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub event: Event,
+    pub origin: Origin,
+    /// Enough to read the same event again: see [`Origin`].
+    pub raw: Arc<str>,
+}
+
+/// Where a source stands after something was delivered. The receiver keeps it once everything before it is safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The name the source has in the configuration.
+    pub source: Arc<str>,
+    /// What the position is of: a file's path, a stream's name.
+    pub key: String,
+    /// How far: opaque to everybody but the source.
+    pub value: String,
+}
+
+/// Something that could not be read, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    pub source: Arc<str>,
+    /// File with byte, line or record number, as far as known.
+    pub at: String,
+    /// What is wrong and what to do about it.
+    pub reason: String,
+    pub kind: RejectedKind,
+}
+
+/// What was lost, for the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectedKind {
+    /// One record or line.
+    Record,
+    /// The rest of a file.
+    Truncated,
+    /// A whole file or folder, for now: it is tried again.
+    Unreadable,
+    /// Larger than a configured cap.
+    TooLarge,
+}
+
+/// What a source delivers.
+#[derive(Debug, Clone)]
+pub enum SourceItem {
+    Record(Record),
+    Rejected(Rejected),
+    Position(Position),
+    /// Nothing new for now.
+    Idle,
+    /// Nothing more will come.
+    End,
+}
+
+/// A field's value while it is on its way from bytes into an event.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scalar<'a> {
+    Str(&'a str),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+impl From<Scalar<'_>> for Value {
+    fn from(scalar: Scalar<'_>) -> Self {
+        match scalar {
+            Scalar::Str(text) => Self::str(text),
+            Scalar::Int(int) => Self::Int(int),
+            Scalar::Float(float) => Self::Float(float),
+            Scalar::Bool(bool) => Self::Bool(bool),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Scalar<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Str(text)
+    }
+}
+
+impl From<i64> for Scalar<'_> {
+    fn from(int: i64) -> Self {
+        Self::Int(int)
+    }
+}
+
+impl From<bool> for Scalar<'_> {
+    fn from(bool: bool) -> Self {
+        Self::Bool(bool)
+    }
+}
+
+/// Takes the fields of one event. One mapping per origin writes both the slots rules see and the full document.
+pub trait FieldSink {
+    /// Adds a value under a dotted ECS path. A second value for the same path makes a list.
+    fn put(&mut self, path: &str, value: Scalar<'_>);
+}
+
+/// What a source could not do at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("cannot read \"{}\": {source}; check the path and that this user may read it", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+}

@@ -1,0 +1,292 @@
+//! Event time and the wall clock: watermarks, allowed lateness, and timestamps as text in one place.
+//!
+//! [`EventTime`] and [`Span`] are the rules crate's; what they mean for order and waiting is said here.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::Timestamp;
+use rules::event::{EventTime, Span};
+
+/// How far a source has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watermark {
+    /// No event before this time is still expected. One that comes nevertheless is late, not lost.
+    At(EventTime),
+    /// Nothing to say for now: this source holds nobody up.
+    Idle,
+}
+
+impl Watermark {
+    /// The watermark of two sources together: the one further behind. An idle one does not count.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::At(one), Self::At(two)) => Self::At(one.min(two)),
+            (Self::At(one), Self::Idle) | (Self::Idle, Self::At(one)) => Self::At(one),
+            (Self::Idle, Self::Idle) => Self::Idle,
+        }
+    }
+}
+
+/// How much later than its neighbours an event of one source may arrive and still find the watermark behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lateness(pub Span);
+
+impl Lateness {
+    /// A sensor sends in order over a few CPUs' buffers, and spools while the wire is down.
+    pub const SENSOR: Self = Self(Span::from_secs(5));
+    /// CloudTrail's file lag was measured at 3 min (median) to 10 min (maximum); 20 min leaves room for an outage.
+    pub const CLOUDTRAIL: Self = Self(Span::from_secs(20 * 60));
+    /// New findings are exported within about 5 min, repeats up to every 6 h: those are revisions.
+    pub const GUARDDUTY: Self = Self(Span::from_secs(20 * 60));
+    /// Ten minutes of aggregation and about ten more to the bucket.
+    pub const VPCFLOW: Self = Self(Span::from_secs(20 * 60));
+
+    pub fn watermark(self, newest: EventTime) -> Watermark {
+        Watermark::At(newest - self.0)
+    }
+}
+
+/// The time of day. Replay and tests hand in their own.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> EventTime;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else takes")]
+    fn now(&self) -> EventTime {
+        let nanos = match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            Err(_) => 0,
+        };
+        EventTime(nanos)
+    }
+}
+
+/// A clock that stands where it is put.
+#[derive(Debug, Default)]
+pub struct VirtualClock(AtomicI64);
+
+impl VirtualClock {
+    pub fn at(time: EventTime) -> Self {
+        Self(AtomicI64::new(time.0))
+    }
+
+    /// Moves forward. A time in the past leaves the clock where it is, so that it never runs backwards.
+    pub fn advance_to(&self, time: EventTime) {
+        self.0.fetch_max(time.0, Ordering::Relaxed);
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> EventTime {
+        EventTime(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Reads a time as producers write it: RFC 3339 with any number of decimals and any offset, with a blank for the `T`,
+/// or with no zone, which means UTC.
+pub fn parse(text: &str) -> Option<EventTime> {
+    let text = text.trim();
+    // No time these producers write is longer; a hostile one need not reach the parser.
+    if text.len() > 64 {
+        return None;
+    }
+    if let Some(time) = parse_utc(text.as_bytes()) {
+        return Some(time);
+    }
+    let timestamp = text.parse::<Timestamp>().ok().or_else(|| format!("{text}Z").parse().ok())?;
+    i64::try_from(timestamp.as_nanosecond()).ok().map(EventTime)
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, which is nearly every time there is. Anything else is left to jiff.
+fn parse_utc(text: &[u8]) -> Option<EventTime> {
+    let (head, tail) = text.split_at_checked(19)?;
+    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if separators.iter().any(|&(at, byte)| head[at] != byte) {
+        return None;
+    }
+    let year = digits(&head[0..4])?;
+    let month = digits(&head[5..7])?;
+    let day = digits(&head[8..10])?;
+    let (hour, minute, second) = (digits(&head[11..13])?, digits(&head[14..16])?, digits(&head[17..19])?);
+    // Leap seconds and dates near the ends of the range go the slow way.
+    if !(1971..=2261).contains(&year) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    if day < 1 || day > days_in_month(year, month)? {
+        return None;
+    }
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let nanos = match tail {
+        b"Z" => 0,
+        [b'.', fraction @ .., b'Z'] if (1..=9).contains(&fraction.len()) => {
+            digits(fraction)? * 10_i64.pow(9 - fraction.len() as u32)
+        }
+        _ => return None,
+    };
+    Some(EventTime(seconds * 1_000_000_000 + nanos))
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+}
+
+fn days_in_month(year: i64, month: i64) -> Option<i64> {
+    Some(match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => return None,
+    })
+}
+
+/// Days since 1970-01-01, after Howard Hinnant's `days_from_civil`.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// `Aug 2, 2024, 11:08:56 AM` or `Jan 22, 2021 3:59:16 AM`: how SSM and STS write dates into their answers.
+pub fn parse_us(text: &str) -> Option<EventTime> {
+    if text.len() > 64 {
+        return None;
+    }
+    // Newer Java puts a narrow no-break space before AM and PM.
+    let text = text.replace(['\u{202f}', '\u{a0}', ','], " ");
+    let mut words = text.split_whitespace();
+    let month = words.next()?;
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = months.iter().position(|name| *name == month)? as i64 + 1;
+    let day = digits(words.next()?.as_bytes())?;
+    let year = words.next().filter(|year| year.len() == 4).and_then(|year| digits(year.as_bytes()))?;
+    let mut clock = words.next()?.splitn(3, ':').map(|part| {
+        if part.is_empty() || part.len() > 2 { None } else { digits(part.as_bytes()) }
+    });
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    let hour = match (words.next(), hour) {
+        (Some("AM"), 12) => 0,
+        (Some("PM"), 1..=11) => hour + 12,
+        (Some("AM" | "PM") | None, _) => hour,
+        _ => return None,
+    };
+    parse(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size: the ranges for the years
+/// 1971 to 5138 do not overlap.
+pub fn from_epoch(number: i64) -> Option<EventTime> {
+    let scale = match number {
+        31_536_000..=99_999_999_999 => 1_000_000_000,
+        100_000_000_000..=99_999_999_999_999 => 1_000_000,
+        100_000_000_000_000..=99_999_999_999_999_999 => 1_000,
+        100_000_000_000_000_000.. => 1,
+        _ => return None,
+    };
+    number.checked_mul(scale).map(EventTime)
+}
+
+/// As ECS documents write it: UTC, milliseconds at least, more decimals only where they say something.
+pub fn format(time: EventTime) -> String {
+    let seconds = time.0.div_euclid(1_000_000_000);
+    let nanos = time.0.rem_euclid(1_000_000_000);
+    let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    let whole = timestamp.to_string();
+    let whole = whole.trim_end_matches('Z');
+    if nanos % 1_000_000 == 0 {
+        format!("{whole}.{:03}Z", nanos / 1_000_000)
+    } else if nanos % 1_000 == 0 {
+        format!("{whole}.{:06}Z", nanos / 1_000)
+    } else {
+        format!("{whole}.{nanos:09}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, nanos: Option<i64>) {
+        assert_eq!(parse(text), nanos.map(EventTime), "{text}");
+    }
+
+    const DAY: i64 = 1_795_219_200_000_000_000;
+
+    #[test]
+    fn times_as_producers_write_them() {
+        check("2026-11-21T00:00:00Z", Some(DAY));
+        check("2026-11-21T00:00:00.000Z", Some(DAY));
+        check("2026-11-21T00:00:00.123456789Z", Some(DAY + 123_456_789));
+        check("2026-11-21T00:00:00.5Z", Some(DAY + 500_000_000));
+        check("2026-11-21T01:00:00+01:00", Some(DAY));
+        check("2026-11-21 00:00:00", Some(DAY));
+        check("2026-11-21T00:00:00", Some(DAY));
+        check(" 2026-11-21T00:00:00Z\n", Some(DAY));
+        check("1970-01-01T00:00:00Z", Some(0));
+        check("2024-02-29T00:00:00Z", Some(1_709_164_800_000_000_000));
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for text in ["", "now", "2026-13-01T00:00:00Z", "2023-02-29T00:00:00Z", "2026-11-21T25:00:00Z", "99999"] {
+            check(text, None);
+        }
+        check(&"9".repeat(10_000), None);
+    }
+
+    #[test]
+    fn dates_in_answers_of_ssm_and_sts() {
+        assert_eq!(parse_us("Nov 21, 2026, 1:08:56 PM"), Some(EventTime(DAY + 47_336_000_000_000)));
+        assert_eq!(parse_us("Nov 21, 2026 12:00:00 AM"), Some(EventTime(DAY)));
+        assert_eq!(parse_us("Nov 21, 2026, 12:00:00\u{202f}AM"), Some(EventTime(DAY)));
+        assert_eq!(parse_us("Foo 21, 2026, 1:08:56 PM"), None);
+        assert_eq!(parse_us("Nov 31, 2026, 1:08:56 PM"), None);
+    }
+
+    #[test]
+    fn epochs_are_told_apart_by_size() {
+        let seconds = DAY / 1_000_000_000;
+        for number in [seconds, seconds * 1_000, seconds * 1_000_000, DAY] {
+            assert_eq!(from_epoch(number), Some(EventTime(DAY)));
+        }
+        assert_eq!(from_epoch(0), None);
+        assert_eq!(from_epoch(-5), None);
+    }
+
+    #[test]
+    fn an_idle_source_holds_nobody() {
+        let at = |nanos| Watermark::At(EventTime(nanos));
+        assert_eq!(at(5).and(Watermark::Idle), at(5));
+        assert_eq!(at(5).and(at(3)), at(3));
+        assert_eq!(Watermark::Idle.and(Watermark::Idle), Watermark::Idle);
+    }
+
+    proptest! {
+        #[test]
+        fn formatting_then_parsing_is_identity(nanos in 0_i64..9_000_000_000_000_000_000) {
+            prop_assert_eq!(parse(&format(EventTime(nanos))), Some(EventTime(nanos)));
+        }
+
+        #[test]
+        fn the_fast_way_agrees_with_jiff(seconds in 31_536_000_i64..9_000_000_000) {
+            let text = Timestamp::from_second(seconds).unwrap().to_string();
+            prop_assert_eq!(parse_utc(text.as_bytes()), Some(EventTime(seconds * 1_000_000_000)));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,70}") {
+            let _ = parse(&text);
+            let _ = parse_us(&text);
+        }
+    }
+}
