@@ -3,5 +3,7 @@
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records).
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod source;
 pub mod time;
+pub mod untrusted;

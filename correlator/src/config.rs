@@ -1,0 +1,452 @@
+//! The configuration file, read into a `Config` that cannot be wrong.
+//!
+//! What a deployment is goes into the file; how one run behaves goes into flags, which `cli` lays over it. Whether
+//! paths exist and queries compile is for those who open them.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rules::event::Span;
+
+pub use reader::Fault;
+use reader::{Context, Table};
+
+/// The commented default, as `config default` prints it and packages install it.
+pub const DEFAULT: &str = include_str!("../../packaging/groundtrail.toml");
+
+/// Where packages put the file.
+pub const SYSTEM_PATH: &str = "/etc/groundtrail/groundtrail.toml";
+
+const MIB: u64 = 1 << 20;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The embedded store; none keeps everything in memory.
+    pub store: Option<PathBuf>,
+    pub sources: Vec<Source>,
+    pub rules: Rules,
+    pub drop: Drop,
+    /// Endpoints of `aws --endpoint-url` that are no news.
+    pub known_endpoints: Vec<KnownEndpoint>,
+    pub indicators: Vec<IndicatorFile>,
+    pub exceptions: Vec<Exception>,
+    /// Principals (ARNs, `*` allowed) whose discovery bursts are expected.
+    pub discovery_allowed: Vec<String>,
+    pub output: Output,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            store: None,
+            sources: Vec::new(),
+            rules: Rules { has_builtin: true, paths: Vec::new(), disabled: Vec::new() },
+            drop: Drop { has_builtin: true, paths: Vec::new() },
+            known_endpoints: Vec::new(),
+            indicators: Vec::new(),
+            exceptions: Vec::new(),
+            discovery_allowed: Vec::new(),
+            output: Output { format: Format::Auto, file: None },
+        }
+    }
+}
+
+/// Where events come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    pub input: Input,
+    /// How far behind the newest event of this source another may arrive and still be in time.
+    pub lateness: Span,
+    /// A longer line or record is refused and counted.
+    pub max_record_bytes: u64,
+    /// A compressed file may unpack to no more than this.
+    pub max_file_bytes: u64,
+}
+
+impl Source {
+    /// A source with the limits that fit its kind.
+    pub fn new(input: Input) -> Self {
+        let lateness = match &input {
+            Input::Sensor(_) => Span::from_secs(5),
+            Input::Folder { kind: Feed::CloudTrail | Feed::VpcFlow, .. } => Span::from_secs(15 * 60),
+            Input::Folder { kind: Feed::GuardDuty, .. } => Span::from_secs(60 * 60),
+        };
+        Self { input, lateness, max_record_bytes: MIB, max_file_bytes: 512 * MIB }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    Sensor(SensorInput),
+    Folder { kind: Feed, path: PathBuf, follow: bool },
+}
+
+/// How sensor events arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SensorInput {
+    Stdin,
+    File {
+        path: PathBuf,
+        follow: bool,
+    },
+    /// A Unix socket the correlator listens on.
+    Unix(PathBuf),
+}
+
+/// What AWS lays down as files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    CloudTrail,
+    GuardDuty,
+    VpcFlow,
+}
+
+impl Feed {
+    pub const ALL: [(&'static str, Self); 3] =
+        [("cloudtrail", Self::CloudTrail), ("guardduty", Self::GuardDuty), ("vpcflow", Self::VpcFlow)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CloudTrail => "cloudtrail",
+            Self::GuardDuty => "guardduty",
+            Self::VpcFlow => "vpcflow",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    pub has_builtin: bool,
+    pub paths: Vec<PathBuf>,
+    /// Rule ids.
+    pub disabled: Vec<String>,
+}
+
+/// Useless high-volume API events, left out at ingest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drop {
+    pub has_builtin: bool,
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownEndpoint {
+    /// A host name in lower case; `*.` at its front stands for any subdomain.
+    Host(String),
+    Net(IpNet),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndicatorFile {
+    pub path: PathBuf,
+    pub provider: String,
+}
+
+/// A rule stays quiet where the query matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    pub rule_id: String,
+    /// KQL. Compiled with the rules; `query_at` is its place in the file, quotes included.
+    pub query: String,
+    pub query_at: Range<usize>,
+    pub reason: String,
+    /// From this instant of event time on the exception is void.
+    pub expires: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    pub format: Format,
+    pub file: Option<FileOutput>,
+}
+
+/// What stdout gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `Pretty` on a terminal, else `Ndjson`.
+    Auto,
+    Ndjson,
+    Pretty,
+}
+
+impl Format {
+    const ALL: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("ndjson", Self::Ndjson), ("pretty", Self::Pretty)];
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOutput {
+    pub path: PathBuf,
+    /// Rotated before it would grow past this.
+    pub max_bytes: u64,
+    /// How many full files stay beside the current one.
+    pub keep: u32,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read \"{path}\": {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{} in \"{file}\"", count(.faults.len()))]
+    Faults { file: String, text: String, faults: Vec<Fault> },
+}
+
+fn count(n_faults: usize) -> String {
+    if n_faults == 1 { "one fault".to_owned() } else { format!("{n_faults} faults") }
+}
+
+impl ConfigError {
+    /// The error for people: each fault with its excerpt.
+    pub fn render(&self, is_coloured: bool) -> String {
+        match self {
+            Self::Read { .. } => self.to_string(),
+            Self::Faults { file, text, faults } => {
+                let shown: Vec<String> =
+                    faults.iter().map(|fault| fault.render(file, text, is_coloured)).collect();
+                shown.join("\n\n")
+            }
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// When the file cannot be read, or anything in it is wrong: all of it at once.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of the file at `path`; relative paths in it start at the file's folder.
+    ///
+    /// # Errors
+    /// Every fault of the text.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+        let base = path.parent().unwrap_or(Path::new(""));
+        let mut ctx = Context { faults: Vec::new(), base };
+        for error in errors {
+            let span = error.span().unwrap_or(0..text.len());
+            ctx.faults.push(Fault { span, message: error.message().to_owned(), help: None });
+        }
+        let config = read(Table::root(&document), &mut ctx);
+        if ctx.faults.is_empty() {
+            return Ok(config);
+        }
+        ctx.faults.sort_by_key(|fault| fault.span.start);
+        Err(ConfigError::Faults {
+            file: path.display().to_string(),
+            text: text.to_owned(),
+            faults: ctx.faults,
+        })
+    }
+}
+
+fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
+    let mut store = root.table("store", ctx);
+    let mut rules = root.table("rules", ctx);
+    let mut drop = root.table("drop", ctx);
+    let mut endpoints = root.table("endpoints", ctx);
+    let mut discovery = root.table("discovery", ctx);
+    let config = Config {
+        store: store.path("path", ctx),
+        sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
+        rules: Rules {
+            has_builtin: rules.bool("builtin", ctx).unwrap_or(true),
+            paths: rules.paths("paths", ctx),
+            disabled: rules.strings("disabled", ctx).into_iter().map(|id| id.value).collect(),
+        },
+        drop: Drop {
+            has_builtin: drop.bool("builtin", ctx).unwrap_or(true),
+            paths: drop.paths("paths", ctx),
+        },
+        known_endpoints: known_endpoints(&mut endpoints, ctx),
+        indicators: root
+            .tables("indicators", ctx)
+            .into_iter()
+            .filter_map(|table| indicator(table, ctx))
+            .collect(),
+        exceptions: root
+            .tables("exceptions", ctx)
+            .into_iter()
+            .filter_map(|table| exception(table, ctx))
+            .collect(),
+        discovery_allowed: discovery.strings("allowed", ctx).into_iter().map(|arn| arn.value).collect(),
+        output: output(root.table("output", ctx), ctx),
+    };
+    if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
+        ctx.fault(root.span(), "two sources read stdin", "let one of them read a file or a socket");
+    }
+    for table in [store, rules, drop, endpoints, discovery, root] {
+        table.finish(ctx);
+    }
+    config
+}
+
+fn is_stdin(source: &Source) -> bool {
+    source.input == Input::Sensor(SensorInput::Stdin)
+}
+
+fn source(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Source> {
+    #[derive(Clone, Copy)]
+    enum Type {
+        Sensor,
+        Feed(Feed),
+    }
+    let types: Vec<(&str, Type)> = std::iter::once(("sensor", Type::Sensor))
+        .chain(Feed::ALL.iter().map(|(name, feed)| (*name, Type::Feed(*feed))))
+        .collect();
+    if table.is_absent("type") {
+        ctx.fault(
+            table.span(),
+            "\"type\" is missing",
+            "add type = \"sensor\", \"cloudtrail\", \"guardduty\" or \"vpcflow\"",
+        );
+    }
+    let chosen = table.choice("type", &types, ctx);
+    let input = match chosen {
+        Some(Type::Sensor) => sensor_input(&mut table, ctx).map(Input::Sensor),
+        Some(Type::Feed(kind)) => {
+            let path = table.required_path("path", ctx);
+            let follow = table.bool("follow", ctx).unwrap_or(true);
+            path.map(|path| Input::Folder { kind, path, follow })
+        }
+        None => {
+            // Without a type every key of any type is as good as known.
+            for key in ["path", "file", "unix", "stdin", "follow"] {
+                table.ask(key);
+            }
+            None
+        }
+    };
+    let lateness = table.duration("lateness", ctx);
+    let max_record_bytes = table.size("max_record", ctx);
+    let max_file_bytes = table.size("max_file", ctx);
+    table.finish(ctx);
+    let defaults = Source::new(input?);
+    Some(Source {
+        lateness: lateness.unwrap_or(defaults.lateness),
+        max_record_bytes: max_record_bytes.unwrap_or(defaults.max_record_bytes),
+        max_file_bytes: max_file_bytes.unwrap_or(defaults.max_file_bytes),
+        ..defaults
+    })
+}
+
+fn sensor_input(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<SensorInput> {
+    let stdin = table.bool("stdin", ctx).unwrap_or(false);
+    let file = table.path("file", ctx);
+    let unix = table.path("unix", ctx);
+    let follow = table.bool("follow", ctx).unwrap_or(true);
+    match (stdin, file, unix) {
+        (true, None, None) => Some(SensorInput::Stdin),
+        (false, Some(path), None) => Some(SensorInput::File { path, follow }),
+        (false, None, Some(path)) => Some(SensorInput::Unix(path)),
+        _ => {
+            ctx.fault(
+                table.span(),
+                "a sensor source needs one place to read",
+                "give one of unix, file, stdin = true",
+            );
+            None
+        }
+    }
+}
+
+fn known_endpoints(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<KnownEndpoint> {
+    let mut known = Vec::new();
+    for item in table.strings("known", ctx) {
+        match parse_endpoint(&item.value) {
+            Some(endpoint) => known.push(endpoint),
+            None => ctx.fault(
+                item.span,
+                format!("\"{}\" is neither a host name nor an address range", item.value),
+                "write \"minio.example.net\", \"*.example.net\", \"10.0.0.0/8\" or \"10.1.2.3\"; no scheme, port or path",
+            ),
+        }
+    }
+    known
+}
+
+fn parse_endpoint(text: &str) -> Option<KnownEndpoint> {
+    if let Ok(net) = text.parse::<IpNet>() {
+        return Some(KnownEndpoint::Net(net.trunc()));
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(KnownEndpoint::Net(IpNet::from(ip)));
+    }
+    let host = text.strip_prefix("*.").unwrap_or(text);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let is_host = !host.is_empty() && host.len() <= 253 && host.split('.').all(is_label);
+    is_host.then(|| KnownEndpoint::Host(text.to_ascii_lowercase()))
+}
+
+fn indicator(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<IndicatorFile> {
+    let path = table.required_path("path", ctx);
+    let provider = table.required("provider", ctx);
+    table.finish(ctx);
+    Some(IndicatorFile { path: path?, provider: provider?.value })
+}
+
+fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exception> {
+    let rule_id = table.required("rule_id", ctx);
+    let query = table.required("query", ctx);
+    let reason = table.required("reason", ctx);
+    let expires = table.str("expires", ctx);
+    table.finish(ctx);
+    let expires = match expires {
+        None => None,
+        Some(text) => match parse_instant(&text.value) {
+            Some(instant) => Some(instant),
+            None => {
+                let message = format!("\"{}\" is not an instant", text.value);
+                ctx.fault(
+                    text.span,
+                    message,
+                    "write \"2026-12-31\" (start of that day, UTC) or \"2026-12-31T18:00:00Z\"",
+                );
+                return None;
+            }
+        },
+    };
+    let query = query?;
+    Some(Exception {
+        rule_id: rule_id?.value,
+        query: query.value,
+        query_at: query.span,
+        reason: reason?.value,
+        expires,
+    })
+}
+
+fn parse_instant(text: &str) -> Option<Timestamp> {
+    if let Ok(instant) = text.parse() {
+        return Some(instant);
+    }
+    let date: jiff::civil::Date = text.parse().ok()?;
+    date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+fn output(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Output {
+    let format = table.choice("format", &Format::ALL, ctx).unwrap_or(Format::Auto);
+    let mut file = table.table("file", ctx);
+    let path = if file.is_present() { file.required_path("path", ctx) } else { None };
+    let max_bytes = file.size("max_size", ctx).unwrap_or(64 * MIB);
+    let keep = file.integer("keep", 0..1001, ctx).unwrap_or(5);
+    for table in [file, table] {
+        table.finish(ctx);
+    }
+    Output { format, file: path.map(|path| FileOutput { path, max_bytes, keep }) }
+}

@@ -1,0 +1,194 @@
+use super::*;
+use expect_test::{Expect, expect};
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/groundtrail/groundtrail.toml"))
+}
+
+#[track_caller]
+fn check_faults(text: &str, expect: Expect) {
+    let shown = parse(text).expect_err("the text has faults").render(false);
+    expect.assert_eq(&shown);
+}
+
+#[test]
+fn an_empty_file_and_the_shipped_one_are_the_default() {
+    assert_eq!(parse("").unwrap(), Config::default());
+    assert_eq!(parse(DEFAULT).unwrap(), Config::default());
+}
+
+/// Comments of the shipped file that look like settings are settings: they must be accepted as they stand.
+#[test]
+fn every_example_of_the_shipped_file_is_accepted() {
+    let uncommented: Vec<&str> = DEFAULT
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with('[') || rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
+            _ => line,
+        })
+        .collect();
+    let config = parse(&uncommented.join("\n")).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!(config.sources.len(), 4);
+    assert_eq!(config.known_endpoints.len(), 3);
+    assert_eq!(config.exceptions.len(), 1);
+    assert_eq!(
+        config.exceptions[0].expires.map(|at| at.to_string()).as_deref(),
+        Some("2030-01-01T00:00:00Z")
+    );
+    assert_eq!(config.output.file.map(|file| file.max_bytes), Some(64 * MIB));
+    let (spelled, defaults) = (&config.sources[1], Source::new(config.sources[1].input.clone()));
+    assert_eq!(spelled, &defaults, "the file states the defaults of a CloudTrail source");
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let config = parse("[store]\npath = \"state.db\"\n[rules]\npaths = [\"rules\", \"/abs\"]").unwrap();
+    assert_eq!(config.store.as_deref(), Some(Path::new("/etc/groundtrail/state.db")));
+    assert_eq!(config.rules.paths, [PathBuf::from("/etc/groundtrail/rules"), PathBuf::from("/abs")]);
+}
+
+#[test]
+fn every_fault_is_shown_at_its_place_with_a_way_out() {
+    check_faults(
+        r#"[stor]
+path = "x"
+
+[[source]]
+type = "cloudtrial"
+path = "logs"
+
+[[source]]
+type = "guardduty"
+path = "findings"
+folow = true
+lateness = "15 minutes"
+
+[endpoints]
+known = ["https://minio:9000"]
+
+[[exceptions]]
+query = 'user.name: "x"'
+reason = 5
+"#,
+        expect![[r#"
+            error: unknown key "stor"
+             --> /etc/groundtrail/groundtrail.toml:1:2
+              |
+            1 | [stor]
+              |  ^^^^
+              |
+              = help: did you mean "store"?
+
+            error: "type" cannot be "cloudtrial"
+             --> /etc/groundtrail/groundtrail.toml:5:8
+              |
+            5 | type = "cloudtrial"
+              |        ^^^^^^^^^^^^
+              |
+              = help: did you mean "cloudtrail"? possible: sensor, cloudtrail, guardduty, vpcflow
+
+            error: unknown key "folow"
+              --> /etc/groundtrail/groundtrail.toml:11:1
+               |
+            11 | folow = true
+               | ^^^^^
+               |
+               = help: did you mean "follow"?
+
+            error: "15 minutes" is not a span of time
+              --> /etc/groundtrail/groundtrail.toml:12:12
+               |
+            12 | lateness = "15 minutes"
+               |            ^^^^^^^^^^^^
+               |
+               = help: write a number and ms, s, m, h or d, such as "15m"
+
+            error: "https://minio:9000" is neither a host name nor an address range
+              --> /etc/groundtrail/groundtrail.toml:15:10
+               |
+            15 | known = ["https://minio:9000"]
+               |          ^^^^^^^^^^^^^^^^^^^^
+               |
+               = help: write "minio.example.net", "*.example.net", "10.0.0.0/8" or "10.1.2.3"; no scheme, port or path
+
+            error: "rule_id" is missing
+              --> /etc/groundtrail/groundtrail.toml:17:1
+               |
+            17 | [[exceptions]]
+               | ^^^^^^^^^^^^^^
+               |
+               = help: add rule_id = "…"
+
+            error: "reason" is not a string
+              --> /etc/groundtrail/groundtrail.toml:19:10
+               |
+            19 | reason = 5
+               |          ^
+               |
+               = help: write reason = "…""#]],
+    );
+}
+
+#[test]
+fn broken_toml_is_shown_at_its_place() {
+    check_faults(
+        "[store]\npath = \"unclosed\n[rules]\nbuiltin = yes\n",
+        expect![[r#"
+            error: invalid basic string, expected `"`
+             --> /etc/groundtrail/groundtrail.toml:2:17
+              |
+            2 | path = "unclosed
+              |                 ^
+
+            error: string values must be quoted, expected literal string
+             --> /etc/groundtrail/groundtrail.toml:4:11
+              |
+            4 | builtin = yes
+              |           ^^^
+
+            error: "builtin" is not a yes or no
+             --> /etc/groundtrail/groundtrail.toml:4:11
+              |
+            4 | builtin = yes
+              |           ^^^
+              |
+              = help: write true or false"#]],
+    );
+}
+
+#[test]
+fn a_sensor_reads_from_exactly_one_place() {
+    check_faults(
+        "[[source]]\ntype = \"sensor\"\n",
+        expect![[r#"
+        error: a sensor source needs one place to read
+         --> /etc/groundtrail/groundtrail.toml:1:1
+          |
+        1 | [[source]]
+          | ^^^^^^^^^^
+          |
+          = help: give one of unix, file, stdin = true"#]],
+    );
+    check_faults(
+        "[[source]]\ntype = \"sensor\"\nstdin = true\nfile = \"x\"\n",
+        expect![[r#"
+        error: a sensor source needs one place to read
+         --> /etc/groundtrail/groundtrail.toml:1:1
+          |
+        1 | [[source]]
+          | ^^^^^^^^^^
+          |
+          = help: give one of unix, file, stdin = true"#]],
+    );
+}
+
+#[test]
+fn endpoints_are_hosts_or_ranges() {
+    let config =
+        parse(r#"endpoints.known = ["Minio.Example.net", "10.1.2.3", "10.1.2.3/8", "fd00::/8"]"#).unwrap();
+    let shown: Vec<String> = config.known_endpoints.iter().map(|known| format!("{known:?}")).collect();
+    assert_eq!(
+        shown,
+        ["Host(\"minio.example.net\")", "Net(10.1.2.3/32)", "Net(10.0.0.0/8)", "Net(fd00::/8)"]
+    );
+}
