@@ -5,6 +5,12 @@
 //! No clock, no I/O beyond reading rule files, no state between events: those live in the correlator.
 #![forbid(unsafe_code)]
 
+pub mod diagnostic;
+pub mod eql;
+pub mod eval;
 pub mod event;
+pub mod expr;
+pub mod literal;
+pub mod pattern;
 pub mod plan;
 pub mod schema;

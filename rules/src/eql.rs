@@ -1,0 +1,47 @@
+//! EQL, Elastic's event query language, from text to predicates: everything Elasticsearch documents but pipes.
+
+use std::num::NonZeroU32;
+
+use crate::event::Span;
+use crate::expr::Expr;
+use crate::plan::KeyPart;
+
+/// What an EQL query means, its predicates not yet shared with other rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EqlRule {
+    /// Each matching event.
+    Event(Expr),
+    Sequence {
+        /// Every step has as many key parts as the others.
+        steps: Vec<EqlStep>,
+        /// First to last event, inclusive. Always present where a step is missing.
+        maxspan: Option<Span>,
+        until: Option<EqlStep>,
+    },
+    /// One event per step, in any order, that share a key.
+    Sample { steps: Vec<EqlStep> },
+}
+
+/// One step of a sequence or sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EqlStep {
+    pub expr: Expr,
+    /// The join key: the global `by` first, then the step's own.
+    pub by: Vec<KeyPart>,
+    pub runs: NonZeroU32,
+    /// `![...]`
+    pub is_missing: bool,
+}
+
+/// What the rule file says about the query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// Holds an event's categories. `event_category_override` of a rule file.
+    pub category_field: &'a str,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { category_field: "event.category" }
+    }
+}

@@ -1,0 +1,64 @@
+//! The truth of a predicate for one event. Pure: no clock, no state, no I/O.
+
+mod function;
+mod scalar;
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use crate::event::{Event, Value};
+use crate::expr::{Expr, Range, Test};
+use crate::literal::{Literal, ip_of, text_of};
+
+/// Whether the event satisfies the predicate.
+pub fn matches(expr: &Expr, event: &Event) -> bool {
+    match expr {
+        Expr::Const(bool) => *bool,
+        Expr::And(parts) => parts.iter().all(|part| matches(part, event)),
+        Expr::Or(parts) => parts.iter().any(|part| matches(part, event)),
+        Expr::Not(part) => !matches(part, event),
+        Expr::Exists(field) => event.get(*field).is_some(),
+        Expr::IsSingle(field) => event.get(*field).is_some_and(|value| value.scalars().len() == 1),
+        Expr::Any(field, test) => {
+            event.get(*field).is_some_and(|value| value.scalars().iter().any(|value| passes(test, value)))
+        }
+        Expr::Holds(scalar) => scalar::values(scalar, event).iter().any(scalar::is_true),
+        Expr::IsNull(scalar) => scalar::values(scalar, event).is_empty(),
+    }
+}
+
+/// Whether one scalar passes a test.
+pub fn passes(test: &Test, value: &Value) -> bool {
+    match test {
+        Test::Equals(literal) => literal.equals(value),
+        Test::In(set) => set.contains(&text_of(value)),
+        Test::Wildcard(wildcard) => wildcard.is_match(&text_of(value)),
+        Test::Regex(regex) => regex.is_match(&text_of(value)),
+        Test::Range(range) => is_within(range, value),
+        Test::Cidr(nets) => ip_of(value).is_some_and(|ip| nets.contains(ip)),
+    }
+}
+
+fn is_within(range: &Range, value: &Value) -> bool {
+    let above = |literal: &Literal, is_equal_enough: bool| match literal.compare(value) {
+        Some(Ordering::Greater) => true,
+        Some(Ordering::Equal) => is_equal_enough,
+        _ => false,
+    };
+    let below = |literal: &Literal, is_equal_enough: bool| match literal.compare(value) {
+        Some(Ordering::Less) => true,
+        Some(Ordering::Equal) => is_equal_enough,
+        _ => false,
+    };
+    let is_low_enough = match &range.high {
+        Bound::Unbounded => true,
+        Bound::Included(literal) => below(literal, true),
+        Bound::Excluded(literal) => below(literal, false),
+    };
+    is_low_enough
+        && match &range.low {
+            Bound::Unbounded => true,
+            Bound::Included(literal) => above(literal, true),
+            Bound::Excluded(literal) => above(literal, false),
+        }
+}
