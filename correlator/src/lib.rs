@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod render;
 pub mod source;
 pub mod time;
 pub mod untrusted;

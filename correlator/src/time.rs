@@ -168,9 +168,10 @@ pub fn parse_us(text: &str) -> Option<EventTime> {
     let month = months.iter().position(|name| *name == month)? as i64 + 1;
     let day = digits(words.next()?.as_bytes())?;
     let year = words.next().filter(|year| year.len() == 4).and_then(|year| digits(year.as_bytes()))?;
-    let mut clock = words.next()?.splitn(3, ':').map(|part| {
-        if part.is_empty() || part.len() > 2 { None } else { digits(part.as_bytes()) }
-    });
+    let mut clock = words
+        .next()?
+        .splitn(3, ':')
+        .map(|part| if part.is_empty() || part.len() > 2 { None } else { digits(part.as_bytes()) });
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     let hour = match (words.next(), hour) {
         (Some("AM"), 12) => 0,
@@ -238,7 +239,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_none() {
-        for text in ["", "now", "2026-13-01T00:00:00Z", "2023-02-29T00:00:00Z", "2026-11-21T25:00:00Z", "99999"] {
+        for text in
+            ["", "now", "2026-13-01T00:00:00Z", "2023-02-29T00:00:00Z", "2026-11-21T25:00:00Z", "99999"]
+        {
             check(text, None);
         }
         check(&"9".repeat(10_000), None);
