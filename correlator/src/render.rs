@@ -198,7 +198,7 @@ impl<'d> Page<'d> {
         let times = Times::new(self.alert, events, self.width >= 120);
         if is_wide {
             let tree = tree::lines(events, times, self.accent, width * 11 / 20);
-            let tree_width = tree.iter().map(Line::width).max().unwrap_or_default();
+            let tree_width = tree.iter().map(Line::width).max().unwrap_or_default().min(width * 11 / 20);
             let calls = calls::lines(events, times, self.accent, width - tree_width - 3);
             if !tree.is_empty() && !calls.is_empty() {
                 return side_by_side(tree, tree_width, calls);

@@ -134,7 +134,7 @@ impl Line {
     }
 }
 
-/// Breaks a foreign string into rows of `max_width` columns, at blanks where it can; the last row ends in `…` when
+/// Breaks a foreign string into rows of `max_width` columns, at blanks and slashes where it can; the last row ends in `…` when
 /// more than `max_rows` would be needed.
 pub(super) fn wrap(text: &str, max_width: usize, max_rows: usize) -> Vec<String> {
     let max_width = max_width.max(8);
@@ -157,15 +157,15 @@ pub(super) fn wrap(text: &str, max_width: usize, max_rows: usize) -> Vec<String>
 /// Byte length of the first row of a safe string.
 fn row_end(safe: &str, max_width: usize) -> usize {
     let mut used = 0;
-    let mut last_blank = None;
+    let mut last_break = None;
     for (at, c) in safe.char_indices() {
         used += width(c.encode_utf8(&mut [0; 4]));
         if used > max_width {
-            // A blank far to the left would leave the row nearly empty: then rather break the word.
-            return last_blank.filter(|blank| *blank * 2 > at).unwrap_or(at);
+            // A break far to the left would leave the row nearly empty: then rather cut the word.
+            return last_break.filter(|end| *end * 2 > at).unwrap_or(at);
         }
-        if c == ' ' {
-            last_blank = Some(at + 1);
+        if matches!(c, ' ' | '/' | ',' | ';' | '&') {
+            last_break = Some(at + 1);
         }
     }
     safe.len()

@@ -154,8 +154,8 @@ fn wide_terminals_show_tree_and_calls_side_by_side() {
             ▌                    │   -c /var/lib/amazon/ssm/i-0abcdef0123456789/document/ │ Boto3/1.34
             ▌                    │   orchestration/_script.sh                             │ 12:00:11.000   s3:PutObject AccessDenied
             ▌ 12:00:03.200       ├─ curl(2213)                                            │
-            ▌                    │     -s http://169.254.169.254/latest/meta-data/iam/sec │
-            ▌                    │     urity-credentials/web                              │
+            ▌                    │     -s http://169.254.169.254/latest/meta-data/iam/    │
+            ▌                    │     security-credentials/web                           │
             ▌ 12:00:03.250       │     → 169.254.169.254:80 tcp                           │
             ▌ 12:00:03.900       └─ id(2214)                                              │
             ▌
@@ -187,11 +187,11 @@ fn narrow_terminals_show_the_tree_above_the_calls() {
             ▌          └─ amazon-ssm-agent(812)
             ▌            └─ ssm-document-worker(2211)  11111111-2222
             ▌ 12:00:02     └─ sh(2212) as root
-            ▌                │   -c /var/lib/amazon/ssm/i-0abcdef0123456789/document/orchest
-            ▌                │   ration/_script.sh
+            ▌                │   -c /var/lib/amazon/ssm/i-0abcdef0123456789/document/
+            ▌                │   orchestration/_script.sh
             ▌ 12:00:03       ├─ curl(2213)
-            ▌                │     -s http://169.254.169.254/latest/meta-data/iam/security-c
-            ▌                │     redentials/web
+            ▌                │     -s http://169.254.169.254/latest/meta-data/iam/
+            ▌                │     security-credentials/web
             ▌ 12:00:03       │     → 169.254.169.254:80 tcp
             ▌ 12:00:03       └─ id(2214)
             ▌
@@ -261,13 +261,13 @@ fn a_revision_tells_what_was_gained() {
             ▌            └─ ssm-document-worker(2211)               │ 12:00:09   ssm:GetCommandInvo… success ×2
             ▌              │   11111111-2222                        │ assumed-role/web/i-0abcdef0123456789
             ▌ 12:00:02     └─ sh(2212) as root                      │ 203.0.113.9 · Boto3/1.34
-            ▌                │   -c /var/lib/amazon/ssm/i-0abcdef01 │ 12:00:11   s3:PutObject AccessDenied
-            ▌                │   23456789/document/orchestration/_s │
-            ▌                │   cript.sh                           │
+            ▌                │   -c /var/lib/amazon/ssm/            │ 12:00:11   s3:PutObject AccessDenied
+            ▌                │   i-0abcdef0123456789/document/      │
+            ▌                │   orchestration/_script.sh           │
             ▌ 12:00:03       ├─ curl(2213)                          │
-            ▌                │     -s http://169.254.169.254/latest │
-            ▌                │     /meta-data/iam/security-credenti │
-            ▌                │     als/web                          │
+            ▌                │     -s http://169.254.169.254/       │
+            ▌                │     latest/meta-data/iam/            │
+            ▌                │     security-credentials/web         │
             ▌ 12:00:03       │     → 169.254.169.254:80 tcp         │
             ▌ 12:00:03       └─ id(2214)                            │
             ▌

@@ -384,7 +384,7 @@ impl<'d> Drawing<'_, 'd> {
     }
 
     fn push(&mut self, line: Line) {
-        self.lines.push(line);
+        self.lines.push(line.clip(self.width));
         self.n_rows += 1;
     }
 }
