@@ -15,6 +15,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use rules::event::Span;
 
+use crate::time::Lateness;
+
 pub use reader::Fault;
 use reader::{Context, Table};
 
@@ -73,10 +75,11 @@ pub struct Source {
 impl Source {
     /// A source with the limits that fit its kind.
     pub fn new(input: Input) -> Self {
-        let lateness = match &input {
-            Input::Sensor(_) => Span::from_secs(5),
-            Input::Folder { kind: Feed::CloudTrail | Feed::VpcFlow, .. } => Span::from_secs(15 * 60),
-            Input::Folder { kind: Feed::GuardDuty, .. } => Span::from_secs(60 * 60),
+        let Lateness(lateness) = match &input {
+            Input::Sensor(_) => Lateness::SENSOR,
+            Input::Folder { kind: Feed::CloudTrail, .. } => Lateness::CLOUDTRAIL,
+            Input::Folder { kind: Feed::GuardDuty, .. } => Lateness::GUARDDUTY,
+            Input::Folder { kind: Feed::VpcFlow, .. } => Lateness::VPCFLOW,
         };
         Self { input, lateness, max_record_bytes: MIB, max_file_bytes: 512 * MIB }
     }

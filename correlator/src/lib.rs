@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod render;
+pub mod sink;
 pub mod source;
 pub mod time;
 pub mod untrusted;
