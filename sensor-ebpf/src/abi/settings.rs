@@ -1,0 +1,118 @@
+//! What the loader writes into the programs before the kernel verifies them: constants from then on.
+
+/// An offset of a field that the running kernel does not have. The verifier prunes the branch that would
+/// read it.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Name of the global that holds [`Offsets`] in the object.
+pub const OFFSETS: &str = "OFFSETS";
+/// Name of the global that holds [`Settings`].
+pub const SETTINGS: &str = "SETTINGS";
+/// Name of the global that holds [`super::VERSION`] as the programs were built with it.
+pub const ABI_VERSION: &str = "ABI_VERSION";
+
+/// How this run behaves.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// The sensor itself: its connections are not reported. Its lineage always is.
+    pub own_tgid: u32,
+    /// Bytes waiting in the ring from which on records wake the reader.
+    pub wake_bytes: u32,
+    /// Bytes waiting from which on execs are captured in a smaller tier.
+    pub degrade_bytes: u32,
+    /// Bytes waiting from which on execs are captured in the smallest tier.
+    pub minimal_bytes: u32,
+    /// 1 if `sched_process_exit` passes `group_dead` (kernel 6.13 and newer).
+    pub exit_has_group_dead: u32,
+}
+
+/// Where the running kernel keeps its fields: bytes from the start of the struct, [`ABSENT`] if it has none.
+///
+/// A field that is named `a_b` is `b` of `struct a`; the loader's table gives the exact path.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Offsets {
+    pub task_pid: u32,
+    pub task_tgid: u32,
+    pub task_group_leader: u32,
+    pub task_real_parent: u32,
+    pub task_start_boottime: u32,
+    pub task_cred: u32,
+    pub task_comm: u32,
+    pub task_mm: u32,
+    pub task_fs: u32,
+    pub task_nsproxy: u32,
+    pub task_signal: u32,
+    pub task_thread_pid: u32,
+    pub task_cgroups: u32,
+    pub task_exit_code: u32,
+    pub task_loginuid: u32,
+    pub task_sessionid: u32,
+    pub cred_uid: u32,
+    pub cred_gid: u32,
+    pub cred_euid: u32,
+    pub cred_egid: u32,
+    pub cred_suid: u32,
+    pub cred_sgid: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub mm_env_start: u32,
+    pub mm_env_end: u32,
+    pub fs_pwd: u32,
+    pub nsproxy_mnt_ns: u32,
+    pub nsproxy_net_ns: u32,
+    pub mnt_ns_inum: u32,
+    pub net_inum: u32,
+    pub pid_ns_inum: u32,
+    pub signal_live: u32,
+    pub signal_flags: u32,
+    pub signal_group_exit_code: u32,
+    pub signal_pids: u32,
+    pub signal_tty: u32,
+    pub tty_driver: u32,
+    pub tty_index: u32,
+    pub tty_driver_major: u32,
+    pub tty_driver_minor_start: u32,
+    pub pid_level: u32,
+    pub pid_numbers: u32,
+    pub upid_nr: u32,
+    pub upid_ns: u32,
+    /// Size of `struct upid`, the stride of `pid.numbers`.
+    pub upid_size: u32,
+    pub css_set_dfl_cgrp: u32,
+    pub cgroup_kn: u32,
+    pub kernfs_id: u32,
+    pub kernfs_name: u32,
+    pub kernfs_parent: u32,
+    pub bprm_file: u32,
+    pub bprm_filename: u32,
+    pub bprm_interp: u32,
+    pub file_path: u32,
+    pub file_inode: u32,
+    pub inode_ino: u32,
+    pub inode_nlink: u32,
+    pub inode_mode: u32,
+    pub inode_sb: u32,
+    pub sb_dev: u32,
+    pub path_mnt: u32,
+    pub path_dentry: u32,
+    pub dentry_parent: u32,
+    pub dentry_name: u32,
+    pub vfsmount_root: u32,
+    pub mount_mnt: u32,
+    pub mount_parent: u32,
+    pub mount_mountpoint: u32,
+    pub sock_family: u32,
+    pub sock_protocol: u32,
+    pub sock_daddr: u32,
+    pub sock_rcv_saddr: u32,
+    pub sock_dport: u32,
+    pub sock_num: u32,
+    pub sock_v6_daddr: u32,
+    pub sock_v6_rcv_saddr: u32,
+    pub sock_cookie: u32,
+}
+
+const _: () = assert!(size_of::<Settings>() == 20);
+const _: () = assert!(size_of::<Offsets>() == 78 * 4);
