@@ -4,6 +4,7 @@
 //! paths exist and queries compile is for those who open them.
 
 mod reader;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -182,6 +183,14 @@ pub enum Format {
 impl Format {
     const ALL: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("ndjson", Self::Ndjson), ("pretty", Self::Pretty)];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ndjson => "ndjson",
+            Self::Pretty => "pretty",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records).
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod render;
 pub mod sink;

@@ -1,3 +1,8 @@
-//! `groundtrail`: the command line.
+//! `groundtrail`: the command line. Everything is in [`correlator::cli`].
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    correlator::cli::main()
+}

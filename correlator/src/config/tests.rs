@@ -14,6 +14,7 @@ fn check_faults(text: &str, expect: Expect) {
 #[test]
 fn an_empty_file_and_the_shipped_one_are_the_default() {
     assert_eq!(parse("").unwrap(), Config::default());
+    assert_eq!(parse(&Config::default().to_toml()).unwrap(), Config::default());
     assert_eq!(parse(DEFAULT).unwrap(), Config::default());
 }
 
@@ -28,6 +29,9 @@ fn every_example_of_the_shipped_file_is_accepted() {
         })
         .collect();
     let config = parse(&uncommented.join("\n")).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let mut read_back = parse(&config.to_toml()).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    read_back.exceptions[0].query_at = config.exceptions[0].query_at.clone();
+    assert_eq!(read_back, config, "what `config show` prints reads back as the same");
     assert_eq!(config.sources.len(), 4);
     assert_eq!(config.known_endpoints.len(), 3);
     assert_eq!(config.exceptions.len(), 1);

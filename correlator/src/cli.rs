@@ -1,0 +1,112 @@
+//! The command line: what may be asked, and which exit code answers.
+//!
+//! Data goes to stdout, diagnostics to stderr. Each verb is a module; what several need (configuration under flags,
+//! rules under configuration) is in [`load`].
+
+mod config;
+mod load;
+mod table;
+mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use terminal::{ColorChoice, Terminal};
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done, and nothing wrong was found
+  1  faults in what was looked at: failed rule tests, findings of a check, unreadable records
+  2  the command line, the configuration or a rule file is wrong; nothing was run
+  3  the run itself failed: a file, a socket or the store";
+
+/// Watches hosts and AWS together: which process, started by whom, made which API call as which principal.
+#[derive(Debug, Parser)]
+#[command(name = "groundtrail", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// Configuration file [default: /etc/groundtrail/groundtrail.toml where there is one]
+    #[arg(long, short, global = true, env = "GROUNDTRAIL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Colour: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        value_enum,
+        hide_possible_values = true
+    )]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the commented default configuration, or the one in force
+    Config {
+        #[command(subcommand)]
+        what: config::What,
+    },
+}
+
+/// How a verb ended. Errors have not been printed yet; faults have.
+pub(crate) enum Outcome {
+    Clean,
+    /// Faults were found and reported.
+    Faults,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The command line asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{what}: {source}")]
+    Run { what: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Run { .. } | Self::Output(_) => 3,
+        }
+    }
+
+    /// Whether the reader of our output has gone: nothing to complain about.
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::detect(cli.color);
+    match dispatch(cli, &terminal) {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Faults) => ExitCode::from(1),
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            match &error {
+                CliError::Config(faults) => terminal.block(&faults.render(terminal.is_stderr_coloured)),
+                other => terminal.note("error", &crate::untrusted::Untrusted(other.to_string()).to_string()),
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
+    match cli.verb {
+        Verb::Config { what } => config::run(what, cli.config.as_deref(), terminal),
+    }
+}

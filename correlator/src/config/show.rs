@@ -1,0 +1,105 @@
+//! A configuration as TOML that reads back as the same one.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use rules::event::Span;
+
+use super::{Config, Feed, Input, KnownEndpoint, SensorInput, Source};
+
+impl Config {
+    /// Every setting in force, defaults included.
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out).expect("writing to a string cannot fail");
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "[store]")?;
+        match &self.store {
+            Some(path) => writeln!(out, "path = {}", quote_path(path))?,
+            None => writeln!(out, "# no path: memory only")?,
+        }
+        for source in &self.sources {
+            write_source(source, out)?;
+        }
+        writeln!(out, "\n[rules]\nbuiltin = {}", self.rules.has_builtin)?;
+        writeln!(out, "paths = {}", list(self.rules.paths.iter().map(|path| quote_path(path))))?;
+        writeln!(out, "disabled = {}", list(self.rules.disabled.iter().map(|id| quote(id))))?;
+        writeln!(out, "\n[drop]\nbuiltin = {}", self.drop.has_builtin)?;
+        writeln!(out, "paths = {}", list(self.drop.paths.iter().map(|path| quote_path(path))))?;
+        let known = self.known_endpoints.iter().map(|endpoint| match endpoint {
+            KnownEndpoint::Host(host) => quote(host),
+            KnownEndpoint::Net(net) => quote(&net.to_string()),
+        });
+        writeln!(out, "\n[endpoints]\nknown = {}", list(known))?;
+        for file in &self.indicators {
+            let (path, provider) = (quote_path(&file.path), quote(&file.provider));
+            writeln!(out, "\n[[indicators]]\npath = {path}\nprovider = {provider}")?;
+        }
+        for exception in &self.exceptions {
+            writeln!(out, "\n[[exceptions]]\nrule_id = {}", quote(&exception.rule_id))?;
+            writeln!(out, "query = {}\nreason = {}", quote(&exception.query), quote(&exception.reason))?;
+            if let Some(expires) = exception.expires {
+                writeln!(out, "expires = \"{expires}\"")?;
+            }
+        }
+        writeln!(
+            out,
+            "\n[discovery]\nallowed = {}",
+            list(self.discovery_allowed.iter().map(|arn| quote(arn)))
+        )?;
+        writeln!(out, "\n[output]\nformat = \"{}\"", self.output.format.name())?;
+        if let Some(file) = &self.output.file {
+            writeln!(out, "\n[output.file]\npath = {}", quote_path(&file.path))?;
+            writeln!(out, "max_size = \"{}\"\nkeep = {}", size(file.max_bytes), file.keep)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_source(source: &Source, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n[[source]]")?;
+    match &source.input {
+        Input::Sensor(SensorInput::Stdin) => writeln!(out, "type = \"sensor\"\nstdin = true")?,
+        Input::Sensor(SensorInput::File { path, follow }) => {
+            writeln!(out, "type = \"sensor\"\nfile = {}\nfollow = {follow}", quote_path(path))?;
+        }
+        Input::Sensor(SensorInput::Unix(path)) => {
+            writeln!(out, "type = \"sensor\"\nunix = {}", quote_path(path))?
+        }
+        Input::Folder { kind, path, follow } => {
+            let kind = Feed::name(*kind);
+            writeln!(out, "type = \"{kind}\"\npath = {}\nfollow = {follow}", quote_path(path))?;
+        }
+    }
+    writeln!(out, "lateness = \"{}\"", duration(source.lateness))?;
+    let (record, file) = (size(source.max_record_bytes), size(source.max_file_bytes));
+    writeln!(out, "max_record = \"{record}\"\nmax_file = \"{file}\"")
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn quote_path(path: &Path) -> String {
+    quote(&path.display().to_string())
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn duration(Span(nanos): Span) -> String {
+    let units =
+        [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
+    let whole = units.into_iter().find(|(_, unit)| nanos > 0 && nanos % unit == 0);
+    whole.map_or_else(|| format!("{}ms", nanos / 1_000_000), |(name, unit)| format!("{}{name}", nanos / unit))
+}
+
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let whole = units.into_iter().find(|(_, unit)| bytes % unit == 0);
+    whole.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
+}
