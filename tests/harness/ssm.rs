@@ -196,7 +196,12 @@ fn end_with_standard_input() {
 
 fn agent() -> io::Result<()> {
     end_with_standard_input();
-    hop(AGENT_WORKER, &[]).spawn()?.wait().map(drop)
+    let mut worker = hop(AGENT_WORKER, &[]).spawn()?;
+    // Waiting would close the pipe that keeps the worker up.
+    let lifeline = worker.stdin.take();
+    let outcome = worker.wait().map(drop);
+    drop(lifeline);
+    outcome
 }
 
 fn agent_worker() -> io::Result<()> {
