@@ -1,10 +1,14 @@
 //! Time, order and memory: sources, merge, keyed state, alerts, sinks.
 //!
-//! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records).
+//! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records), [`link`] and [`endpoint`] (what
+//! a record gains on its way in).
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod config;
+pub mod endpoint;
+pub mod indicator;
+pub mod link;
 pub mod render;
 pub mod sink;
 pub mod source;

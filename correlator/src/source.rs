@@ -7,6 +7,17 @@ use std::sync::Arc;
 
 use rules::event::{Event, Value};
 
+use crate::indicator::Hit;
+
+pub mod cloudtrail;
+pub mod envelope;
+pub mod guardduty;
+pub mod json;
+pub mod normalize;
+pub mod sensor;
+pub mod user_agent;
+pub mod vpcflow;
+
 /// Where a record came from, and so how its bytes read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +39,8 @@ pub struct Record {
     pub origin: Origin,
     /// Enough to read the same event again: see [`Origin`].
     pub raw: Arc<str>,
+    /// Its addresses that were on an indicator list when it was read.
+    pub(crate) hits: Arc<[Hit]>,
 }
 
 /// Where a source stands after something was delivered. The receiver keeps it once everything before it is safe.

@@ -1,0 +1,298 @@
+//! CloudTrail to ECS, with the field names of Elastic's AWS integration, so that rules written for it hold.
+
+use std::net::IpAddr;
+
+use crate::source::cloudtrail::java_text::java_text;
+use crate::source::cloudtrail::record::ApiCall;
+use crate::source::json::Json;
+use crate::source::user_agent::UserAgent;
+use crate::source::{FieldSink, Scalar};
+
+pub(crate) const DATASET: &str = "aws.cloudtrail";
+
+/// Longer text is not split into `flattened.*`: Lucene's limit for one term, and Elastic's for these fields.
+const MAX_FLATTENED_LEN: usize = 32_766;
+
+/// Writes everything of a record but its time, which the caller has read to know that it is one.
+pub(crate) fn map(call: &ApiCall<'_>, sink: &mut dyn FieldSink) {
+    let mut fields = Fields { sink };
+    event(call, &mut fields);
+    identity(call, &mut fields);
+    origin_of_call(call, &mut fields);
+    bodies(call, &mut fields);
+    resources(call, &mut fields);
+    users_and_groups(call, &mut fields);
+    fields.text("data_stream.type", Some("logs"));
+    fields.text("data_stream.dataset", Some(DATASET));
+    fields.text("data_stream.namespace", Some("default"));
+    fields.text("ecs.version", Some("8.17.0"));
+}
+
+/// Skips what is absent, so that a mapping reads as a table.
+struct Fields<'s> {
+    sink: &'s mut dyn FieldSink,
+}
+
+impl Fields<'_> {
+    fn text(&mut self, path: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.sink.put(path, Scalar::Str(value));
+        }
+    }
+
+    fn bool(&mut self, path: &str, value: Option<bool>) {
+        if let Some(value) = value {
+            self.sink.put(path, Scalar::Bool(value));
+        }
+    }
+
+    fn texts(&mut self, path: &str, values: &[&str]) {
+        for value in values {
+            self.sink.put(path, Scalar::Str(value));
+        }
+    }
+}
+
+fn event(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    fields.text("event.action", call.event_name());
+    fields.text("event.provider", call.event_source());
+    fields.text("event.kind", Some("event"));
+    fields.text("event.module", Some("aws"));
+    fields.text("event.dataset", Some(DATASET));
+    fields.text("event.outcome", Some(outcome(call)));
+    let (category, kind) = categories(call.event_name().unwrap_or_default());
+    fields.texts("event.category", category);
+    fields.texts("event.type", kind);
+    fields.text("aws.cloudtrail.event_version", call.event_version());
+    fields.text("aws.cloudtrail.event_category", call.event_category());
+    fields.text("aws.cloudtrail.event_type", call.event_type());
+    fields.text("aws.cloudtrail.api_version", call.api_version());
+    fields.text("aws.cloudtrail.request_id", call.request_id());
+    fields.text("aws.cloudtrail.shared_event_id", call.shared_event_id());
+    fields.text("aws.cloudtrail.recipient_account_id", call.recipient_account_id());
+    fields.text("aws.cloudtrail.error_code", call.error_code());
+    fields.text("aws.cloudtrail.error_message", call.error_message());
+    fields.bool("aws.cloudtrail.read_only", call.is_read_only());
+    fields.bool("aws.cloudtrail.management_event", call.is_management_event());
+    let console = call.is_console_session().map(|is_console| if is_console { "true" } else { "false" });
+    fields.text("aws.cloudtrail.session_credential_from_console", console);
+}
+
+/// An error code or only a message is a failure; `ConsoleLogin` says it in its answer.
+fn outcome(call: &ApiCall<'_>) -> &'static str {
+    let answer = call.console_login_answer().filter(|_| call.event_name() == Some("ConsoleLogin"));
+    match answer {
+        Some(answer) if answer.eq_ignore_ascii_case("success") => "success",
+        Some(_) => "failure",
+        None if call.error_code().is_some() || call.error_message().is_some() => "failure",
+        None => "success",
+    }
+}
+
+fn identity(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    let identity = call.user_identity();
+    let base = "aws.cloudtrail.user_identity";
+    let mut put = |leaf: &str, value: Option<&str>| {
+        if value.is_some() {
+            fields.text(&format!("{base}.{leaf}"), value);
+        }
+    };
+    put("type", identity.kind());
+    put("arn", identity.arn());
+    put("access_key_id", identity.access_key_id());
+    put("invoked_by", identity.invoked_by());
+    put("identity_provider", identity.identity_provider());
+    put("on_behalf_of.user_id", identity.on_behalf_of());
+    put("credential_id", identity.credential_id());
+    put("session_context.creation_date", identity.session_created());
+    put("session_context.ec2_role_delivery", identity.ec2_role_delivery());
+    put("session_context.source_identity", identity.source_identity());
+    put("session_context.session_issuer.type", identity.issuer("type"));
+    put("session_context.session_issuer.principal_id", identity.issuer("principalId"));
+    put("session_context.session_issuer.arn", identity.issuer("arn"));
+    put("session_context.session_issuer.account_id", identity.issuer("accountId"));
+    // A keyword in Elastic's mapping.
+    let mfa = identity.mfa_authenticated().map(|is_mfa| if is_mfa { "true" } else { "false" });
+    put("session_context.mfa_authenticated", mfa);
+
+    // For an assumed role the issuer's name, the role's, stands for the user.
+    fields.text("user.name", identity.issuer_user_name().or_else(|| identity.user_name()));
+    fields.text("user.id", identity.principal_id());
+    fields.text("cloud.provider", Some("aws"));
+    fields.text("cloud.account.id", identity.account_id().or_else(|| call.recipient_account_id()));
+    fields.text("cloud.region", call.region());
+}
+
+fn origin_of_call(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    if let Some(address) = call.source_address() {
+        fields.text("source.address", Some(address));
+        // A service's name, `AWS Internal` and addresses with leading zeros are no addresses.
+        if address.parse::<IpAddr>().is_ok() {
+            fields.text("source.ip", Some(address));
+            fields.text("related.ip", Some(address));
+        }
+    }
+    if let Some(text) = call.user_agent() {
+        let agent = UserAgent::parse(text);
+        fields.text("user_agent.original", Some(agent.original).filter(|text| !text.is_empty()));
+        fields.text("user_agent.name", Some(agent.name.unwrap_or("Other")));
+        fields.text("user_agent.version", agent.version);
+        fields.text("user_agent.os.name", agent.os_name);
+        fields.text("user_agent.os.version", agent.os_version);
+        fields.text("groundtrail.aws_cli.command", agent.command);
+        fields.text("groundtrail.user_agent.architecture", agent.arch);
+        fields.text("groundtrail.user_agent.execution_env", agent.execution_env);
+        fields.text("groundtrail.user_agent.app_id", agent.app_id);
+        fields.text("groundtrail.user_agent.credential_source", agent.credential_source);
+        fields.bool("groundtrail.user_agent.endpoint_override", agent.has_endpoint_override.then_some(true));
+    }
+    fields.text("aws.cloudtrail.vpc_endpoint_id", call.vpc_endpoint_id());
+    fields.text("aws.cloudtrail.vpc_endpoint_account_id", call.vpc_endpoint_account_id());
+    fields.text("tls.client.server_name", call.tls_host());
+    fields.text("tls.cipher", call.tls_cipher());
+    if let Some(version) = call.tls_version() {
+        match version.split_once('v') {
+            Some((protocol, number)) => {
+                fields.text("tls.version", Some(number));
+                fields.text("tls.version_protocol", Some(&protocol.to_ascii_lowercase()));
+            }
+            None => fields.text("tls.version", Some(version)),
+        }
+    }
+}
+
+fn bodies(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    for (name, body) in [
+        ("request_parameters", call.request_parameters()),
+        ("response_elements", call.response_elements()),
+        ("additional_eventdata", call.additional_event_data()),
+        ("service_event_details", call.service_event_details()),
+    ] {
+        let Some(body) = body else { continue };
+        let text = java_text(body);
+        fields.text(&format!("aws.cloudtrail.{name}"), Some(&text));
+        if text.len() < MAX_FLATTENED_LEN {
+            flattened(name, body, fields);
+        }
+    }
+    for (name, body) in [("insight_details", call.insight_details()), ("addendum", call.addendum())] {
+        if let Some(body) = body {
+            flattened(name, body, fields);
+        }
+    }
+    if call.event_name() == Some("ConsoleLogin") {
+        let data =
+            |key: &str| call.additional_event_data().and_then(|data| data.get(key)).and_then(Json::str);
+        let base = "aws.cloudtrail.console_login.additional_eventdata";
+        fields.bool(&format!("{base}.mobile_version"), data("MobileVersion").map(|answer| answer != "No"));
+        fields.bool(&format!("{base}.mfa_used"), data("MFAUsed").map(|answer| answer != "No"));
+        fields.text(&format!("{base}.login_to"), data("LoginTo"));
+    }
+}
+
+/// Leaves of a flattened object are keywords, whatever they were.
+fn flattened(name: &str, body: &Json<'_>, fields: &mut Fields<'_>) {
+    if !body.is_object() {
+        return;
+    }
+    let mut path = format!("aws.cloudtrail.flattened.{name}");
+    body.leaves(&mut path, &mut |path, scalar| match scalar {
+        Scalar::Str("") => {}
+        Scalar::Str(_) => fields.sink.put(path, scalar),
+        Scalar::Int(int) => fields.text(path, Some(&int.to_string())),
+        Scalar::Float(float) => fields.text(path, Some(&float.to_string())),
+        Scalar::Bool(bool) => fields.text(path, Some(if bool { "true" } else { "false" })),
+    });
+}
+
+fn resources(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    let mut seen = Vec::new();
+    for resource in call.resources() {
+        let either = |one, two| resource.get(one).or_else(|| resource.get(two)).and_then(Json::str);
+        let parts = (either("ARN", "arn"), resource.str_at(&["accountId"]), resource.str_at(&["type"]));
+        if parts == (None, None, None) || seen.contains(&parts) {
+            continue;
+        }
+        seen.push(parts);
+        fields.text("aws.cloudtrail.resources.arn", parts.0);
+        fields.text("aws.cloudtrail.resources.account_id", parts.1);
+        fields.text("aws.cloudtrail.resources.type", parts.2);
+    }
+}
+
+fn users_and_groups(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    let identity = call.user_identity();
+    let mut related: Vec<&str> = Vec::new();
+    let names =
+        [identity.user_name(), identity.issuer_user_name(), call.target_user_name(), call.new_user_name()];
+    for name in names.into_iter().flatten() {
+        if !related.contains(&name) {
+            related.push(name);
+        }
+    }
+    fields.texts("related.user", &related);
+    fields.text("user.target.name", call.target_user_name());
+    fields.text("user.target.id", call.created_user_id());
+    fields.text("user.changes.name", call.new_user_name());
+    fields.text("group.name", call.target_group_name());
+    fields.text("group.id", call.group_id());
+}
+
+/// `event.category` and `event.type` by API name; all others are plain `info`.
+fn categories(action: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    const IAM: &[&str] = &["iam"];
+    match action {
+        "AssumeRole" | "ConsoleLogin" => (&["authentication"], &["info"]),
+        "CreateBucket" => (&["file"], &["creation"]),
+        "DeleteBucket" => (&["file"], &["deletion"]),
+        "CreateUser" => (IAM, &["user", "creation"]),
+        "DeleteUser" => (IAM, &["user", "deletion"]),
+        "CreateGroup" => (IAM, &["group", "creation"]),
+        "DeleteGroup" => (IAM, &["group", "deletion"]),
+        "CreateKeyPair" => (IAM, &["admin", "creation"]),
+        "AddUserToGroup"
+        | "AttachGroupPolicy"
+        | "DeleteGroupPolicy"
+        | "DetachGroupPolicy"
+        | "PutGroupPolicy"
+        | "RemoveUserFromGroup"
+        | "UpdateGroup" => (IAM, &["group", "change"]),
+        "GetGroup"
+        | "GetGroupPolicy"
+        | "ListAttachedGroupPolicies"
+        | "ListGroupPolicies"
+        | "ListGroups"
+        | "ListGroupsForUser" => (IAM, &["group", "info"]),
+        "GetUser"
+        | "GetUserPolicy"
+        | "ListAttachedUserPolicies"
+        | "ListUserPolicies"
+        | "ListUsers"
+        | "ListUserTags" => (IAM, &["user", "info"]),
+        "AttachUserPolicy"
+        | "ChangePassword"
+        | "CreateAccessKey"
+        | "CreateVirtualMFADevice"
+        | "DeactivateMFADevice"
+        | "DeleteAccessKey"
+        | "DeleteSSHPublicKey"
+        | "DeleteUserPermissionsBoundary"
+        | "DeleteUserPolicy"
+        | "DeleteVirtualMFADevice"
+        | "DetachUserPolicy"
+        | "EnableMFADevice"
+        | "PutUserPermissionsBoundary"
+        | "PutUserPolicy"
+        | "TagUser"
+        | "UntagUser"
+        | "UpdateAccessKey"
+        | "UpdateLoginProfile"
+        | "UpdateSSHPublicKey"
+        | "UpdateUser" => (IAM, &["user", "change"]),
+        "SetDefaultPolicyVersion"
+        | "SetSecurityTokenServicePreferences"
+        | "UpdateAccountPasswordPolicy"
+        | "UpdateRole" => (IAM, &["admin", "change"]),
+        _ => (&[], &["info"]),
+    }
+}

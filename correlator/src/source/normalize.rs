@@ -1,0 +1,335 @@
+//! Text of any origin to a [`Record`]: one mapping, two sinks. Rules see interned slots, alerts the whole document.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rules::event::{Event, EventTime, Value};
+use rules::schema::{FieldId, FieldType, Schema};
+use serde_json::Map;
+use serde_json::Value as Document;
+use sha2::{Digest as _, Sha256};
+
+use crate::indicator::{self, Hit, Indicators};
+use crate::link;
+use crate::source::cloudtrail::mapping as cloudtrail;
+use crate::source::cloudtrail::record::ApiCall;
+use crate::source::json::Json;
+use crate::source::vpcflow::{self, Flow};
+use crate::source::{FieldSink, Origin, Record, Scalar, guardduty, sensor};
+use crate::time;
+
+/// Why a text is no event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("broken JSON: {0}")]
+    Json(String),
+    #[error("no time in \"{field}\": {value}; the event cannot be placed and is left out")]
+    Time { field: &'static str, value: String },
+    #[error("{0}")]
+    Flow(String),
+    #[error("neither a CloudTrail record, a GuardDuty finding, flow log lines nor an ECS document: {0}")]
+    Unknown(String),
+}
+
+/// Stage one: stateless, the same answer for the same text.
+#[derive(Debug, Clone)]
+pub struct Normalizer {
+    schema: Arc<Schema>,
+    indicators: Arc<Indicators>,
+}
+
+impl Normalizer {
+    pub fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
+        Self { schema, indicators }
+    }
+
+    /// Reads one event.
+    ///
+    /// # Errors
+    /// When the text is no event of this origin, or has no time.
+    pub fn read(&self, origin: Origin, raw: impl Into<Arc<str>>) -> Result<Record, Unreadable> {
+        let raw: Arc<str> = raw.into();
+        let mut slots = Slots { schema: &self.schema, found: Vec::with_capacity(96) };
+        let mut head = map(origin, &raw, &mut slots)?;
+        let id = head.id.take().unwrap_or_else(|| hash_id(&raw));
+        slots.put("@timestamp", Scalar::Str(&time::format(head.time)));
+        slots.put("event.id", Scalar::Str(&id));
+        let hits = self.hits(&head);
+        indicator::put_hits(&hits, &mut slots);
+        let mut event = Event::new(id, head.time, head.index);
+        event.sequence = head.sequence;
+        slots.fill(&mut event);
+        Ok(Record { event, origin, raw, hits: hits.into() })
+    }
+
+    fn hits(&self, head: &Head) -> Vec<Hit> {
+        if self.indicators.is_empty() {
+            return Vec::new();
+        }
+        let hits = head.addresses.iter().filter_map(|&(field, address)| {
+            let indicators: Vec<_> = self.indicators.matches(address).into_iter().cloned().collect();
+            (!indicators.is_empty()).then_some(Hit { field, address, indicators })
+        });
+        hits.collect()
+    }
+}
+
+impl Record {
+    /// The event as an ECS document.
+    ///
+    /// Made anew from the bytes on each call: few events ever need it.
+    pub fn document(&self) -> Document {
+        let mut root = match self.origin {
+            // A host event is a document already; what we derive is added to it.
+            Origin::Sensor => match serde_json::from_str(&self.raw) {
+                Ok(Document::Object(root)) => root,
+                _ => Map::new(),
+            },
+            Origin::CloudTrail | Origin::GuardDuty | Origin::VpcFlow => Map::new(),
+        };
+        root.insert("@timestamp".to_owned(), Document::String(time::format(self.event.time)));
+        let mut sink = DocumentSink { root };
+        if self.origin == Origin::Sensor {
+            if let Ok(json) = Json::parse(&self.raw) {
+                let (head, facts) = sensor::map(&json, &mut Nowhere);
+                if head.id.is_none() {
+                    sink.put("event.id", Scalar::Str(&self.event.id));
+                }
+                sensor::derive(&facts, &mut sink);
+            }
+        } else {
+            // The same text was read once already, so it maps.
+            let _ = map(self.origin, &self.raw, &mut sink);
+            sink.put("event.id", Scalar::Str(&self.event.id));
+        }
+        indicator::put_hits(&self.hits, &mut sink);
+        Document::Object(sink.root)
+    }
+}
+
+/// What a mapping says beside the fields.
+struct Head {
+    id: Option<String>,
+    time: EventTime,
+    sequence: u64,
+    index: String,
+    /// Addresses that indicator lists are asked about.
+    addresses: Vec<(&'static str, IpAddr)>,
+}
+
+impl Head {
+    fn of_aws(id: Option<String>, time: EventTime, dataset: &str) -> Self {
+        Self { id, time, sequence: 0, index: format!("logs-{dataset}-default"), addresses: Vec::new() }
+    }
+}
+
+fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unreadable> {
+    if origin == Origin::VpcFlow {
+        return map_flow(raw, sink);
+    }
+    let json = Json::parse(raw).map_err(|error| Unreadable::Json(error.to_string()))?;
+    match origin {
+        Origin::CloudTrail => {
+            let call = ApiCall::new(&json);
+            let time = read_time("eventTime", call.event_time(), time::parse)?;
+            cloudtrail::map(&call, sink);
+            link::of_call(&call).put(&[], sink);
+            Ok(Head::of_aws(call.event_id().map(str::to_owned), time, cloudtrail::DATASET))
+        }
+        Origin::GuardDuty => {
+            let found = guardduty::head(&json).ok_or_else(|| no_time("updatedAt", None))?;
+            guardduty::map(&json, sink);
+            Ok(Head::of_aws(Some(found.id), found.time, guardduty::DATASET))
+        }
+        Origin::Sensor | Origin::VpcFlow => {
+            let mut watch = Watch { sink, addresses: Vec::new() };
+            let (head, facts) = sensor::map(&json, &mut watch);
+            let stamp = json.get("@timestamp").map(|value| format!("{value:?}"));
+            let time = head.time.ok_or_else(|| no_time("@timestamp", stamp.as_deref()))?;
+            let addresses = std::mem::take(&mut watch.addresses);
+            sensor::derive(&facts, watch.sink);
+            let is_marked = json.at(&["threat", "indicator"]).is_some();
+            Ok(Head {
+                id: head.id.map(str::to_owned),
+                time,
+                sequence: head.sequence,
+                index: head.index(),
+                addresses: if is_marked { Vec::new() } else { addresses },
+            })
+        }
+    }
+}
+
+fn map_flow(raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unreadable> {
+    let (header, line) = raw.split_once('\n').unwrap_or((vpcflow::DEFAULT_HEADER, raw));
+    let flow = Flow::parse(header, line).map_err(Unreadable::Flow)?;
+    let mut watch = Watch { sink, addresses: Vec::new() };
+    flow.map(&mut watch);
+    let addresses = watch.addresses;
+    let time = flow.time().ok_or_else(|| no_time("end", None))?;
+    Ok(Head { addresses, ..Head::of_aws(None, time, vpcflow::DATASET) })
+}
+
+fn read_time(
+    field: &'static str,
+    text: Option<&str>,
+    parse: fn(&str) -> Option<EventTime>,
+) -> Result<EventTime, Unreadable> {
+    text.and_then(parse).ok_or_else(|| no_time(field, text))
+}
+
+fn no_time(field: &'static str, value: Option<&str>) -> Unreadable {
+    let value = match value {
+        Some(text) => format!("\"{}\"", text.chars().take(40).collect::<String>()),
+        None => "it is missing".to_owned(),
+    };
+    Unreadable::Time { field, value }
+}
+
+/// An id for an event that has none: the same text always gets the same.
+fn hash_id(raw: &str) -> String {
+    let digest = Sha256::digest(raw.as_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Passes everything on and remembers the addresses.
+struct Watch<'s> {
+    sink: &'s mut dyn FieldSink,
+    addresses: Vec<(&'static str, IpAddr)>,
+}
+
+impl FieldSink for Watch<'_> {
+    fn put(&mut self, path: &str, value: Scalar<'_>) {
+        let field = match path {
+            "destination.ip" => Some("destination.ip"),
+            "source.ip" => Some("source.ip"),
+            "aws.vpcflow.pkt_dstaddr" => Some("aws.vpcflow.pkt_dstaddr"),
+            "aws.vpcflow.pkt_srcaddr" => Some("aws.vpcflow.pkt_srcaddr"),
+            _ => None,
+        };
+        if let (Some(field), Scalar::Str(text)) = (field, value)
+            && let Ok(address) = text.parse()
+            && !self.addresses.iter().any(|(_, held)| *held == address)
+        {
+            self.addresses.push((field, address));
+        }
+        self.sink.put(path, value);
+    }
+}
+
+/// Fields into an event's slots, each in its field's type. Fields that the schema does not know are passed over: no
+/// rule can name them.
+struct Slots<'s> {
+    schema: &'s Schema,
+    found: Vec<(FieldId, Value)>,
+}
+
+impl FieldSink for Slots<'_> {
+    fn put(&mut self, path: &str, value: Scalar<'_>) {
+        let Some(id) = self.schema.id(path) else { return };
+        if let Some(value) = coerce(self.schema.field(id).kind, value) {
+            self.found.push((id, value));
+        }
+    }
+}
+
+impl Slots<'_> {
+    /// Hands each field over once: adding one value at a time to a long list would copy it as often.
+    fn fill(mut self, event: &mut Event) {
+        self.found.sort_by_key(|(id, _)| *id);
+        let mut found = self.found.into_iter().peekable();
+        while let Some((id, first)) = found.next() {
+            let mut more = Vec::new();
+            while let Some((_, value)) = found.next_if(|(next, _)| *next == id) {
+                more.push(value);
+            }
+            if more.is_empty() {
+                event.push(id, first);
+            } else {
+                more.insert(0, first);
+                event.push(id, Value::List(more.into()));
+            }
+        }
+    }
+}
+
+/// A value in its field's type; none where Elasticsearch would refuse or ignore it.
+fn coerce(kind: FieldType, value: Scalar<'_>) -> Option<Value> {
+    Some(match (kind, value) {
+        (_, Scalar::Str("")) if kind != FieldType::Keyword => return None,
+        (FieldType::Keyword | FieldType::Flattened | FieldType::Ip | FieldType::Date, Scalar::Str(text)) => {
+            Value::str(text)
+        }
+        (FieldType::Date, Scalar::Int(number)) => Value::str(time::format(time::from_epoch(number)?)),
+        (FieldType::Keyword | FieldType::Flattened, Scalar::Int(int)) => Value::str(int.to_string()),
+        (FieldType::Keyword | FieldType::Flattened, Scalar::Float(float)) => Value::str(float.to_string()),
+        (FieldType::Keyword | FieldType::Flattened, Scalar::Bool(bool)) => Value::str(bool.to_string()),
+        (FieldType::Long, Scalar::Int(int)) => Value::Int(int),
+        (FieldType::Long, Scalar::Str(text)) => Value::Int(text.trim().parse().ok()?),
+        (FieldType::Long, Scalar::Float(float)) if float.is_finite() => Value::Int(float as i64),
+        (FieldType::Double, Scalar::Int(int)) => Value::Float(int as f64),
+        (FieldType::Double, Scalar::Float(float)) => Value::Float(float),
+        (FieldType::Double, Scalar::Str(text)) => Value::Float(text.trim().parse().ok()?),
+        (FieldType::Boolean, Scalar::Bool(bool)) => Value::Bool(bool),
+        (FieldType::Boolean, Scalar::Str("true")) => Value::Bool(true),
+        (FieldType::Boolean, Scalar::Str("false")) => Value::Bool(false),
+        _ => return None,
+    })
+}
+
+/// Fields into nested JSON.
+struct DocumentSink {
+    root: Map<String, Document>,
+}
+
+/// Fields that are lists in ECS even when they hold one value.
+fn is_always_list(path: &str) -> bool {
+    matches!(path, "event.category" | "event.type" | "process.args" | "process.env_vars")
+        || path.starts_with("related.")
+        || path.starts_with("groundtrail.link.")
+}
+
+impl FieldSink for DocumentSink {
+    fn put(&mut self, path: &str, value: Scalar<'_>) {
+        let value = match value {
+            Scalar::Str(text) => Document::from(text),
+            Scalar::Int(int) => Document::from(int),
+            Scalar::Float(float) => Document::from(float),
+            Scalar::Bool(bool) => Document::from(bool),
+        };
+        let mut map = &mut self.root;
+        let mut rest = path;
+        while let Some((key, tail)) = rest.split_once('.') {
+            // Where a leaf stands in the way, the dotted name says the same.
+            if matches!(map.get(key), Some(held) if !held.is_object()) {
+                break;
+            }
+            let child = map.entry(key.to_owned()).or_insert_with(|| Document::Object(Map::new()));
+            map = child.as_object_mut().expect("made or found as an object");
+            rest = tail;
+        }
+        match map.get_mut(rest) {
+            Some(Document::Array(items)) => items.push(value),
+            Some(Document::Object(_)) => {
+                map.insert(format!("{rest}."), value);
+            }
+            Some(held) => *held = Document::Array(vec![held.take(), value]),
+            None if is_always_list(path) => {
+                map.insert(rest.to_owned(), Document::Array(vec![value]));
+            }
+            None => {
+                map.insert(rest.to_owned(), value);
+            }
+        }
+    }
+}
+
+/// For the second look at a document whose own fields are already in place.
+struct Nowhere;
+
+impl FieldSink for Nowhere {
+    fn put(&mut self, _path: &str, _value: Scalar<'_>) {}
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

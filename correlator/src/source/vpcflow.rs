@@ -1,0 +1,209 @@
+//! VPC Flow Logs: lines of text under a header that names the columns, to ECS.
+//!
+//! A line is read by its header, never by position: AWS lets the user choose columns, and adds new ones.
+
+use std::net::IpAddr;
+
+use rules::event::EventTime;
+
+use crate::link::{Link, Links, is_instance_id};
+use crate::source::{FieldSink, Scalar};
+use crate::time;
+
+pub(crate) const DATASET: &str = "aws.vpcflow";
+
+/// The columns of version 2, for files without a header.
+pub const DEFAULT_HEADER: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes \
+                                  start end action log-status";
+
+/// One flow, as pairs of column and value. `-` is no value.
+#[derive(Debug)]
+pub(crate) struct Flow<'t> {
+    columns: Vec<(&'t str, &'t str)>,
+}
+
+/// Whether a line is a header: column names, no numbers.
+pub fn is_header(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    words
+        .clone()
+        .any(|word| matches!(word, "srcaddr" | "dstaddr" | "interface-id" | "account-id" | "pkt-srcaddr"))
+        && words.all(|word| {
+            word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        })
+        && !line.split_ascii_whitespace().all(|word| word.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// A NODATA or SKIPDATA line is about the log, not about traffic.
+pub fn is_traffic(header: &str, line: &str) -> bool {
+    let status = header.split_ascii_whitespace().position(|name| name == "log-status");
+    let status = status.and_then(|at| line.split_ascii_whitespace().nth(at));
+    !matches!(status, Some("NODATA" | "SKIPDATA"))
+}
+
+impl<'t> Flow<'t> {
+    /// Reads one line under its header.
+    ///
+    /// # Errors
+    /// In words, when the line cannot belong to the header or names no time.
+    pub(crate) fn parse(header: &'t str, line: &'t str) -> Result<Self, String> {
+        let names: Vec<&str> = header.split_ascii_whitespace().collect();
+        let values: Vec<&str> = line.split_ascii_whitespace().collect();
+        if names.len() != values.len() {
+            return Err(format!("{} values under a header of {} columns", values.len(), names.len()));
+        }
+        let columns = names.into_iter().zip(values).filter(|(_, value)| *value != "-").collect();
+        let flow = Self { columns };
+        if flow.time().is_none() {
+            return Err(
+                "no \"end\" or \"start\" column with a time; add one to the flow log's format".to_owned()
+            );
+        }
+        Ok(flow)
+    }
+
+    fn get(&self, name: &str) -> Option<&'t str> {
+        self.columns.iter().find(|(column, _)| *column == name).map(|(_, value)| *value)
+    }
+
+    fn int(&self, name: &str) -> Option<i64> {
+        self.get(name)?.parse().ok()
+    }
+
+    fn seconds(&self, name: &str) -> Option<EventTime> {
+        self.int(name).and_then(time::from_epoch)
+    }
+
+    /// The end of the aggregation interval: what the record says was true by then.
+    pub(crate) fn time(&self) -> Option<EventTime> {
+        self.seconds("end").or_else(|| self.seconds("start"))
+    }
+
+    pub(crate) fn map(&self, sink: &mut dyn FieldSink) {
+        let mut put = |path: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                sink.put(path, Scalar::Str(value));
+            }
+        };
+        put("event.kind", Some("event"));
+        put("event.category", Some("network"));
+        put("event.type", Some("connection"));
+        put("event.module", Some("aws"));
+        put("event.dataset", Some(DATASET));
+        put("data_stream.type", Some("logs"));
+        put("data_stream.dataset", Some(DATASET));
+        put("data_stream.namespace", Some("default"));
+        put("ecs.version", Some("8.17.0"));
+        put("cloud.provider", Some("aws"));
+        put("cloud.account.id", self.get("account-id").filter(|id| *id != "unknown"));
+        put("cloud.region", self.get("region"));
+        put("cloud.instance.id", self.get("instance-id"));
+        match self.get("action") {
+            Some("ACCEPT") => {
+                put("event.action", Some("accept"));
+                put("event.outcome", Some("success"));
+                put("event.type", Some("allowed"));
+            }
+            Some("REJECT") => {
+                put("event.action", Some("reject"));
+                put("event.outcome", Some("failure"));
+                put("event.type", Some("denied"));
+            }
+            _ => {}
+        }
+        for (path, column) in [("event.start", "start"), ("event.end", "end")] {
+            put(path, self.seconds(column).map(time::format).as_deref());
+        }
+        self.ends(sink);
+        self.network(sink);
+        for (column, value) in &self.columns {
+            if !matches!(*column, "start" | "end") {
+                sink.put(&format!("aws.vpcflow.{}", column.replace('-', "_")), Scalar::Str(value));
+            }
+        }
+        self.links().put(&[], sink);
+    }
+
+    /// Source and destination. `pkt-*` are the addresses before translation: where both are known, they name the
+    /// real ends, and `related.ip` holds all.
+    fn ends(&self, sink: &mut dyn FieldSink) {
+        let mut related: Vec<&str> = Vec::new();
+        for (side, column, packet, port) in [
+            ("source", "srcaddr", "pkt-srcaddr", "srcport"),
+            ("destination", "dstaddr", "pkt-dstaddr", "dstport"),
+        ] {
+            let seen = [self.get(column), self.get(packet)];
+            for address in seen.into_iter().flatten().filter(|text| text.parse::<IpAddr>().is_ok()) {
+                if !related.contains(&address) {
+                    related.push(address);
+                }
+            }
+            if let Some(address) = self.get(column).or_else(|| self.get(packet)) {
+                sink.put(&format!("{side}.address"), Scalar::Str(address));
+                if address.parse::<IpAddr>().is_ok() {
+                    sink.put(&format!("{side}.ip"), Scalar::Str(address));
+                }
+            }
+            if let Some(port) = self.int(port) {
+                sink.put(&format!("{side}.port"), Scalar::Int(port));
+            }
+        }
+        for address in related {
+            sink.put("related.ip", Scalar::Str(address));
+        }
+    }
+
+    fn network(&self, sink: &mut dyn FieldSink) {
+        for (path, column) in [("bytes", "bytes"), ("packets", "packets")] {
+            if let Some(count) = self.int(column) {
+                sink.put(&format!("network.{path}"), Scalar::Int(count));
+                sink.put(&format!("source.{path}"), Scalar::Int(count));
+            }
+        }
+        if let Some(protocol) = self.get("protocol") {
+            sink.put("network.iana_number", Scalar::Str(protocol));
+            let name = match protocol {
+                "1" => Some("icmp"),
+                "6" => Some("tcp"),
+                "17" => Some("udp"),
+                "47" => Some("gre"),
+                "50" => Some("esp"),
+                "58" => Some("ipv6-icmp"),
+                "132" => Some("sctp"),
+                _ => None,
+            };
+            if let Some(name) = name {
+                sink.put("network.transport", Scalar::Str(name));
+            }
+        }
+        let kind = self.get("type").map(str::to_ascii_lowercase).or_else(|| {
+            let address: IpAddr = self.get("srcaddr").or_else(|| self.get("pkt-srcaddr"))?.parse().ok()?;
+            Some(if address.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned())
+        });
+        if let Some(kind) = kind {
+            sink.put("network.type", Scalar::Str(&kind));
+        }
+        if let Some(direction) = self.get("flow-direction") {
+            sink.put("network.direction", Scalar::Str(direction));
+        }
+    }
+
+    fn links(&self) -> Links<'t> {
+        let mut links = Links::default();
+        if let Some(id) = self.get("instance-id").filter(|id| is_instance_id(id)) {
+            links.add(Link::InstanceId, id);
+        }
+        if let Some(id) = self.get("ecs-task-id") {
+            links.add(Link::EcsTaskId, id);
+        }
+        for column in ["ecs-container-id", "ecs-second-container-id"] {
+            if let Some(id) = self.get(column) {
+                links.add(Link::ContainerId, id);
+            }
+        }
+        links
+    }
+}
+
+#[cfg(test)]
+mod tests;
