@@ -4,6 +4,7 @@
 //! rules under configuration) is in [`load`].
 
 mod config;
+mod junit;
 mod load;
 mod table;
 mod terminal;
