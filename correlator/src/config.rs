@@ -3,6 +3,7 @@
 //! What a deployment is goes into the file; how one run behaves goes into flags, which `cli` lays over it. Whether
 //! paths exist and queries compile is for those who open them.
 
+mod overlay;
 mod reader;
 mod show;
 #[cfg(test)]
@@ -183,6 +184,10 @@ pub enum Format {
 impl Format {
     const ALL: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("ndjson", Self::Ndjson), ("pretty", Self::Pretty)];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, format)| *format)
+    }
 
     fn name(self) -> &'static str {
         match self {
