@@ -4,11 +4,7 @@
 //! rules under configuration) is in [`load`].
 
 mod config;
-mod flags;
-mod junit;
 mod load;
-mod log;
-mod output;
 mod table;
 mod terminal;
 

@@ -1,10 +1,22 @@
 //! EQL, Elastic's event query language, from text to predicates: everything Elasticsearch documents but pipes.
 
+pub mod ast;
+mod check;
+mod compile;
+mod functions;
+mod lexer;
+mod parser;
+#[cfg(test)]
+mod tests;
+mod token;
+
 use std::num::NonZeroU32;
 
+use crate::diagnostic::{Compiled, Diagnostic, conclude};
 use crate::event::Span;
 use crate::expr::Expr;
 use crate::plan::KeyPart;
+use crate::schema::Schema;
 
 /// What an EQL query means, its predicates not yet shared with other rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,4 +56,29 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self { category_field: "event.category" }
     }
+}
+
+/// The tree of a query, as far as there is one, and what its syntax lacks.
+pub fn parse(text: &str) -> (Option<ast::Query>, Vec<Diagnostic>) {
+    parser::parse(text)
+}
+
+/// Compiles a query that takes its categories from `event.category`.
+pub fn compile(text: &str, schema: &mut Schema) -> Result<Compiled<EqlRule>, Vec<Diagnostic>> {
+    compile_with(text, schema, &Options::default())
+}
+
+/// Compiles a query.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included, in text order.
+pub fn compile_with(
+    text: &str,
+    schema: &mut Schema,
+    options: &Options<'_>,
+) -> Result<Compiled<EqlRule>, Vec<Diagnostic>> {
+    let (query, mut found) = parser::parse(text);
+    let checked = query.and_then(|query| check::check(&query, schema, options.category_field, &mut found));
+    let plan = checked.map(|checked| compile::compile(&checked, &mut found));
+    conclude(plan, found)
 }

@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 
 use crate::event::{Event, Value};
-use crate::expr::{Expr, Range, Test};
-use crate::literal::{Literal, ip_of, text_of};
+use crate::expr::{Comparison, Expr, Function, Range, Test};
+use crate::literal::{FloatBits, Literal, ip_of, text_of};
 
 /// Whether the event satisfies the predicate.
 pub fn matches(expr: &Expr, event: &Event) -> bool {
@@ -25,6 +25,24 @@ pub fn matches(expr: &Expr, event: &Event) -> bool {
         Expr::Holds(scalar) => scalar::values(scalar, event).iter().any(scalar::is_true),
         Expr::IsNull(scalar) => scalar::values(scalar, event).is_empty(),
     }
+}
+
+/// The function's value for constants; `None` for null.
+pub(crate) fn constant(function: Function, args: &[&Literal]) -> Option<Literal> {
+    let args: Vec<Value> = args.iter().map(|arg| scalar::value_of(arg)).collect();
+    match function::call(function, &args.iter().collect::<Vec<_>>())? {
+        Value::Str(text) => Some(Literal::Text(text)),
+        Value::Int(int) => Some(Literal::Int(int)),
+        Value::Float(float) => Some(Literal::Float(FloatBits::new(float))),
+        Value::Bool(bool) => Some(Literal::Bool(bool)),
+        Value::List(_) => None,
+    }
+}
+
+/// How two constants compare; `None` where their types do not.
+pub(crate) fn compare_literals(comparison: Comparison, left: &Literal, right: &Literal) -> Option<bool> {
+    scalar::compare(&scalar::value_of(left), &scalar::value_of(right))
+        .map(|order| scalar::holds(comparison, order))
 }
 
 /// Whether one scalar passes a test.

@@ -5,6 +5,7 @@
 //! No clock, no I/O beyond reading rule files, no state between events: those live in the correlator.
 #![forbid(unsafe_code)]
 
+mod constant;
 pub mod diagnostic;
 pub mod eql;
 pub mod eval;
@@ -14,3 +15,5 @@ pub mod literal;
 pub mod pattern;
 pub mod plan;
 pub mod schema;
+#[cfg(test)]
+mod testing;

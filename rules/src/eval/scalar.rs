@@ -42,7 +42,7 @@ pub(super) fn is_true(value: &Value) -> bool {
     matches!(value, Value::Bool(true))
 }
 
-fn value_of(literal: &Literal) -> Value {
+pub(super) fn value_of(literal: &Literal) -> Value {
     match literal {
         Literal::Text(text) => Value::Str(text.clone()),
         Literal::Int(int) => Value::Int(*int),
@@ -68,7 +68,7 @@ fn each_combination(args: &[Vec<Value>], visit: &mut dyn FnMut(&[&Value])) {
     }
 }
 
-fn compare(left: &Value, right: &Value) -> Option<Ordering> {
+pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Str(left), Value::Str(right)) => Some(left.cmp(right)),
         (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
@@ -76,7 +76,7 @@ fn compare(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-fn holds(comparison: Comparison, order: Ordering) -> bool {
+pub(super) fn holds(comparison: Comparison, order: Ordering) -> bool {
     match comparison {
         Comparison::Equal => order.is_eq(),
         Comparison::NotEqual => order.is_ne(),
