@@ -15,6 +15,7 @@ pub mod guardduty;
 pub mod json;
 pub mod normalize;
 pub mod sensor;
+pub mod split;
 pub mod user_agent;
 pub mod vpcflow;
 

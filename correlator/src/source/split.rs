@@ -1,0 +1,521 @@
+//! Cuts a stream of JSON into the documents it holds, without ever holding the stream.
+//!
+//! Taken as one are: the elements of `{"Records":[…]}` and its kin, of a bare list, and documents one after another
+//! (NDJSON or not). A broken document costs itself: where brackets or quotes do not close, reading goes on at the next
+//! place that looks like a record's beginning.
+
+use std::io::Read;
+
+/// Keys whose list holds the records of a file.
+const LIST_KEYS: &[&str] = &["Records", "logEvents", "Findings", "findings", "events", "Events"];
+
+/// With what a record begins, in the data seen. A broken document adds its own first key for as long as it is looked
+/// at.
+const FIRST_KEYS: &[&str] =
+    &["eventVersion", "schemaVersion", "SchemaVersion", "awsRegion", "version", "@timestamp"];
+
+/// So many broken documents in a row, and the rest of the stream is given up: each costs a search.
+const MAX_BROKEN_IN_A_ROW: u32 = 200;
+
+const CHUNK: usize = 64 * 1024;
+
+/// One document, or what was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// `at` is the byte it starts at, `number` counts documents from 1.
+    Document {
+        text: String,
+        at: u64,
+        number: u64,
+    },
+    /// The documents in `[at, end)` did not end where they should.
+    Broken {
+        at: u64,
+        number: u64,
+        reason: &'static str,
+    },
+    TooLarge {
+        at: u64,
+        number: u64,
+    },
+}
+
+/// How a stream ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    Whole,
+    /// The stream stopped inside a list or a document, or could not be read further.
+    Truncated {
+        at: u64,
+        reason: String,
+    },
+    /// The receiver had enough.
+    Stopped,
+}
+
+struct Splitter<R> {
+    reader: R,
+    max_len: usize,
+    /// Bytes from `base` on that are still needed.
+    buffer: Vec<u8>,
+    /// Place of the buffer's first byte in the stream.
+    base: u64,
+    /// Why there is no more, once there is none.
+    end: Option<Option<String>>,
+    number: u64,
+    n_broken: u32,
+}
+
+/// Hands every document to `each`, which says whether to go on.
+///
+/// `is_whole` tells whether a text whose brackets close is a document; one that does not is searched for the documents
+/// it swallowed.
+pub fn split<R: Read>(
+    reader: R,
+    max_len: usize,
+    is_whole: &dyn Fn(&str) -> bool,
+    each: &mut dyn FnMut(Piece) -> bool,
+) -> End {
+    let mut splitter =
+        Splitter { reader, max_len, buffer: Vec::new(), base: 0, end: None, number: 0, n_broken: 0 };
+    splitter.run(is_whole, each)
+}
+
+/// What stands at a place, judged with brackets and quotes alone.
+enum Scan {
+    /// A document of so many bytes.
+    Closed(usize),
+    /// An object with a list of records in it: so many bytes until behind its `[`.
+    List(usize),
+    /// The stream ended first.
+    Open,
+    TooLarge,
+}
+
+impl<R: Read> Splitter<R> {
+    fn run(&mut self, is_whole: &dyn Fn(&str) -> bool, each: &mut dyn FnMut(Piece) -> bool) -> End {
+        // Inside a list of records, `]` ends it and a stray `}` is an error; outside, it closes the wrapping object.
+        let mut depth_of_lists = 0_u32;
+        let mut n_wrappers = 0_u32;
+        loop {
+            let Some(byte) = self.byte(0) else { return self.ended(depth_of_lists > 0 || n_wrappers > 0) };
+            match byte {
+                b'{' => {
+                    self.number += 1;
+                    match self.scan() {
+                        Scan::List(len) => {
+                            self.number -= 1;
+                            self.skip(len);
+                            depth_of_lists += 1;
+                            n_wrappers += 1;
+                        }
+                        Scan::Closed(len) => {
+                            let text = String::from_utf8_lossy(&self.buffer[..len]).into_owned();
+                            // What does not parse may have swallowed its successors.
+                            if !is_whole(&text)
+                                && let Some(next) = self.resync(len)
+                            {
+                                if !self.broken("a record that does not end where it should", next, each) {
+                                    return self.given_up();
+                                }
+                                continue;
+                            }
+                            self.n_broken = 0;
+                            let piece = Piece::Document { text, at: self.base, number: self.number };
+                            self.skip(len);
+                            if !each(piece) {
+                                return End::Stopped;
+                            }
+                        }
+                        Scan::Open => {
+                            let len = self.buffer.len();
+                            match self.resync(len) {
+                                Some(next) => {
+                                    if !self.broken("a record that never ends", next, each) {
+                                        return self.given_up();
+                                    }
+                                }
+                                None => return self.ended(true),
+                            }
+                        }
+                        Scan::TooLarge => {
+                            let at = self.base;
+                            let is_going_on = each(Piece::TooLarge { at, number: self.number });
+                            if !is_going_on {
+                                return End::Stopped;
+                            }
+                            self.n_broken += 1;
+                            if self.n_broken > MAX_BROKEN_IN_A_ROW {
+                                return self.given_up();
+                            }
+                            self.skip_to_next_start();
+                        }
+                    }
+                }
+                b'[' if depth_of_lists == 0 => {
+                    self.skip(1);
+                    depth_of_lists += 1;
+                }
+                b']' if depth_of_lists > 0 => {
+                    self.skip(1);
+                    depth_of_lists -= 1;
+                    // What follows the list inside its wrapper is passed over up to the wrapper's end.
+                    if n_wrappers > 0 && !self.skip_wrapper_rest() {
+                        return self.ended(true);
+                    }
+                    n_wrappers = n_wrappers.saturating_sub(1);
+                }
+                b',' | b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf | 0x1e => self.skip(1),
+                _ => {
+                    let at = self.base;
+                    self.skip_foreign();
+                    self.number += 1;
+                    if !each(Piece::Broken { at, number: self.number, reason: "text between the records" }) {
+                        return End::Stopped;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The byte at an offset from here; reads on as needed.
+    fn byte(&mut self, offset: usize) -> Option<u8> {
+        while offset >= self.buffer.len() {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.buffer[offset])
+    }
+
+    fn fill(&mut self) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        let len = self.buffer.len();
+        self.buffer.resize(len + CHUNK, 0);
+        let read = loop {
+            match self.reader.read(&mut self.buffer[len..]) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        let n_read = match read {
+            Ok(n_read) => {
+                if n_read == 0 {
+                    self.end = Some(None);
+                }
+                n_read
+            }
+            Err(error) => {
+                self.end = Some(Some(error.to_string()));
+                0
+            }
+        };
+        self.buffer.truncate(len + n_read);
+        n_read > 0
+    }
+
+    fn skip(&mut self, len: usize) {
+        let len = len.min(self.buffer.len());
+        self.buffer.drain(..len);
+        self.base += len as u64;
+    }
+
+    fn ended(&self, is_inside: bool) -> End {
+        let at = self.base + self.buffer.len() as u64;
+        match &self.end {
+            Some(Some(error)) => End::Truncated { at, reason: error.clone() },
+            _ if is_inside => {
+                End::Truncated { at, reason: "it ends in the middle of a record or list".to_owned() }
+            }
+            _ => End::Whole,
+        }
+    }
+
+    fn given_up(&self) -> End {
+        if self.n_broken > MAX_BROKEN_IN_A_ROW {
+            End::Truncated { at: self.base, reason: format!("{MAX_BROKEN_IN_A_ROW} broken records in a row") }
+        } else {
+            End::Stopped
+        }
+    }
+
+    /// Reports the document here and moves to the next.
+    fn broken(&mut self, reason: &'static str, next: usize, each: &mut dyn FnMut(Piece) -> bool) -> bool {
+        let piece = Piece::Broken { at: self.base, number: self.number, reason };
+        self.skip(next);
+        self.n_broken += 1;
+        each(piece) && self.n_broken <= MAX_BROKEN_IN_A_ROW
+    }
+
+    /// Follows the object that starts here to its end.
+    fn scan(&mut self) -> Scan {
+        let mut depth = 0_usize;
+        let mut offset = 0;
+        let mut in_string = false;
+        let mut string_at = 0;
+        // The last string of the outermost object, until something other than `:` follows.
+        let mut key: Option<(usize, usize)> = None;
+        let mut has_colon = false;
+        loop {
+            if offset > self.max_len {
+                return Scan::TooLarge;
+            }
+            let Some(byte) = self.byte(offset) else { return Scan::Open };
+            if in_string {
+                match byte {
+                    b'\\' => offset += 1,
+                    b'"' => {
+                        in_string = false;
+                        if depth == 1 {
+                            key = Some((string_at, offset));
+                            has_colon = false;
+                        }
+                    }
+                    _ => {}
+                }
+            } else {
+                match byte {
+                    b'"' => {
+                        in_string = true;
+                        string_at = offset + 1;
+                    }
+                    b':' => has_colon = true,
+                    b'{' | b'[' => {
+                        if byte == b'['
+                            && depth == 1
+                            && has_colon
+                            && let Some((from, to)) = key
+                            && LIST_KEYS.iter().any(|name| name.as_bytes() == &self.buffer[from..to])
+                            && self.next_is_object_or_end(offset + 1)
+                        {
+                            return Scan::List(offset + 1);
+                        }
+                        depth += 1;
+                        key = None;
+                    }
+                    b'}' | b']' => {
+                        depth = depth.saturating_sub(1);
+                        if depth == 0 {
+                            return Scan::Closed(offset + 1);
+                        }
+                    }
+                    b',' => key = None,
+                    _ => {}
+                }
+            }
+            offset += 1;
+        }
+    }
+
+    /// A list of records holds objects; `"events":["a"]` of some finding does not.
+    fn next_is_object_or_end(&mut self, mut offset: usize) -> bool {
+        loop {
+            match self.byte(offset) {
+                Some(b' ' | b'\t' | b'\r' | b'\n') => offset += 1,
+                Some(b'{' | b']') => return true,
+                _ => return false,
+            }
+        }
+    }
+
+    /// The next place before `len` where a record may begin.
+    fn resync(&self, len: usize) -> Option<usize> {
+        let own_key = first_key(&self.buffer).map(<[u8]>::to_vec);
+        let starts = memchr_all(&self.buffer[1..len.min(self.buffer.len())], b'{');
+        starts.into_iter().map(|at| at + 1).find(|&at| {
+            first_key(&self.buffer[at..]).is_some_and(|key| {
+                own_key.as_deref() == Some(key) || FIRST_KEYS.iter().any(|name| name.as_bytes() == key)
+            })
+        })
+    }
+
+    /// Passes over a document of any size, to where the next may begin.
+    fn skip_to_next_start(&mut self) {
+        loop {
+            let len = self.buffer.len();
+            if let Some(next) = self.resync(len) {
+                return self.skip(next);
+            }
+            // A beginning may lie across the border.
+            self.skip(len.saturating_sub(64).max(1));
+            if !self.fill() {
+                let len = self.buffer.len();
+                return self.skip(len);
+            }
+        }
+    }
+
+    /// To the closing bracket of the object around a list.
+    fn skip_wrapper_rest(&mut self) -> bool {
+        let mut depth = 1_u32;
+        let mut in_string = false;
+        loop {
+            let Some(byte) = self.byte(0) else { return false };
+            match byte {
+                b'\\' if in_string => self.skip(1),
+                b'"' => in_string = !in_string,
+                b'{' | b'[' if !in_string => depth += 1,
+                b'}' | b']' if !in_string => depth -= 1,
+                _ => {}
+            }
+            self.skip(1);
+            if depth == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// To the next thing that can begin a document or end a list.
+    fn skip_foreign(&mut self) {
+        loop {
+            let found = self.buffer.iter().position(|byte| matches!(byte, b'{' | b'[' | b']' | b'\n'));
+            match found {
+                Some(0) => self.skip(1),
+                Some(at) => return self.skip(at),
+                None => {
+                    let len = self.buffer.len();
+                    self.skip(len);
+                    if !self.fill() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn memchr_all(bytes: &[u8], wanted: u8) -> Vec<usize> {
+    bytes.iter().enumerate().filter(|(_, byte)| **byte == wanted).map(|(at, _)| at).collect()
+}
+
+/// The first key of an object that starts here.
+fn first_key(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = rest.iter().take(60).position(|byte| *byte == b'"')?;
+    rest[end + 1..].trim_ascii_start().starts_with(b":").then_some(&rest[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Documents as given, `!` for broken ones, `^` for too large ones.
+    fn pieces(input: &[u8], max_len: usize) -> (Vec<String>, End) {
+        let mut found = Vec::new();
+        let is_whole = |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok();
+        let end = split(input, max_len, &is_whole, &mut |piece| {
+            found.push(match piece {
+                Piece::Document { text, .. } => text,
+                Piece::Broken { .. } => "!".to_owned(),
+                Piece::TooLarge { .. } => "^".to_owned(),
+            });
+            true
+        });
+        (found, end)
+    }
+
+    fn check(input: &str, expect: &[&str], is_whole: bool) {
+        let (found, end) = pieces(input.as_bytes(), 1_000);
+        assert_eq!(found, expect, "{input}");
+        assert_eq!(end == End::Whole, is_whole, "{input}: {end:?}");
+    }
+
+    const A: &str = r#"{"eventVersion":"1","n":[{"x":"}"}]}"#;
+    const B: &str = r#"{"eventVersion":"2","s":"a\"}{"}"#;
+
+    #[test]
+    fn every_shape_of_file_holds_the_same_documents() {
+        check(&format!(r#"{{"Records":[{A},{B}]}}"#), &[A, B], true);
+        check(
+            &format!(r#"{{"a":{{"Records":"x"}},"Records" : [ {A} , {B} ],"more":{{"x":[1]}}}}"#),
+            &[A, B],
+            true,
+        );
+        check(&format!("[{A},\n{B}]\n"), &[A, B], true);
+        check(&format!("{A}\n{B}\n"), &[A, B], true);
+        check(&format!("{A}{B}"), &[A, B], true);
+        check(&format!("{{\"Records\":[{A}]}}\n{{\"Records\":[{B}]}}"), &[A, B], true);
+        check(&format!("\u{feff}{A}"), &[A], true);
+        check(r#"{"Records":[]}"#, &[], true);
+        check("[]", &[], true);
+        check("", &[], true);
+        check("  \n", &[], true);
+        check(r#"{"x":1,"events":["a","b"]}"#, &[r#"{"x":1,"events":["a","b"]}"#], true);
+    }
+
+    #[test]
+    fn a_broken_record_between_good_ones_costs_only_itself() {
+        let balanced = r#"{"eventVersion":,}"#;
+        check(&format!(r#"{{"Records":[{A},{balanced},{B}]}}"#), &[A, balanced, B], true);
+        let no_end = r#"{"eventVersion":"x","open":{"#;
+        check(&format!(r#"{{"Records":[{A},{no_end},{B}]}}"#), &[A, "!", B], true);
+        let odd_quote = r#"{"eventVersion":"x","s":"un"closed"}"#;
+        check(&format!("{A}\n{odd_quote}\n{B}\n"), &[A, "!", B], true);
+    }
+
+    #[test]
+    fn a_stray_end_of_a_wrapper_is_passed_over() {
+        check(&format!("[{A}}}}},{B}]"), &[A, "!", B], true);
+        let wrapped = format!(r#"{{"aws":{{"cloudtrail":{A}"#);
+        let (found, _) = pieces(format!("[{wrapped},{B}]").as_bytes(), 1_000);
+        assert_eq!(found, ["!", A, B]);
+    }
+
+    #[test]
+    fn a_truncated_list_yields_its_whole_records() {
+        check(&format!(r#"{{"Records":[{A},{B}"#), &[A, B], false);
+        check(&format!(r#"{{"Records":[{A},{}"#, &B[..15]), &[A], false);
+        check(&format!(r#"[{A},"#), &[A], false);
+        check(&format!("{A}\n{}", &B[..15]), &[A], false);
+    }
+
+    #[test]
+    fn a_record_past_the_cap_is_passed_over() {
+        let large = format!(r#"{{"eventVersion":"3","s":"{}"}}"#, "x".repeat(200_000));
+        check(&format!(r#"{{"Records":[{A},{large},{B}]}}"#), &[A, "^", B], true);
+        check(&format!("{large}\n{B}\n"), &["^", B], true);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_end_the_stream() {
+        let mut input = format!("{A}\n").into_bytes();
+        input.extend_from_slice(b"{\"eventVersion\":\"\xff\xfe\"}\n");
+        input.extend_from_slice(B.as_bytes());
+        let (found, end) = pieces(&input, 1_000);
+        assert_eq!((found.len(), end), (3, End::Whole));
+    }
+
+    #[test]
+    fn endless_breakage_is_given_up() {
+        let (found, end) = pieces(r#"{"eventVersion":"#.repeat(5_000).as_bytes(), 10_000);
+        assert!(found.len() <= 202, "{}", found.len());
+        assert!(matches!(end, End::Truncated { .. }), "{end:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_places_are_in_order(input in prop::collection::vec(
+            prop::sample::select(b"{}[]\":,\\ aR\n\xff".to_vec()), 0..300)) {
+            let mut last = 0;
+            split(input.as_slice(), 50, &|_| false, &mut |piece| {
+                let at = match piece {
+                    Piece::Document { at, .. } | Piece::Broken { at, .. } | Piece::TooLarge { at, .. } => at,
+                };
+                assert!(at >= last && at <= input.len() as u64);
+                last = at;
+                true
+            });
+        }
+
+        #[test]
+        fn a_file_cut_anywhere_yields_a_prefix_of_its_records(cut in 0_usize..80) {
+            let whole = format!(r#"{{"Records":[{A},{B}]}}"#);
+            let (found, _) = pieces(&whole.as_bytes()[..cut.min(whole.len())], 1_000);
+            prop_assert!([A, B].starts_with(&found.iter().map(String::as_str).collect::<Vec<_>>()), "{:?}", found);
+        }
+    }
+}
