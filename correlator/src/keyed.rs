@@ -1,0 +1,214 @@
+//! The keyed core: what a rule's hits mean once they are put in order. Pure: no clock, no I/O.
+//!
+//! State belongs to a (rule, join key). It is a function of the *set* of hits: hits are kept in event order for as long
+//! as an earlier one may still arrive, and what they say is computed in that order. What rules say about one event is
+//! [`crate::detect`]'s; alerts, contexts and stores are around this.
+
+pub(crate) mod machine;
+mod state;
+mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rules::event::{EventTime, Span, Value};
+
+use crate::sequence::SequenceShape;
+use crate::source::{Origin, Record};
+use crate::terms::TermsShape;
+use crate::window::WindowShape;
+
+pub use table::{Change, Eviction, KeyRef, Keyed};
+
+/// Hosts and AWS keep time apart by up to 2 s, and CloudTrail writes whole seconds.
+pub const SKEW: Span = Span::from_secs(3);
+
+/// The values an event joins on, in the order of the rule's key. An optional field that is absent is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct JoinKey(pub Box<[Option<Box<str>>]>);
+
+/// One event in the roles it plays for one key of one rule.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    pub record: Arc<Record>,
+    /// Bit n: the event matches step n of the sequence. Elsewhere unused.
+    pub steps: u64,
+    pub is_until: bool,
+    /// The values that a threshold's cardinality counts.
+    pub values: Box<[Box<str>]>,
+}
+
+impl Hit {
+    pub fn time(&self) -> EventTime {
+        self.record.event.time
+    }
+
+    /// The total order of events: time, then the producer's sequence, then the id.
+    pub fn order(&self) -> (EventTime, u64, &str) {
+        order(&self.record)
+    }
+}
+
+pub fn order(record: &Record) -> (EventTime, u64, &str) {
+    (record.event.time, record.event.sequence, &record.event.id)
+}
+
+/// Whose clock stamped an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClockOf {
+    Host,
+    Aws,
+}
+
+pub(crate) fn clock_of(record: &Record) -> ClockOf {
+    match record.origin {
+        Origin::Sensor => ClockOf::Host,
+        Origin::CloudTrail | Origin::GuardDuty | Origin::VpcFlow => ClockOf::Aws,
+    }
+}
+
+/// How far two events' times may be off against each other.
+pub(crate) fn skew(a: &Record, b: &Record) -> Span {
+    if clock_of(a) == clock_of(b) { Span(0) } else { SKEW }
+}
+
+/// What names a match within its rule and key, whatever else about it changes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Anchor {
+    /// The event that matched, or that completed the match.
+    Event(Box<str>),
+    /// The bucket a tumbling window's key already names.
+    Bucket,
+    /// The stretch of history in which a term was new.
+    Epoch(i64),
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(id) => write!(f, "event {id}"),
+            Self::Bucket => f.write_str("bucket"),
+            Self::Epoch(epoch) => write!(f, "epoch {epoch}"),
+        }
+    }
+}
+
+/// The part an event plays in a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Match,
+    /// From 1, as in the rule's text.
+    Step(u16),
+    /// The nth event of a step `with runs`.
+    Run(u16, u16),
+    Window,
+    FirstSeen,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Match => f.write_str("match"),
+            Self::Step(step) => write!(f, "step {step}"),
+            Self::Run(step, run) => write!(f, "step {step}, run {run}"),
+            Self::Window => f.write_str("window"),
+            Self::FirstSeen => f.write_str("first seen"),
+        }
+    }
+}
+
+/// An event and why it is part of a match.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    pub stage: Stage,
+    pub record: Arc<Record>,
+}
+
+/// Something a rule looks for, found.
+#[derive(Debug, Clone)]
+pub struct Match {
+    pub anchor: Anchor,
+    /// The event whose time the alert bears.
+    pub at: Arc<Record>,
+    /// In the order of the steps, else in event order.
+    pub evidence: Vec<Evidence>,
+    /// How many events there are, where `evidence` stops short.
+    pub n_events: u64,
+    pub start: EventTime,
+    pub end: EventTime,
+    /// What the rule computed, by name.
+    pub columns: Vec<(String, Value)>,
+    /// An absence is part of it: it rests on what feeds did not deliver.
+    pub is_absence: bool,
+}
+
+impl Match {
+    /// Whether both say the same, however they came about.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let ids = |of: &Self| -> Vec<(Stage, Box<str>)> {
+            of.evidence.iter().map(|item| (item.stage, item.record.event.id.clone())).collect()
+        };
+        self.anchor == other.anchor
+            && self.n_events == other.n_events
+            && (self.start, self.end) == (other.start, other.end)
+            && self.columns == other.columns
+            && ids(self) == ids(other)
+    }
+}
+
+/// What to look for in a key's hits.
+#[derive(Debug, Clone)]
+pub enum Shape {
+    Sequence(SequenceShape),
+    Window(WindowShape),
+    Terms(TermsShape),
+}
+
+impl Shape {
+    /// How far apart two events can be and still matter to each other.
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Sequence(shape) => shape.span(),
+            Self::Window(shape) => shape.span,
+            Self::Terms(shape) => shape.window,
+        }
+    }
+}
+
+/// What bounds the state. Reaching a bound is counted, and said on the alerts it may have touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Keys with state, over all rules.
+    pub max_keys: usize,
+    /// Hits that wait for earlier ones to come, and events of one window, per key.
+    pub max_hits_per_key: usize,
+    /// Events that one alert carries as evidence.
+    pub max_evidence: usize,
+    /// Events held for contexts, per link value.
+    pub max_context_per_link: usize,
+    /// Events held for contexts, over all rules.
+    pub max_context_total: usize,
+    /// Events of one context that one alert carries.
+    pub max_attached: usize,
+    /// How long after the watermark a late event still counts.
+    pub grace: Span,
+    /// How long a partial match of a sequence without `maxspan` lives.
+    pub open_span: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_keys: 1_000_000,
+            max_hits_per_key: 4_096,
+            max_evidence: 100,
+            max_context_per_link: 1_024,
+            max_context_total: 500_000,
+            max_attached: 50,
+            grace: Span::from_secs(15 * 60),
+            open_span: Span::from_secs(24 * 3_600),
+        }
+    }
+}

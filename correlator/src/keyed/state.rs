@@ -1,0 +1,179 @@
+//! The state of one (rule, key): the hits that are still open to company, and what they say.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use rules::event::{EventTime, Span};
+
+use super::machine::Machine;
+use super::{Anchor, Hit, Limits, Match, Shape};
+
+/// What became of a match, seen from outside.
+#[derive(Debug, Clone)]
+pub(crate) enum Turn {
+    Put(Arc<Match>),
+    Gone(Anchor),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct KeyState {
+    /// Everything before `hits`, for good.
+    base: Machine,
+    /// In event order. An earlier event may still come in between.
+    hits: VecDeque<Arc<Hit>>,
+    /// `base` after all of `hits`.
+    tip: Machine,
+    /// What the world has been told.
+    shown: BTreeMap<Anchor, Arc<Match>>,
+    newest: EventTime,
+}
+
+impl KeyState {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        Self {
+            base: Machine::new(shape),
+            hits: VecDeque::new(),
+            tip: Machine::new(shape),
+            shown: BTreeMap::new(),
+            newest: EventTime(i64::MIN),
+        }
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        shape: &Shape,
+        hit: Arc<Hit>,
+        limits: &Limits,
+        watermark: Option<EventTime>,
+        turns: &mut Vec<Turn>,
+    ) {
+        self.newest = self.newest.max(hit.time());
+        let is_last = self.hits.back().is_none_or(|last| last.order() < hit.order());
+        if is_last {
+            self.tip.step(shape, &hit, limits);
+            self.tip.settle_soon(shape, limits);
+            self.hits.push_back(hit);
+            self.tell_touched(watermark, turns);
+        } else {
+            let at = self.hits.partition_point(|held| held.order() < hit.order());
+            if self.hits[at].order() == hit.order() {
+                return;
+            }
+            self.hits.insert(at, hit);
+            self.rerun(shape, limits);
+            self.tell_all(watermark, turns);
+        }
+        if self.hits.len() > limits.max_hits_per_key {
+            // Nothing is lost by this but the place of a hit that comes even later.
+            self.fold_first(shape, limits);
+        }
+    }
+
+    /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more. For new
+    /// terms, returns when the term was last seen if that has just become certain.
+    pub(crate) fn advance(
+        &mut self,
+        shape: &Shape,
+        limits: &Limits,
+        watermark: EventTime,
+        turns: &mut Vec<Turn>,
+    ) -> Option<EventTime> {
+        self.tip.settle(shape, limits);
+        self.tell_all(Some(watermark), turns);
+        let closed = watermark - limits.grace;
+        let seen_before = self.base.last_seen();
+        while self.hits.front().is_some_and(|hit| hit.time() < closed) {
+            self.fold_first(shape, limits);
+        }
+        self.base.settle(shape, limits);
+        let seen = self.base.last_seen().filter(|seen| Some(*seen) != seen_before);
+        self.base.expire(shape, closed);
+        self.tip.expire(shape, closed);
+        let kept = &self.tip.matches.by_anchor;
+        self.shown.retain(|anchor, _| kept.contains_key(anchor));
+        seen
+    }
+
+    fn rerun(&mut self, shape: &Shape, limits: &Limits) {
+        self.tip = self.base.clone();
+        for hit in &self.hits {
+            self.tip.step(shape, hit, limits);
+        }
+        self.tip.settle_soon(shape, limits);
+    }
+
+    fn fold_first(&mut self, shape: &Shape, limits: &Limits) {
+        if let Some(hit) = self.hits.pop_front() {
+            self.base.step(shape, &hit, limits);
+            self.base.matches.touched.clear();
+        }
+    }
+
+    fn tell_touched(&mut self, watermark: Option<EventTime>, turns: &mut Vec<Turn>) {
+        for anchor in std::mem::take(&mut self.tip.matches.touched) {
+            self.tell(anchor, watermark, turns);
+        }
+    }
+
+    fn tell_all(&mut self, watermark: Option<EventTime>, turns: &mut Vec<Turn>) {
+        self.tip.matches.touched.clear();
+        let mut anchors: Vec<Anchor> = self.shown.keys().cloned().collect();
+        anchors.extend(self.tip.matches.by_anchor.keys().cloned());
+        anchors.sort();
+        anchors.dedup();
+        for anchor in anchors {
+            self.tell(anchor, watermark, turns);
+        }
+    }
+
+    fn tell(&mut self, anchor: Anchor, watermark: Option<EventTime>, turns: &mut Vec<Turn>) {
+        let holds = self.tip.matches.by_anchor.get(&anchor).filter(|found| {
+            // What was told stays told until it is disproved, even where the watermark stands back again.
+            found.is_certain(watermark) || self.shown.contains_key(&anchor)
+        });
+        match (holds, self.shown.get(&anchor)) {
+            (Some(found), Some(shown)) if Arc::ptr_eq(&found.found, shown) || found.found.is_same(shown) => {}
+            (Some(found), _) => {
+                self.shown.insert(anchor, Arc::clone(&found.found));
+                turns.push(Turn::Put(Arc::clone(&found.found)));
+            }
+            (None, Some(_)) => {
+                self.shown.remove(&anchor);
+                turns.push(Turn::Gone(anchor));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// When the passing of time alone changes something here.
+    pub(crate) fn next_visit(&self, shape: &Shape, limits: &Limits) -> EventTime {
+        let told = |anchor: &Anchor| self.shown.contains_key(anchor);
+        let open = self.tip.matches.by_anchor.iter().filter(|(anchor, _)| !told(anchor));
+        let due = open.filter_map(|(_, found)| found.due).min();
+        let fold = self.hits.front().map(|hit| hit.time() + limits.grace);
+        let end = self.newest + shape.span() + shape.span() + limits.grace + Span::from_secs(1);
+        end.min(due.unwrap_or(end)).min(fold.unwrap_or(end))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hits.is_empty() && self.base.is_empty() && self.tip.is_empty()
+    }
+
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.tip.n_evicted
+    }
+
+    pub(crate) fn newest(&self) -> EventTime {
+        self.newest
+    }
+
+    pub(crate) fn n_hits(&self) -> usize {
+        self.hits.len()
+    }
+
+    pub(crate) fn seed_last_seen(&mut self, time: EventTime) {
+        self.base.seed_last_seen(time);
+        self.tip.seed_last_seen(time);
+        self.newest = self.newest.max(time);
+    }
+}

@@ -1,0 +1,94 @@
+//! Hits from a line of text, for tests of what hits amount to.
+//!
+//! `A1 B2.5 AB3c` is three events: step A at 1 s, step B at 2.5 s, and at 3 s one that is A and B, by the clock of AWS.
+//! `U` is the `until` step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rules::event::{Event, EventTime};
+
+use super::{Change, Hit, JoinKey, Keyed, Limits, Match, Shape};
+use crate::source::{Origin, Record};
+
+pub(crate) fn record(id: &str, nanos: i64, origin: Origin) -> Arc<Record> {
+    let event = Event::new(id, EventTime(nanos), "logs-test-default");
+    Arc::new(Record { event, origin, raw: Arc::from(""), hits: Arc::from([]) })
+}
+
+pub(crate) fn hit(text: &str) -> Arc<Hit> {
+    let (body, origin) = match text.strip_suffix('c') {
+        Some(body) => (body, Origin::CloudTrail),
+        None => (text, Origin::Sensor),
+    };
+    let letters: String = body.chars().take_while(char::is_ascii_uppercase).collect();
+    let seconds: f64 = body[letters.len()..].parse().expect("letters, then a time in seconds");
+    let steps =
+        letters.bytes().filter(|letter| *letter < b'U').fold(0, |mask, letter| mask | 1 << (letter - b'A'));
+    Arc::new(Hit {
+        record: record(text, (seconds * 1e9).round() as i64, origin),
+        steps,
+        is_until: letters.contains('U'),
+        values: Box::new([Box::from(letters.as_str())]),
+    })
+}
+
+pub(crate) fn hits(text: &str) -> Vec<Arc<Hit>> {
+    text.split_whitespace().map(hit).collect()
+}
+
+/// A table with one rule, and what it has told so far.
+pub(crate) struct Table {
+    pub(crate) keyed: Keyed,
+    pub(crate) told: BTreeMap<String, Arc<Match>>,
+    pub(crate) n_gone: usize,
+    pub(crate) n_put: usize,
+}
+
+impl Table {
+    pub(crate) fn new(shape: Shape, limits: Limits) -> Self {
+        let keyed = Keyed::new(vec![Some(shape)], limits);
+        Self { keyed, told: BTreeMap::new(), n_gone: 0, n_put: 0 }
+    }
+
+    pub(crate) fn push(&mut self, hit: &Arc<Hit>) {
+        self.push_key("k", hit);
+    }
+
+    pub(crate) fn push_key(&mut self, key: &str, hit: &Arc<Hit>) {
+        let changes = self.keyed.push(0, JoinKey(Box::new([Some(key.into())])), Arc::clone(hit));
+        self.take(changes);
+    }
+
+    pub(crate) fn advance(&mut self, seconds: f64) {
+        let changes = self.keyed.advance(EventTime((seconds * 1e9) as i64));
+        self.take(changes);
+    }
+
+    fn take(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Put { key, found } => {
+                    self.n_put += 1;
+                    self.told.insert(format!("{:?} {}", key.1, found.anchor), found);
+                }
+                Change::Gone { key, anchor } => {
+                    self.n_gone += 1;
+                    let held = self.told.remove(&format!("{:?} {anchor}", key.1));
+                    assert!(held.is_some(), "what goes was told before");
+                }
+            }
+        }
+    }
+
+    /// The matches told, by time of their end, each as the ids of its events.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        let mut found: Vec<&Arc<Match>> = self.told.values().collect();
+        found.sort_by_key(|found| (found.end, found.start, found.anchor.clone()));
+        let ids = |found: &&Arc<Match>| -> String {
+            let ids: Vec<&str> = found.evidence.iter().map(|item| &*item.record.event.id).collect();
+            ids.join(" ")
+        };
+        found.iter().map(ids).collect()
+    }
+}

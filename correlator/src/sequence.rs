@@ -1,0 +1,248 @@
+//! EQL sequences, with the semantics of Elasticsearch.
+//!
+//! Per key and stage only the newest partial match lives, and moving on uses it up. Events come here in order; between a
+//! host's clock and AWS's the order is only known to [`SKEW`], so an event that came a little too early for its partner
+//! waits that long.
+
+mod missing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rules::event::{EventTime, Span};
+use rules::plan;
+
+use crate::keyed::machine::Matches;
+use crate::keyed::{Anchor, Evidence, Hit, Match, SKEW, Stage, clock_of, order, skew};
+use crate::source::Record;
+use missing::{Absence, Missing};
+
+/// How many early events of one stage wait for a partner of the other clock.
+const MAX_WAITING: usize = 64;
+
+/// A sequence, with runs written out and missing events set apart.
+#[derive(Debug, Clone)]
+pub struct SequenceShape {
+    stages: Vec<StageShape>,
+    missing: Vec<Missing>,
+    maxspan: Option<Span>,
+    /// How long anything is kept where there is no `maxspan`.
+    open_span: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StageShape {
+    /// The step of the rule, from 0: the bit in [`Hit::steps`].
+    step: u16,
+    name: Stage,
+}
+
+impl SequenceShape {
+    pub fn new(sequence: &plan::Sequence, open_span: Span) -> Self {
+        let mut stages = Vec::new();
+        let mut missing = Vec::new();
+        for (step, said) in (0_u16..).zip(&sequence.steps) {
+            let n_runs = u16::try_from(said.runs.get()).unwrap_or(u16::MAX);
+            if said.is_missing {
+                missing.push(Missing { step, before: stages.len() });
+            } else if n_runs == 1 {
+                stages.push(StageShape { step, name: Stage::Step(step + 1) });
+            } else {
+                stages.extend((1..=n_runs).map(|run| StageShape { step, name: Stage::Run(step + 1, run) }));
+            }
+        }
+        Self { stages, missing, maxspan: sequence.maxspan, open_span }
+    }
+
+    pub fn span(&self) -> Span {
+        Span(self.maxspan.unwrap_or(self.open_span).0.saturating_add(SKEW.0))
+    }
+
+    fn is_within(&self, first: &Record, last: &Record) -> bool {
+        let apart = last.event.time - first.event.time;
+        self.maxspan.is_none_or(|maxspan| apart <= Span(maxspan.0.saturating_add(skew(first, last).0)))
+    }
+}
+
+/// The events of the first stages, one each.
+type Partial = Vec<Arc<Record>>;
+
+#[derive(Debug, Clone)]
+pub(crate) struct SequenceState {
+    /// By stage, the newest partial match that ends with it.
+    partials: Vec<Option<Partial>>,
+    /// By stage, events that found no partial match to continue. One of the other clock may yet turn out to be earlier.
+    early: Vec<VecDeque<Arc<Record>>>,
+    /// By missing event, where it was seen.
+    present: Vec<VecDeque<Arc<Record>>>,
+    /// Matches that hold as long as nothing is seen in these places.
+    absences: Vec<Absence>,
+}
+
+impl SequenceState {
+    pub(crate) fn new(shape: &SequenceShape) -> Self {
+        Self {
+            partials: vec![None; shape.stages.len()],
+            early: vec![VecDeque::new(); shape.stages.len()],
+            present: vec![VecDeque::new(); shape.missing.len()],
+            absences: Vec::new(),
+        }
+    }
+
+    pub(crate) fn step(&mut self, shape: &SequenceShape, hit: &Arc<Hit>, matches: &mut Matches) {
+        self.note_presence(shape, hit, matches);
+        // From the last stage to the first, so that no event follows itself.
+        for stage in (0..shape.stages.len()).rev() {
+            if hit.steps & (1 << shape.stages[stage].step) != 0 {
+                self.extend(shape, stage, &hit.record, matches);
+            }
+        }
+        if hit.is_until {
+            self.end_all(&hit.record);
+        }
+    }
+
+    /// The event meets the newest partial match of the stage before, or begins one.
+    fn extend(&mut self, shape: &SequenceShape, stage: usize, record: &Arc<Record>, matches: &mut Matches) {
+        if stage == 0 {
+            self.place(shape, stage, vec![Arc::clone(record)], matches);
+            return;
+        }
+        let before = &mut self.partials[stage - 1];
+        let follows = before.as_ref().is_some_and(|partial| !partial.iter().any(|held| is_one(held, record)));
+        match before.take_if(|_| follows) {
+            // A partial match that is too old is used up all the same: those before it are older still.
+            Some(partial) if !shape.is_within(&partial[0], record) => {}
+            Some(mut partial) => {
+                partial.push(Arc::clone(record));
+                self.place(shape, stage, partial, matches);
+            }
+            None => {
+                let early = &mut self.early[stage];
+                while early.front().is_some_and(|held| held.event.time < record.event.time - SKEW)
+                    || early.len() >= MAX_WAITING
+                {
+                    early.pop_front();
+                }
+                early.push_back(Arc::clone(record));
+            }
+        }
+    }
+
+    fn place(&mut self, shape: &SequenceShape, stage: usize, partial: Partial, matches: &mut Matches) {
+        if stage + 1 == shape.stages.len() {
+            self.complete(shape, partial, matches);
+            return;
+        }
+        match self.take_early(stage + 1, &partial) {
+            Some(next) if shape.is_within(&partial[0], &next) => {
+                let mut partial = partial;
+                partial.push(next);
+                self.place(shape, stage + 1, partial, matches);
+            }
+            _ => self.partials[stage] = Some(partial),
+        }
+    }
+
+    /// The earliest waiting event that may in truth have come after all of the partial match.
+    fn take_early(&mut self, stage: usize, partial: &Partial) -> Option<Arc<Record>> {
+        let early = &mut self.early[stage];
+        let at = early.iter().position(|held| partial.iter().all(|before| may_follow(before, held)))?;
+        early.remove(at)
+    }
+
+    fn complete(&mut self, shape: &SequenceShape, events: Partial, matches: &mut Matches) {
+        let (first, last) = (&events[0], &events[events.len() - 1]);
+        let named = |(stage, record): (&StageShape, &Arc<Record>)| Evidence {
+            stage: stage.name,
+            record: Arc::clone(record),
+        };
+        let times = events.iter().map(|record| record.event.time);
+        let found = Match {
+            anchor: Anchor::Event(last.event.id.clone()),
+            at: Arc::clone(last),
+            evidence: shape.stages.iter().zip(&events).map(named).collect(),
+            n_events: events.len() as u64,
+            start: times.clone().min().unwrap_or(first.event.time),
+            end: times.max().unwrap_or(last.event.time),
+            columns: Vec::new(),
+            is_absence: !shape.missing.is_empty(),
+        };
+        if shape.missing.is_empty() {
+            matches.put(found, None);
+            return;
+        }
+        let absence = Absence::new(shape, &events, found.anchor.clone());
+        let is_disproved = (0..shape.missing.len())
+            .any(|idx| self.present[idx].iter().any(|record| absence.is_disproved_by(idx, record)));
+        if !is_disproved {
+            matches.put(found, Some(absence.due));
+            self.absences.push(absence);
+        }
+    }
+
+    fn note_presence(&mut self, shape: &SequenceShape, hit: &Arc<Hit>, matches: &mut Matches) {
+        for (idx, missing) in shape.missing.iter().enumerate() {
+            if hit.steps & (1 << missing.step) == 0 {
+                continue;
+            }
+            self.absences.retain(|absence| {
+                let holds = !absence.is_disproved_by(idx, &hit.record);
+                if !holds {
+                    matches.remove(&absence.anchor);
+                }
+                holds
+            });
+            let present = &mut self.present[idx];
+            let oldest = hit.time() - shape.span() - SKEW;
+            while present.front().is_some_and(|held| held.event.time < oldest) {
+                present.pop_front();
+            }
+            present.push_back(Arc::clone(&hit.record));
+        }
+    }
+
+    /// `until`: whatever was under way has ended.
+    fn end_all(&mut self, until: &Arc<Record>) {
+        for partial in &mut self.partials {
+            // The event that ends the old may begin the new.
+            partial.take_if(|held| !held.last().is_some_and(|last| is_one(last, until)));
+        }
+    }
+
+    pub(crate) fn expire(&mut self, shape: &SequenceShape, before: EventTime) {
+        let oldest = before - shape.span();
+        for partial in &mut self.partials {
+            partial.take_if(|partial| partial[0].event.time < oldest);
+        }
+        for early in &mut self.early {
+            early.retain(|held| held.event.time >= before - SKEW);
+        }
+        for present in &mut self.present {
+            present.retain(|held| held.event.time >= oldest - SKEW);
+        }
+        self.absences.retain(|absence| absence.due >= before);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partials.iter().all(Option::is_none)
+            && self.early.iter().all(VecDeque::is_empty)
+            && self.present.iter().all(VecDeque::is_empty)
+            && self.absences.is_empty()
+    }
+}
+
+/// Whether the second event may have come after the first, as far as their clocks can tell.
+fn may_follow(first: &Record, second: &Record) -> bool {
+    if clock_of(first) == clock_of(second) {
+        order(second) > order(first)
+    } else {
+        second.event.time + SKEW >= first.event.time
+    }
+}
+
+fn is_one(a: &Arc<Record>, b: &Arc<Record>) -> bool {
+    Arc::ptr_eq(a, b) || order(a) == order(b)
+}

@@ -1,0 +1,84 @@
+//! Missing events: where one must not have been for a match to hold, and when that is certain.
+
+use std::sync::Arc;
+
+use rules::event::{EventTime, Span};
+
+use super::SequenceShape;
+use crate::keyed::{Anchor, SKEW, order, skew};
+use crate::source::Record;
+
+/// `![ ... ]` in a sequence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    pub(super) step: u16,
+    /// The stage that follows; as many as there are stages where none does.
+    pub(super) before: usize,
+}
+
+/// One end of a stretch of time.
+#[derive(Debug, Clone)]
+enum Bound {
+    /// Right before, or right after, an event.
+    Event(Arc<Record>),
+    /// Up to and including a time that lies `maxspan` from this event.
+    Time(EventTime, Arc<Record>),
+}
+
+/// What a match with missing events claims.
+#[derive(Debug, Clone)]
+pub(super) struct Absence {
+    pub(super) anchor: Anchor,
+    /// Certain once nothing before this is expected any more.
+    pub(super) due: EventTime,
+    /// By missing event: nothing strictly after the first and before the second.
+    stretches: Vec<(Bound, Bound)>,
+}
+
+impl Absence {
+    /// A leading missing event reaches back `maxspan` from the last event, a trailing one forward from the first.
+    pub(super) fn new(shape: &SequenceShape, events: &[Arc<Record>], anchor: Anchor) -> Self {
+        let (first, last) = (&events[0], &events[events.len() - 1]);
+        let maxspan = shape.maxspan.unwrap_or(shape.open_span);
+        let stretch = |missing: &Missing| {
+            let from = match missing.before.checked_sub(1) {
+                Some(stage) => Bound::Event(Arc::clone(&events[stage])),
+                None => Bound::Time(last.event.time - maxspan, Arc::clone(last)),
+            };
+            let to = match events.get(missing.before) {
+                Some(record) => Bound::Event(Arc::clone(record)),
+                None => Bound::Time(first.event.time + maxspan, Arc::clone(first)),
+            };
+            (from, to)
+        };
+        let stretches: Vec<_> = shape.missing.iter().map(stretch).collect();
+        let ends = stretches.iter().map(|(_, to)| match to {
+            Bound::Event(record) => record.event.time,
+            Bound::Time(time, _) => *time,
+        });
+        let due = ends.max().unwrap_or(last.event.time) + SKEW;
+        Self { anchor, due, stretches }
+    }
+
+    /// Whether an event of the missing kind lies where there must be none. Doubt about the clocks speaks against the claim.
+    pub(super) fn is_disproved_by(&self, missing: usize, record: &Record) -> bool {
+        let (from, to) = &self.stretches[missing];
+        is_after(from, record) && is_before(to, record)
+    }
+}
+
+fn is_after(bound: &Bound, record: &Record) -> bool {
+    match bound {
+        Bound::Event(event) if skew(event, record) == Span(0) => order(record) > order(event),
+        Bound::Event(event) => record.event.time + SKEW >= event.event.time,
+        Bound::Time(time, event) => record.event.time + skew(event, record) >= *time,
+    }
+}
+
+fn is_before(bound: &Bound, record: &Record) -> bool {
+    match bound {
+        Bound::Event(event) if skew(event, record) == Span(0) => order(record) < order(event),
+        Bound::Event(event) => record.event.time <= event.event.time + SKEW,
+        Bound::Time(time, event) => record.event.time <= *time + skew(event, record),
+    }
+}

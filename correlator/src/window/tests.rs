@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rules::event::{Span, Value};
+
+use super::{Test, WindowShape};
+use crate::keyed::testing::{Table, hits};
+use crate::keyed::{Hit, Limits, Shape};
+
+fn threshold(count: u64, distinct: Option<u64>, seconds: i64) -> Shape {
+    let cardinality = distinct.map(|least| ("event.action".to_owned(), least));
+    let test = Test::Threshold { count, cardinality };
+    Shape::Window(WindowShape { span: Span::from_secs(seconds), is_tumbling: false, test })
+}
+
+/// A bucket that fires on more than so many distinct values.
+fn bucket(more_than: usize) -> Shape {
+    let test = Test::Aggregate(Arc::new(move |hits: &[Arc<Hit>]| {
+        let mut values: Vec<_> = hits.iter().flat_map(|hit| hit.values.iter()).collect();
+        values.sort();
+        values.dedup();
+        (values.len() > more_than).then(|| vec![("unique".to_owned(), Value::Int(values.len() as i64))])
+    }));
+    Shape::Window(WindowShape { span: Span::from_secs(10), is_tumbling: true, test })
+}
+
+fn run(shape: &Shape, events: &[Arc<Hit>]) -> Table {
+    let mut table = Table::new(shape.clone(), Limits::default());
+    for hit in events {
+        table.push(hit);
+    }
+    table
+}
+
+fn check(shape: &Shape, events: &str, expect: &[&str]) {
+    let events = hits(events);
+    assert_eq!(run(shape, &events).shown(), expect);
+    let reversed: Vec<_> = events.iter().rev().cloned().collect();
+    assert_eq!(run(shape, &reversed).shown(), expect, "backwards");
+}
+
+#[test]
+fn threshold_fires_on_the_first_crossing() {
+    check(&threshold(3, None, 10), "A1 A2", &[]);
+    check(&threshold(3, None, 10), "A1 A2 A3", &["A1 A2 A3"]);
+}
+
+#[test]
+fn the_window_slides_by_event_time_and_is_inclusive() {
+    check(&threshold(3, None, 10), "A1 A2 A11", &["A1 A2 A11"]);
+    check(&threshold(3, None, 10), "A1 A2 A11.5", &[]);
+    check(&threshold(3, None, 10), "A1 A5 A12 A14", &["A5 A12 A14"]);
+}
+
+#[test]
+fn a_fired_window_grows_until_it_is_over_then_arms_again() {
+    check(&threshold(2, None, 10), "A1 A2 A5 A11", &["A1 A2 A5 A11"]);
+    check(&threshold(2, None, 10), "A1 A2 A12", &["A1 A2"]);
+    check(&threshold(2, None, 10), "A1 A2 A12 A13", &["A1 A2", "A12 A13"]);
+}
+
+#[test]
+fn growth_is_the_same_match() {
+    let table = run(&threshold(2, None, 10), &hits("A1 A2 A3 A4"));
+    assert_eq!((table.n_put, table.n_gone, table.told.len()), (3, 0, 1));
+}
+
+#[test]
+fn cardinality_counts_distinct_values_inside_the_window() {
+    let shape = threshold(3, Some(3), 10);
+    check(&shape, "A1 A2 A3 A4", &[]);
+    check(&shape, "A1 B2 B3 C4", &["A1 B2 B3 C4"]);
+    check(&shape, "A1 B2 C12", &[]);
+}
+
+#[test]
+fn threshold_columns_say_what_was_counted() {
+    let table = run(&threshold(2, Some(2), 10), &hits("A1 B2 B3"));
+    let found = table.told.values().next().unwrap();
+    let shown: Vec<String> = found.columns.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(shown, ["count=3", "count_distinct(event.action)=2", "values(event.action)=A, B"]);
+}
+
+#[test]
+fn a_late_event_moves_the_crossing() {
+    let mut table = run(&threshold(3, None, 10), &hits("A2 A3 A4"));
+    assert_eq!(table.shown(), ["A2 A3 A4"]);
+    table.push(&hits("A1")[0]);
+    assert_eq!(table.shown(), ["A1 A2 A3 A4"]);
+    assert_eq!(table.n_gone, 1, "the crossing has another first event, so it is another alert");
+}
+
+#[test]
+fn a_bucket_is_the_key_s_own() {
+    check(&bucket(2), "A1 B2", &[]);
+    check(&bucket(2), "A1 B2 B3 C4 D5", &["A1 B2 B3 C4 D5"]);
+}
+
+#[test]
+fn a_large_bucket_is_whole_in_the_end() {
+    let events: Vec<String> =
+        (0..1000).map(|n| format!("{}{}", ["A", "B", "C"][n % 3], n as f64 / 100.0)).collect();
+    let mut table = run(&bucket(2), &hits(&events.join(" ")));
+    table.advance(1e6);
+    let found = table.told.values().next().unwrap();
+    assert_eq!(found.n_events, 1000);
+    assert_eq!(found.evidence.len(), Limits::default().max_evidence);
+}
+
+#[test]
+fn one_window_never_passes_its_cap() {
+    let limits = Limits { max_hits_per_key: 5, ..Limits::default() };
+    let mut table = Table::new(threshold(100, None, 1000), limits);
+    for n in 0..50 {
+        table.push(&hits(&format!("A{n}"))[0]);
+    }
+    assert_eq!(table.keyed.eviction(0).unwrap().n_hits, 45);
+}
+
+proptest! {
+    #[test]
+    fn any_order_says_the_same(
+        drawn in prop::collection::vec(("[A-D]", 0_u32..400), 0..60).prop_shuffle(),
+        count in 1_u64..5,
+        distinct in prop::option::of(1_u64..4),
+        is_bucket in any::<bool>(),
+    ) {
+        let shape = if is_bucket { bucket(2) } else { threshold(count, distinct, 10) };
+        let text: Vec<String> =
+            drawn.iter().map(|(letter, tenths)| format!("{letter}{}", f64::from(*tenths) / 10.0)).collect();
+        let arrived = hits(&text.join(" "));
+        let mut sorted = arrived.clone();
+        sorted.sort_by(|a, b| a.order().cmp(&b.order()));
+        sorted.dedup_by(|a, b| a.order() == b.order());
+        let (mut one, mut two) = (run(&shape, &sorted), run(&shape, &arrived));
+        one.advance(1e6);
+        two.advance(1e6);
+        prop_assert_eq!(one.shown(), two.shown());
+    }
+
+    #[test]
+    fn closing_history_behind_the_watermark_changes_nothing(
+        drawn in prop::collection::vec(("[A-D]", 0_u32..800), 0..80),
+        count in 1_u64..5,
+        distinct in prop::option::of(1_u64..4),
+    ) {
+        let text: Vec<String> =
+            drawn.iter().map(|(letter, tenths)| format!("{letter}{}", f64::from(*tenths) / 10.0)).collect();
+        let mut sorted = hits(&text.join(" "));
+        sorted.sort_by(|a, b| a.order().cmp(&b.order()));
+        sorted.dedup_by(|a, b| a.order() == b.order());
+        let shape = threshold(count, distinct, 10);
+        let mut at_once = run(&shape, &sorted);
+        at_once.advance(1e6);
+        let limits = Limits { grace: Span::from_secs(1), ..Limits::default() };
+        let mut live = Table::new(shape, limits);
+        for hit in &sorted {
+            live.push(hit);
+            live.advance(hit.time().0 as f64 / 1e9);
+        }
+        live.advance(1e6);
+        prop_assert_eq!(at_once.shown(), live.shown());
+    }
+}
