@@ -5,15 +5,18 @@
 //! No clock, no I/O beyond reading rule files, no state between events: those live in the correlator.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 mod constant;
 pub mod diagnostic;
 pub mod eql;
+pub mod esql;
 pub mod eval;
 pub mod event;
 pub mod expr;
 pub mod literal;
 pub mod pattern;
 pub mod plan;
+pub mod program;
+pub mod rule;
 pub mod schema;
-#[cfg(test)]
 mod testing;

@@ -4,7 +4,9 @@
 //! correlator's.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
+use crate::esql::Pipeline;
 use crate::event::Span;
 use crate::schema::FieldId;
 
@@ -13,35 +15,37 @@ use crate::schema::FieldId;
 pub struct PredicateId(pub u32);
 
 /// How a rule's matches become alerts.
+///
+/// `P` is a predicate: an [`crate::expr::Expr`] in a rule by itself, a [`PredicateId`] once it is part of a program.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Plan {
+pub enum Plan<P = PredicateId> {
     /// Each matching event is an alert.
-    Query(PredicateId),
+    Query(P),
     /// EQL sequence.
-    Sequence(Sequence),
-    /// More than so many events, or distinct values, per group in a sliding window.
-    Threshold(Threshold),
+    Sequence(Sequence<P>),
+    /// So many events, or distinct values, per group in a sliding window.
+    Threshold(Threshold<P>),
     /// A combination of values not seen in the window before.
-    NewTerms(NewTerms),
+    NewTerms(NewTerms<P>),
     /// ES|QL with `STATS`.
-    Aggregate(Aggregate),
+    Aggregate(Aggregate<P>),
 }
 
 /// An EQL sequence.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sequence {
+pub struct Sequence<P = PredicateId> {
     /// At least one. Every step has as many key parts as the others.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Step<P>>,
     /// First to last event, inclusive. Always present where a step is missing.
     pub maxspan: Option<Span>,
     /// Ends every partial match of its key.
-    pub until: Option<Step>,
+    pub until: Option<Step<P>>,
 }
 
 /// One step of a sequence.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    pub predicate: PredicateId,
+pub struct Step<P = PredicateId> {
+    pub predicate: P,
     /// The join key: the global `by` first, then the step's own.
     pub by: Vec<KeyPart>,
     /// `with runs=n`: so many events in a row.
@@ -60,8 +64,8 @@ pub struct KeyPart {
 
 /// A threshold rule.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Threshold {
-    pub predicate: PredicateId,
+pub struct Threshold<P = PredicateId> {
+    pub predicate: P,
     /// Empty: one group for all events.
     pub by: Vec<FieldId>,
     /// At least so many events.
@@ -74,8 +78,8 @@ pub struct Threshold {
 
 /// A new-terms rule.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewTerms {
-    pub predicate: PredicateId,
+pub struct NewTerms<P = PredicateId> {
+    pub predicate: P,
     /// One to three.
     pub fields: Vec<FieldId>,
     /// How long a term counts as known after it was last seen. From `history_window_start`.
@@ -85,9 +89,10 @@ pub struct NewTerms {
 /// An ES|QL rule with `STATS`, cut where time comes in: the predicate and `row` look at one event,
 /// `finish` at all rows of one group inside the window.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Aggregate {
-    pub predicate: PredicateId,
+pub struct Aggregate<P = PredicateId> {
+    pub predicate: P,
     pub window: Window,
+    pub pipeline: Arc<Pipeline>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,4 +101,47 @@ pub enum Window {
     Tumbling(Span),
     /// No time bucket in the query: the rule's `from` slides by event time.
     Sliding(Span),
+}
+
+impl<P> Plan<P> {
+    /// The same plan over other predicates.
+    pub fn map<Q>(self, f: &mut impl FnMut(P) -> Q) -> Plan<Q> {
+        match self {
+            Self::Query(predicate) => Plan::Query(f(predicate)),
+            Self::Sequence(sequence) => Plan::Sequence(Sequence {
+                steps: sequence.steps.into_iter().map(|step| step.map(f)).collect(),
+                maxspan: sequence.maxspan,
+                until: sequence.until.map(|until| until.map(f)),
+            }),
+            Self::Threshold(Threshold { predicate, by, count, cardinality, window }) => {
+                Plan::Threshold(Threshold { predicate: f(predicate), by, count, cardinality, window })
+            }
+            Self::NewTerms(NewTerms { predicate, fields, window }) => {
+                Plan::NewTerms(NewTerms { predicate: f(predicate), fields, window })
+            }
+            Self::Aggregate(Aggregate { predicate, window, pipeline }) => {
+                Plan::Aggregate(Aggregate { predicate: f(predicate), window, pipeline })
+            }
+        }
+    }
+
+    /// The predicates, in the order of the query.
+    pub fn predicates(&self) -> Vec<&P> {
+        match self {
+            Self::Query(predicate) => vec![predicate],
+            Self::Sequence(sequence) => {
+                sequence.steps.iter().chain(&sequence.until).map(|step| &step.predicate).collect()
+            }
+            Self::Threshold(threshold) => vec![&threshold.predicate],
+            Self::NewTerms(terms) => vec![&terms.predicate],
+            Self::Aggregate(aggregate) => vec![&aggregate.predicate],
+        }
+    }
+}
+
+impl<P> Step<P> {
+    fn map<Q>(self, f: &mut impl FnMut(P) -> Q) -> Step<Q> {
+        let Self { predicate, by, runs, is_missing } = self;
+        Step { predicate: f(predicate), by, runs, is_missing }
+    }
 }

@@ -1,0 +1,175 @@
+//! All rules together, ready to meet events: predicates shared over all rules, each evaluated at most once per event, and
+//! only where the event holds a value without which it cannot match.
+//!
+//! Order over time is not known here: a hit says which rule saw which event in which role.
+
+mod glob;
+mod graph;
+
+mod scratch;
+mod witness;
+
+use crate::catalogue::drops::DropLine;
+use crate::event::Event;
+use crate::expr::Expr;
+use crate::plan::{Plan, PredicateId};
+use crate::rule::Rule;
+use crate::schema::Schema;
+
+use glob::IndexGlobs;
+use graph::{Graph, GraphBuilder};
+pub use scratch::Scratch;
+use witness::Witnesses;
+
+/// A rule of a program, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIdx(pub u32);
+
+/// What an event is to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Satisfies the plan's one predicate.
+    Match,
+    /// Satisfies a step of its sequence, counted from 0.
+    Step(u16),
+    /// Ends its sequences.
+    Until,
+    /// Explains its alerts: one of its contexts, counted from 0.
+    Context(u16),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hit {
+    pub rule: RuleIdx,
+    pub role: Role,
+}
+
+/// The rules, compiled.
+#[derive(Debug)]
+pub struct Program {
+    rules: Vec<Rule>,
+    drops: Vec<DropLine<PredicateId>>,
+    graph: Graph,
+    /// By predicate: who asks for it. In order of rules.
+    uses: Vec<Vec<Hit>>,
+    witnesses: Witnesses,
+    /// By rule.
+    globs: Vec<IndexGlobs>,
+    /// Tells the scratch of one program from that of another.
+    token: u64,
+}
+
+impl Program {
+    /// Rules keep their order. `schema` is the one they were loaded with.
+    pub fn compile(rules: Vec<Rule<Expr>>, schema: &Schema) -> Self {
+        Self::with_drops(rules, Vec::new(), schema)
+    }
+
+    /// The rules and the drop list.
+    pub fn with_drops(rules: Vec<Rule<Expr>>, drops: Vec<DropLine<Expr>>, schema: &Schema) -> Self {
+        let mut builder = GraphBuilder::default();
+        let globs = rules.iter().map(|rule| IndexGlobs::new(&rule.index)).collect();
+        let rules: Vec<Rule> =
+            rules.into_iter().map(|rule| rule.map(&mut |expr| builder.predicate(expr))).collect();
+        let drops = drops.into_iter().map(|line| line.map(&mut |expr| builder.predicate(expr))).collect();
+        let graph = builder.finish();
+        let uses = uses(&rules, graph.predicates());
+        let asked = (0..).map(PredicateId).zip(&uses).filter(|(_, uses)| !uses.is_empty()).map(|(id, _)| id);
+        let witnesses = Witnesses::choose(&graph, asked, schema);
+        Self { rules, drops, graph, uses, witnesses, globs, token: scratch::next_token() }
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// # Panics
+    /// If the number is of another program.
+    pub fn rule(&self, idx: RuleIdx) -> &Rule {
+        &self.rules[idx.0 as usize]
+    }
+
+    pub fn drops(&self) -> &[DropLine<PredicateId>] {
+        &self.drops
+    }
+
+    /// How many different predicates the rules have.
+    pub fn n_predicates(&self) -> usize {
+        self.graph.predicates()
+    }
+
+    /// Whether the event satisfies the predicate.
+    pub fn holds(&self, predicate: PredicateId, event: &Event, scratch: &mut Scratch) -> bool {
+        scratch.start(self.token, self.graph.nodes(), self.graph.predicates());
+        self.graph.holds(predicate, event, &mut scratch.memo)
+    }
+
+    /// Calls `visit` with what the event is to each rule, in order of rules and roles.
+    pub fn hits(&self, event: &Event, scratch: &mut Scratch, mut visit: impl FnMut(Hit)) {
+        scratch.start(self.token, self.graph.nodes(), self.graph.predicates());
+        let admitted = scratch.admitted.of(&event.index, &self.globs);
+        self.witnesses.candidates(event, &mut scratch.candidates);
+        scratch.hits.clear();
+        for predicate in scratch.candidates.drain() {
+            let uses = &self.uses[predicate.0 as usize];
+            let is_asked = uses.iter().any(|hit| is_admitted(*hit, admitted));
+            if is_asked && self.graph.holds(predicate, event, &mut scratch.memo) {
+                scratch.hits.extend(uses.iter().filter(|hit| is_admitted(**hit, admitted)));
+            }
+        }
+        scratch.hits.sort_unstable();
+        for hit in &scratch.hits {
+            if self.keeps(*hit, event, &mut scratch.memo) {
+                visit(*hit);
+            }
+        }
+    }
+
+    /// The line of the drop list that takes the event, if one does.
+    pub fn drop_reason(&self, event: &Event, scratch: &mut Scratch) -> Option<&DropLine<PredicateId>> {
+        scratch.start(self.token, self.graph.nodes(), self.graph.predicates());
+        self.drops.iter().find(|line| self.graph.holds(line.predicate, event, &mut scratch.memo))
+    }
+
+    /// Exceptions, and what a query asks beyond its predicate.
+    fn keeps(&self, hit: Hit, event: &Event, memo: &mut graph::Memo) -> bool {
+        let rule = self.rule(hit.rule);
+        match hit.role {
+            Role::Context(_) | Role::Until => true,
+            Role::Match | Role::Step(_) => {
+                !rule.exceptions.iter().any(|exception| self.graph.holds(exception.predicate, event, memo))
+                    && rule.residue.as_ref().is_none_or(|residue| residue.keeps(event))
+            }
+        }
+    }
+}
+
+/// `index` narrows a rule's own query. A context reads the dataset that it names.
+fn is_admitted(hit: Hit, admitted: &[bool]) -> bool {
+    matches!(hit.role, Role::Context(_)) || admitted[hit.rule.0 as usize]
+}
+
+fn uses(rules: &[Rule], n_predicates: usize) -> Vec<Vec<Hit>> {
+    let mut uses = vec![Vec::new(); n_predicates];
+    let mut add = |predicate: PredicateId, rule, role| uses[predicate.0 as usize].push(Hit { rule, role });
+    for (rule, idx) in rules.iter().zip((0..).map(RuleIdx)) {
+        match &rule.plan {
+            Plan::Sequence(sequence) => {
+                for (step, role) in sequence.steps.iter().zip((0..).map(Role::Step)) {
+                    add(step.predicate, idx, role);
+                }
+                if let Some(until) = &sequence.until {
+                    add(until.predicate, idx, Role::Until);
+                }
+            }
+            single => single.predicates().into_iter().for_each(|id| add(*id, idx, Role::Match)),
+        }
+        for (context, role) in rule.contexts.iter().zip((0..).map(Role::Context)) {
+            add(context.predicate, idx, role);
+        }
+    }
+    uses
+}
+
+#[cfg(test)]
+mod tests;

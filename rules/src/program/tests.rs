@@ -1,0 +1,206 @@
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::eval;
+use crate::event::{EventTime, Value};
+use crate::expr::Test;
+use crate::literal::Literal;
+use crate::pattern::Case;
+use crate::pattern::set::TextSet;
+use crate::pattern::wildcard::{Wildcard, pieces};
+use crate::rule::{Context, Exception, Kind, Language, Severity};
+use crate::schema::FieldId;
+
+pub(crate) fn rule(id: &str, plan: Plan<Expr>) -> Rule<Expr> {
+    Rule {
+        id: id.into(),
+        name: id.into(),
+        description: String::new(),
+        version: 1,
+        severity: Severity::Low,
+        risk_score: 21,
+        tags: Vec::new(),
+        references: Vec::new(),
+        false_positives: Vec::new(),
+        upstream_id: None,
+        threat: Vec::new(),
+        index: Vec::new(),
+        kind: Kind::Query,
+        language: Language::Kuery,
+        query: String::new(),
+        plan,
+        residue: None,
+        severity_mapping: Vec::new(),
+        risk_score_field: None,
+        contexts: Vec::new(),
+        exceptions: Vec::new(),
+        suppression: None,
+        max_signals: None,
+        is_building_block: false,
+        note: String::new(),
+        cases: Vec::new(),
+        path: PathBuf::new(),
+        hash: String::new(),
+    }
+}
+
+fn field(path: &str) -> FieldId {
+    Schema::builtin().id(path).expect("a field of the table")
+}
+
+fn is(path: &str, text: &str) -> Expr {
+    Expr::equals(field(path), Literal::Text(text.into()))
+}
+
+fn event(fields: &[(&str, &str)]) -> Event {
+    let mut event = Event::new("e", EventTime(0), "logs-endpoint.events.process-default");
+    fields.iter().for_each(|(path, text)| event.push(field(path), Value::str(*text)));
+    event
+}
+
+fn hits(program: &Program, event: &Event) -> Vec<(u32, Role)> {
+    let mut hits = Vec::new();
+    program.hits(event, &mut Scratch::default(), |hit| hits.push((hit.rule.0, hit.role)));
+    hits
+}
+
+#[test]
+fn equal_predicates_are_one_whatever_the_order_of_their_parts() {
+    let (a, b) = (is("process.name", "curl"), is("event.action", "exec"));
+    let rules = vec![
+        rule("1", Plan::Query(Expr::and([a.clone(), b.clone()]))),
+        rule("2", Plan::Query(Expr::and([b, a]))),
+    ];
+    let program = Program::compile(rules, &Schema::builtin());
+    assert_eq!(program.n_predicates(), 1);
+    let event = event(&[("process.name", "curl"), ("event.action", "exec")]);
+    assert_eq!(hits(&program, &event), [(0, Role::Match), (1, Role::Match)]);
+}
+
+#[test]
+fn exceptions_take_events_from_their_rule_alone() {
+    let mut excepting = rule("1", Plan::Query(is("process.name", "curl")));
+    excepting.exceptions.push(Exception {
+        name: "root".into(),
+        reason: String::new(),
+        expires: None,
+        predicate: is("user.id", "0"),
+    });
+    let other = rule("2", Plan::Query(is("process.name", "curl")));
+    let program = Program::compile(vec![excepting, other], &Schema::builtin());
+    assert_eq!(hits(&program, &event(&[("process.name", "curl"), ("user.id", "0")])), [(1, Role::Match)]);
+    let both = [(0, Role::Match), (1, Role::Match)];
+    assert_eq!(hits(&program, &event(&[("process.name", "curl"), ("user.id", "1")])), both);
+}
+
+#[test]
+fn index_globs_narrow_the_query_and_not_its_contexts() {
+    let mut cloud = rule("1", Plan::Query(is("event.action", "exec")));
+    cloud.index = vec!["logs-aws.cloudtrail-*".into()];
+    cloud.contexts.push(Context {
+        name: "host".into(),
+        links: Vec::new(),
+        dataset: None,
+        predicate: is("event.action", "exec"),
+        before: crate::event::Span(0),
+        after: crate::event::Span(0),
+        raise_severity: None,
+    });
+    let program = Program::compile(vec![cloud], &Schema::builtin());
+    assert_eq!(hits(&program, &event(&[("event.action", "exec")])), [(0, Role::Context(0))]);
+}
+
+#[test]
+fn one_scratch_serves_two_programs() {
+    let one = Program::compile(vec![rule("1", Plan::Query(is("process.name", "curl")))], &Schema::builtin());
+    let two = Program::compile(vec![rule("2", Plan::Query(is("process.name", "wget")))], &Schema::builtin());
+    let mut scratch = Scratch::default();
+    let event = event(&[("process.name", "curl")]);
+    for (program, expect) in [(&one, 1), (&two, 0), (&one, 1)] {
+        let mut n_hits = 0;
+        program.hits(&event, &mut scratch, |_| n_hits += 1);
+        assert_eq!(n_hits, expect);
+    }
+}
+
+#[test]
+fn the_drop_list_names_its_line() {
+    let line =
+        DropLine { name: "polls".into(), reason: "noise".into(), predicate: is("event.action", "poll") };
+    let program = Program::with_drops(Vec::new(), vec![line], &Schema::builtin());
+    let mut scratch = Scratch::default();
+    let name = |event: &Event, scratch: &mut Scratch| {
+        program.drop_reason(event, scratch).map(|line| line.name.clone())
+    };
+    assert_eq!(name(&event(&[("event.action", "poll")]), &mut scratch).as_deref(), Some("polls"));
+    assert_eq!(name(&event(&[("event.action", "exec")]), &mut scratch), None);
+}
+
+const FIELDS: &[&str] = &["process.name", "process.args", "event.action", "host.os.type", "user.id"];
+const WORDS: &[&str] = &["curl", "CURL", "exec", "linux", "0", "é", "É", ""];
+
+fn any_field() -> impl Strategy<Value = FieldId> {
+    prop::sample::select(FIELDS).prop_map(field)
+}
+
+fn any_word() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(WORDS)
+}
+
+fn any_atom() -> impl Strategy<Value = Expr> {
+    let case = prop::sample::select(&[Case::Sensitive, Case::Folded][..]);
+    prop_oneof![
+        any::<bool>().prop_map(Expr::Const),
+        any_field().prop_map(Expr::Exists),
+        any_field().prop_map(Expr::IsSingle),
+        (any_field(), any_word()).prop_map(|(field, word)| Expr::equals(field, Literal::Text(word.into()))),
+        (any_field(), 0i64..2).prop_map(|(field, int)| Expr::equals(field, Literal::Int(int))),
+        (any_field(), prop::collection::vec(any_word(), 0..8), case.clone())
+            .prop_map(|(field, words, case)| Expr::Any(field, Test::In(TextSet::new(words, case)))),
+        (any_field(), any_word(), case)
+            .prop_map(|(field, word, case)| Expr::Any(field, Test::text(word, case))),
+        (any_field(), prop::sample::select(&["c*", "*", "?url", "*x*"][..])).prop_map(|(field, glob)| {
+            Expr::Any(field, Test::wildcard(Wildcard::new(pieces(glob), Case::Folded)))
+        }),
+    ]
+}
+
+fn any_expr() -> impl Strategy<Value = Expr> {
+    any_atom().prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|parts| Expr::And(parts.into())),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|parts| Expr::Or(parts.into())),
+            inner.prop_map(|part| Expr::Not(part.into())),
+        ]
+    })
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let value = prop_oneof![any_word().prop_map(Value::str), (0i64..2).prop_map(Value::Int)];
+    prop::collection::vec((any_field(), value), 0..8).prop_map(|fields| {
+        let mut event = Event::new("e", EventTime(0), "logs-endpoint.events.process-default");
+        fields.into_iter().for_each(|(field, value)| event.push(field, value));
+        event
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_index_changes_no_answer(
+        exprs in prop::collection::vec(any_expr(), 1..12),
+        events in prop::collection::vec(any_event(), 1..8),
+    ) {
+        let rules = exprs.iter().map(|expr| rule("r", Plan::Query(expr.clone()))).collect();
+        let program = Program::compile(rules, &Schema::builtin());
+        let mut scratch = Scratch::default();
+        for event in &events {
+            let mut fast = Vec::new();
+            program.hits(event, &mut scratch, |hit| fast.push(hit.rule.0));
+            let naive: Vec<u32> =
+                (0..).zip(&exprs).filter(|(_, expr)| eval::matches(expr, event)).map(|(idx, _)| idx).collect();
+            prop_assert_eq!(fast, naive);
+        }
+    }
+}
