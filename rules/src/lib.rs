@@ -19,4 +19,5 @@ pub mod plan;
 pub mod program;
 pub mod rule;
 pub mod schema;
+#[cfg(test)]
 mod testing;
