@@ -4,7 +4,11 @@
 //! rules under configuration) is in [`load`].
 
 mod config;
+mod flags;
+mod junit;
 mod load;
+mod log;
+mod output;
 mod table;
 mod terminal;
 

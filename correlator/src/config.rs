@@ -3,6 +3,7 @@
 //! What a deployment is goes into the file; how one run behaves goes into flags, which `cli` lays over it. Whether
 //! paths exist and queries compile is for those who open them.
 
+mod overlay;
 mod reader;
 mod show;
 #[cfg(test)]
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::civil::Date;
 use rules::event::Span;
 
 use crate::time::Lateness;
@@ -161,8 +162,8 @@ pub struct Exception {
     pub query: String,
     pub query_at: Range<usize>,
     pub reason: String,
-    /// From this instant of event time on the exception is void.
-    pub expires: Option<Timestamp>,
+    /// From the start of this day (UTC, event time) on the exception is void.
+    pub expires: Option<Date>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +184,10 @@ pub enum Format {
 impl Format {
     const ALL: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("ndjson", Self::Ndjson), ("pretty", Self::Pretty)];
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, format)| *format)
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -420,18 +425,13 @@ fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exceptio
     table.finish(ctx);
     let expires = match expires {
         None => None,
-        Some(text) => match parse_instant(&text.value) {
-            Some(instant) => Some(instant),
-            None => {
-                let message = format!("\"{}\" is not an instant", text.value);
-                ctx.fault(
-                    text.span,
-                    message,
-                    "write \"2026-12-31\" (start of that day, UTC) or \"2026-12-31T18:00:00Z\"",
-                );
-                return None;
+        Some(text) => {
+            let date = text.value.parse().ok();
+            if date.is_none() {
+                ctx.fault(text.span, format!("\"{}\" is not a day", text.value), "write \"2026-12-31\"");
             }
-        },
+            date
+        }
     };
     let query = query?;
     Some(Exception {
@@ -441,14 +441,6 @@ fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exceptio
         reason: reason?.value,
         expires,
     })
-}
-
-fn parse_instant(text: &str) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse() {
-        return Some(instant);
-    }
-    let date: jiff::civil::Date = text.parse().ok()?;
-    date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 fn output(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Output {

@@ -154,6 +154,9 @@ impl Endpoint {
             |leaf: &str, value: Scalar<'_>| sink.put(&format!("groundtrail.endpoint.{leaf}"), value);
         put("url", Scalar::Str(&self.url));
         put("domain", Scalar::Str(&self.domain));
+        if self.domain.parse::<IpAddr>().is_ok() {
+            put("ip", Scalar::Str(&self.domain));
+        }
         put("kind", Scalar::Str(self.kind.name()));
         put("source", Scalar::Str(self.source));
         if let Some(scheme) = &self.scheme {

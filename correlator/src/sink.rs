@@ -10,6 +10,7 @@ use serde_json::Value;
 
 pub use file::RotatedFile;
 pub use ndjson::Ndjson;
+pub(crate) use ndjson::json_escape;
 pub use pretty::Pretty;
 
 pub trait Sink {

@@ -1,2 +1,12 @@
-//! What the end-to-end tests share: traces, a virtual clock, stand-ins for AWS.
+//! What the end-to-end tests and the demo share, in reading order: a namespace that nothing leaves, the stand-ins that
+//! answer in it (instance metadata, the AWS API with its CloudTrail, the SSM agent), and how the real binaries are found.
 #![forbid(unsafe_code)]
+
+pub mod awsapi;
+pub mod cloudtrail;
+pub mod digest;
+pub mod http;
+pub mod imds;
+pub mod netns;
+pub mod ssm;
+pub mod world;

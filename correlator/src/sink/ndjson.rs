@@ -29,6 +29,11 @@ pub(crate) fn to_line(document: &Value) -> Vec<u8> {
     line
 }
 
+/// The character as JSON's `\u` escapes.
+pub(crate) fn json_escape(c: char) -> String {
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
 /// JSON as usual, but nothing beyond ASCII that moves, hides or reorders text.
 struct Inert;
 
@@ -37,9 +42,7 @@ impl Formatter for Inert {
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_active(*c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
+            writer.write_all(json_escape(c).as_bytes())?;
             rest = &rest[at + c.len_utf8()..];
         }
         writer.write_all(rest.as_bytes())

@@ -1,0 +1,108 @@
+//! Flags that several verbs share, and how they lie over the configuration.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::CliError;
+use crate::config::{Config, Feed, Format, Input, SensorInput, Source};
+
+/// Which rules run.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct RuleFlags {
+    /// Rule file or folder, besides those of the configuration; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    rules: Vec<PathBuf>,
+
+    /// Leave the shipped catalogue out
+    #[arg(long)]
+    no_builtin_rules: bool,
+}
+
+impl RuleFlags {
+    pub(super) fn apply(&self, config: &mut Config) {
+        config.rules.paths.extend_from_slice(&self.rules);
+        config.rules.has_builtin &= !self.no_builtin_rules;
+    }
+}
+
+/// Where events come from, besides the configuration's sources.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SourceFlags {
+    /// Sensor events: "-" for stdin, a file, or "unix:PATH" to listen on a socket; may be repeated
+    #[arg(long, value_name = "-|FILE|unix:PATH")]
+    sensor: Vec<SensorArgument>,
+
+    /// Folder with CloudTrail files; may be repeated
+    #[arg(long, value_name = "DIR")]
+    cloudtrail: Vec<PathBuf>,
+
+    /// Folder with GuardDuty findings; may be repeated
+    #[arg(long, value_name = "DIR")]
+    guardduty: Vec<PathBuf>,
+
+    /// Folder with VPC flow logs; may be repeated
+    #[arg(long, value_name = "DIR")]
+    vpcflow: Vec<PathBuf>,
+}
+
+impl SourceFlags {
+    /// # Errors
+    /// When two sources would read stdin.
+    pub(super) fn apply(&self, config: &mut Config) -> Result<(), CliError> {
+        let sensors = self.sensor.iter().map(|argument| Input::Sensor(argument.0.clone()));
+        let feeds = [
+            (Feed::CloudTrail, &self.cloudtrail),
+            (Feed::GuardDuty, &self.guardduty),
+            (Feed::VpcFlow, &self.vpcflow),
+        ];
+        let folders = feeds.into_iter().flat_map(|(kind, paths)| {
+            paths.iter().map(move |path| Input::Folder { kind, path: path.clone(), follow: true })
+        });
+        config.sources.extend(sensors.chain(folders).map(Source::new));
+        let is_stdin = |source: &&Source| source.input == Input::Sensor(SensorInput::Stdin);
+        if config.sources.iter().filter(is_stdin).count() > 1 {
+            return Err(CliError::Usage(
+                "two sources read stdin; let one of them read a file or a socket".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone)]
+struct SensorArgument(SensorInput);
+
+impl FromStr for SensorArgument {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(match (text, text.strip_prefix("unix:")) {
+            ("-", _) => SensorInput::Stdin,
+            (_, Some(path)) => SensorInput::Unix(path.into()),
+            (path, None) => SensorInput::File { path: path.into(), follow: true },
+        }))
+    }
+}
+
+/// What stdout gets.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct FormatFlag {
+    /// Alerts on stdout: "pretty", "ndjson", or "auto": pretty on a terminal, else ndjson
+    #[arg(long, short, value_name = "FORMAT", value_parser = parse_format)]
+    output: Option<Format>,
+}
+
+impl FormatFlag {
+    pub(super) fn apply(self, config: &mut Config) {
+        if let Some(format) = self.output {
+            config.output.format = format;
+        }
+    }
+}
+
+fn parse_format(word: &str) -> Result<Format, String> {
+    Format::parse(word).ok_or_else(|| "possible: auto, ndjson, pretty".to_owned())
+}

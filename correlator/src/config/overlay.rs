@@ -1,0 +1,68 @@
+//! Settings that are exceptions under another name: known endpoints and principals whose discovery is expected.
+
+use super::{Config, Exception, KnownEndpoint};
+
+/// "AWS CLI sent to a custom endpoint".
+const ENDPOINT_RULE: &str = "ee605a11-2881-47ab-a789-d47591ae8f2e";
+/// The burst through the CLI and the sweep over EC2.
+const DISCOVERY_RULES: [&str; 2] =
+    ["ca322466-6fb2-48b7-885f-1272858e644b", "903d7db5-e28e-41b2-8b3b-2156195b8e47"];
+
+impl Config {
+    /// The exceptions written as such, and those that follow from other settings.
+    pub fn all_exceptions(&self) -> Vec<Exception> {
+        let mut exceptions = self.exceptions.clone();
+        exceptions.extend(endpoint_query(&self.known_endpoints).map(|query| Exception {
+            rule_id: ENDPOINT_RULE.to_owned(),
+            query,
+            query_at: 0..0,
+            reason: "[endpoints] known".to_owned(),
+            expires: None,
+        }));
+        if let Some(query) = principal_query(&self.discovery_allowed) {
+            exceptions.extend(DISCOVERY_RULES.map(|rule_id| Exception {
+                rule_id: rule_id.to_owned(),
+                query: query.clone(),
+                query_at: 0..0,
+                reason: "[discovery] allowed".to_owned(),
+                expires: None,
+            }));
+        }
+        exceptions
+    }
+}
+
+/// KQL that matches a command sent to one of the endpoints.
+fn endpoint_query(known: &[KnownEndpoint]) -> Option<String> {
+    let mut hosts = Vec::new();
+    let mut nets = Vec::new();
+    for endpoint in known {
+        match endpoint {
+            KnownEndpoint::Host(host) => hosts.push(escape_but_stars(host)),
+            KnownEndpoint::Net(net) => nets.push(format!("\"{net}\"")),
+        }
+    }
+    let any_of = |field: &str, values: Vec<String>| {
+        (!values.is_empty()).then(|| format!("{field}:({})", values.join(" or ")))
+    };
+    let parts = [any_of("groundtrail.endpoint.domain", hosts), any_of("groundtrail.endpoint.ip", nets)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" or "))
+}
+
+fn principal_query(allowed: &[String]) -> Option<String> {
+    let values: Vec<String> = allowed.iter().map(|arn| escape_but_stars(arn)).collect();
+    (!values.is_empty()).then(|| format!("aws.cloudtrail.user_identity.arn:({})", values.join(" or ")))
+}
+
+/// A literal of KQL in which only `*` means anything.
+fn escape_but_stars(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if matches!(c, '\\' | '(' | ')' | ':' | '<' | '>' | '"' | '{' | '}' | ' ') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
