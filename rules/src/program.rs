@@ -149,6 +149,13 @@ fn is_admitted(hit: Hit, admitted: &[bool]) -> bool {
     matches!(hit.role, Role::Context(_)) || admitted[hit.rule.0 as usize]
 }
 
+impl<P> Rule<P> {
+    /// Whether the rule reads events of the index at all.
+    pub fn reads_index(&self, index: &str) -> bool {
+        IndexGlobs::new(&self.index).admit(index)
+    }
+}
+
 fn uses(rules: &[Rule], n_predicates: usize) -> Vec<Vec<Hit>> {
     let mut uses = vec![Vec::new(); n_predicates];
     let mut add = |predicate: PredicateId, rule, role| uses[predicate.0 as usize].push(Hit { rule, role });

@@ -23,9 +23,9 @@ type Demand<'e> = (&'e Expr, bool);
 pub(super) fn example(one: &Expr, other: &Expr, schema: &Schema) -> Option<Event> {
     let search = Search { schema };
     let both = search.cross(vec![Vec::new()], [one, other].into_iter(), true);
-    both.iter().filter_map(|branch| search.event(branch)).find(|event| {
-        eval::matches(one, event) && eval::matches(other, event)
-    })
+    both.iter()
+        .filter_map(|branch| search.event(branch))
+        .find(|event| eval::matches(one, event) && eval::matches(other, event))
 }
 
 struct Search<'s> {
@@ -34,7 +34,12 @@ struct Search<'s> {
 
 impl<'s> Search<'s> {
     /// The ways in which the expression can have the truth asked for, each as demands on leaves.
-    fn extend<'e>(&self, branches: Vec<Vec<Demand<'e>>>, expr: &'e Expr, wanted: bool) -> Vec<Vec<Demand<'e>>> {
+    fn extend<'e>(
+        &self,
+        branches: Vec<Vec<Demand<'e>>>,
+        expr: &'e Expr,
+        wanted: bool,
+    ) -> Vec<Vec<Demand<'e>>> {
         match (expr, wanted) {
             (Expr::Const(bool), _) if *bool == wanted => branches,
             (Expr::Const(_), _) => Vec::new(),
@@ -103,7 +108,8 @@ impl<'s> Search<'s> {
         let mut found = candidates(&tests);
         if has_many_values(&self.schema.field(field).path) && tests.len() > 1 {
             // Each test may be met by a value of its own.
-            let own: Option<Vec<Value>> = tests.iter().map(|test| candidates(&[test]).into_iter().next()).collect();
+            let own: Option<Vec<Value>> =
+                tests.iter().map(|test| candidates(&[test]).into_iter().next()).collect();
             found.extend(own.map(|values| Value::List(values.into())));
         }
         found.into_iter().find(|value| {
@@ -158,4 +164,60 @@ fn has_many_values(path: &str) -> bool {
         || path.starts_with("related.")
         || path.starts_with("groundtrail.link.")
         || path.contains(".flattened.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rules::eql::{self, EqlRule};
+
+    fn compile(query: &str, schema: &mut Schema) -> Expr {
+        match eql::compile(&format!("any where {query}"), schema).expect("the test's query compiles").plan {
+            EqlRule::Event(expr) => expr,
+            _ => panic!("an event query was asked for"),
+        }
+    }
+
+    #[track_caller]
+    fn check(one: &str, other: &str, expect: bool) {
+        let mut schema = Schema::builtin();
+        let (one_expr, other_expr) = (compile(one, &mut schema), compile(other, &mut schema));
+        let found = example(&one_expr, &other_expr, &schema);
+        assert_eq!(found.is_some(), expect, "{one} | {other}: {found:?}");
+    }
+
+    #[test]
+    fn predicates_with_a_common_event_are_found() {
+        check("event.action == \"A\"", "event.provider == \"p\"", true);
+        check("event.action in (\"A\", \"B\")", "event.action == \"B\"", true);
+        check("event.action : \"Describe*\"", "event.action : \"*Instances\"", true);
+        check(
+            "event.action : \"Describe*\" and not event.action == \"Describe\"",
+            "event.provider == \"p\"",
+            true,
+        );
+        check("process.args == \"a\"", "process.args == \"b\"", true);
+    }
+
+    #[test]
+    fn predicates_without_one_are_not() {
+        check("event.action == \"A\"", "event.action == \"B\"", false);
+        check(
+            "event.action == \"A\" and event.provider == \"p\"",
+            "event.action : (\"A\", \"B\") and not event.provider == \"p\"",
+            false,
+        );
+        check(
+            "not user.name == \"x\" and event.action == \"A\"",
+            "user.name == \"x\" and event.action == \"A\"",
+            false,
+        );
+    }
+
+    #[test]
+    fn many_alternatives_end() {
+        let alternatives: Vec<String> =
+            (0..12).map(|n| format!("(user.name == \"a{n}\" or event.action == \"b{n}\")")).collect();
+        check(&alternatives.join(" and "), "event.provider == \"p\"", false);
+    }
 }

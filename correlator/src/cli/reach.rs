@@ -8,8 +8,6 @@ use std::collections::BTreeSet;
 use rules::eval;
 use rules::event::{Event, EventTime, Value};
 use rules::expr::{Expr, Scalar};
-use rules::pattern::Case;
-use rules::pattern::wildcard::Wildcard;
 use rules::plan::Plan;
 use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
@@ -25,8 +23,6 @@ struct Kind {
     /// Beginnings of field names that such an event never has.
     absent: &'static [&'static str],
 }
-
-const ELSEWHERE: [&str; 7] = ["winlog.", "powershell.", "okta.", "azure.", "gcp.", "o365.", "google_workspace."];
 
 const KINDS: [Kind; 6] = [
     Kind {
@@ -56,13 +52,17 @@ const KINDS: [Kind; 6] = [
     Kind {
         dataset: "aws.guardduty",
         flag: Some("--guardduty DIR"),
-        known: &[("event.module", "aws"), ("cloud.provider", "aws")],
-        absent: &["registry.", "aws.cloudtrail.", "aws.vpcflow."],
+        known: &[
+            ("event.kind", "alert"),
+            ("event.category", "intrusion_detection"),
+            ("cloud.provider", "aws"),
+        ],
+        absent: &["host.os.", "registry.", "aws.cloudtrail.", "aws.vpcflow."],
     },
     Kind {
         dataset: "aws.vpcflow",
         flag: Some("--vpcflow DIR"),
-        known: &[("event.module", "aws"), ("cloud.provider", "aws")],
+        known: &[("event.kind", "event"), ("event.category", "network"), ("cloud.provider", "aws")],
         absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.cloudtrail.", "aws.guardduty."],
     },
 ];
@@ -78,9 +78,13 @@ pub(super) struct Sources<'s> {
 pub(super) enum Reach {
     Full,
     /// It fires, and a context join of it finds nothing.
-    WithoutContext { missing: BTreeSet<&'static str> },
+    WithoutContext {
+        missing: BTreeSet<&'static str>,
+    },
     /// One of the datasets would have to be there. Empty: no source of ours has such events.
-    Never { missing: BTreeSet<&'static str> },
+    Never {
+        missing: BTreeSet<&'static str>,
+    },
 }
 
 impl<'s> Sources<'s> {
@@ -103,7 +107,7 @@ impl<'s> Sources<'s> {
 
     pub(super) fn reach(&self, rule: &Rule<Expr>) -> Reach {
         for predicate in required(&rule.plan) {
-            let able = self.able(predicate, &rule.index);
+            let able = self.able(predicate, |index| rule.reads_index(index));
             if able.is_disjoint(&self.present) {
                 return Reach::Never { missing: able };
             }
@@ -111,7 +115,7 @@ impl<'s> Sources<'s> {
         let missing: BTreeSet<&str> = rule
             .contexts
             .iter()
-            .map(|context| self.able(&context.predicate, &[]))
+            .map(|context| self.able(&context.predicate, |_| true))
             .filter(|able| able.is_disjoint(&self.present))
             .flatten()
             .collect();
@@ -119,10 +123,10 @@ impl<'s> Sources<'s> {
     }
 
     /// The datasets with events that the predicate could match.
-    fn able(&self, predicate: &Expr, index: &[String]) -> BTreeSet<&'static str> {
+    fn able(&self, predicate: &Expr, reads_index: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
         let is_able = |kind: &&Kind| {
             let event = self.sample(kind);
-            is_in_index(&event.index, index) && self.judge(predicate, kind, &event) != Truth::No
+            reads_index(&event.index) && self.judge(predicate, kind, &event) != Truth::No
         };
         KINDS.iter().filter(is_able).map(|kind| kind.dataset).collect()
     }
@@ -142,8 +146,12 @@ impl<'s> Sources<'s> {
     fn judge(&self, expr: &Expr, kind: &Kind, event: &Event) -> Truth {
         match expr {
             Expr::Const(bool) => Truth::from(*bool),
-            Expr::And(parts) => parts.iter().map(|part| self.judge(part, kind, event)).min().unwrap_or(Truth::Yes),
-            Expr::Or(parts) => parts.iter().map(|part| self.judge(part, kind, event)).max().unwrap_or(Truth::No),
+            Expr::And(parts) => {
+                parts.iter().map(|part| self.judge(part, kind, event)).min().unwrap_or(Truth::Yes)
+            }
+            Expr::Or(parts) => {
+                parts.iter().map(|part| self.judge(part, kind, event)).max().unwrap_or(Truth::No)
+            }
             Expr::Not(part) => self.judge(part, kind, event).negate(),
             Expr::Holds(Scalar::Is(part)) => self.judge(part, kind, event),
             leaf => {
@@ -156,8 +164,7 @@ impl<'s> Sources<'s> {
 
     fn is_decided(&self, field: FieldId, kind: &Kind, event: &Event) -> bool {
         let path: &str = &self.schema.field(field).path;
-        event.get(field).is_some()
-            || kind.absent.iter().chain(&ELSEWHERE).any(|beginning| path.starts_with(beginning))
+        event.get(field).is_some() || kind.absent.iter().any(|beginning| path.starts_with(beginning))
     }
 
     /// What to do about missing datasets.
@@ -186,10 +193,6 @@ fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
     }
 }
 
-fn is_in_index(index: &str, globs: &[String]) -> bool {
-    globs.is_empty() || globs.iter().any(|glob| Wildcard::new(glob, Case::Sensitive).matches(index))
-}
-
 /// What can be said of a predicate before its event is seen. Ordered so that "and" is the least, "or" the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Truth {
@@ -211,5 +214,57 @@ impl Truth {
 impl From<bool> for Truth {
     fn from(bool: bool) -> Self {
         if bool { Self::Yes } else { Self::No }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rules::eql::{self, EqlRule};
+
+    /// The datasets whose events could match.
+    #[track_caller]
+    fn check(query: &str, expect: &[&str]) {
+        let mut schema = Schema::builtin();
+        let EqlRule::Event(expr) = eql::compile(query, &mut schema).expect("the test's query compiles").plan
+        else {
+            panic!("an event query was asked for");
+        };
+        let able = Sources { present: BTreeSet::new(), schema: &schema }.able(&expr, |_| true);
+        assert_eq!(able, expect.iter().copied().collect(), "{query}");
+    }
+
+    #[test]
+    fn a_dataset_by_name_is_the_only_one() {
+        check("any where data_stream.dataset == \"aws.cloudtrail\"", &["aws.cloudtrail"]);
+        check(
+            "any where event.dataset : \"aws.*\" and event.action == \"x\"",
+            &["aws.cloudtrail", "aws.guardduty", "aws.vpcflow"],
+        );
+        check("any where not event.dataset == \"aws.vpcflow\" and event.dataset : \"aws.v*\"", &[]);
+    }
+
+    #[test]
+    fn fields_tell_what_kind_of_event_is_meant() {
+        check(
+            "process where host.os.type == \"linux\" and process.name == \"aws\"",
+            &["endpoint.events.process"],
+        );
+        check(
+            "network where destination.ip == \"169.254.169.254\" and process.name == \"x\"",
+            &["endpoint.events.network"],
+        );
+        check("any where aws.cloudtrail.user_identity.type == \"Root\"", &["aws.cloudtrail"]);
+    }
+
+    #[test]
+    fn what_nothing_here_delivers_is_told() {
+        check("process where host.os.type == \"windows\"", &[]);
+        assert_eq!(Sources::advice(&BTreeSet::new()), "events that no source here delivers");
+        assert_eq!(Sources::advice(&BTreeSet::from(["aws.guardduty"])), "aws.guardduty: add --guardduty DIR");
+        assert_eq!(
+            Sources::advice(&BTreeSet::from(["endpoint.events.file"])),
+            "endpoint.events.file: the sensor does not report these"
+        );
     }
 }
