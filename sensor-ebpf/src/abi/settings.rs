@@ -8,8 +8,8 @@ pub const ABSENT: u32 = u32::MAX;
 pub const OFFSETS: &str = "OFFSETS";
 /// Name of the global that holds [`Settings`].
 pub const SETTINGS: &str = "SETTINGS";
-/// Name of the global that holds [`super::VERSION`] as the programs were built with it.
-pub const ABI_VERSION: &str = "ABI_VERSION";
+/// Stands in the object's bytes before the [`super::VERSION`] it was built with (four bytes, little endian).
+pub const MARKER: [u8; 16] = *b"groundtrail-abi:";
 
 /// How this run behaves.
 #[repr(C)]
