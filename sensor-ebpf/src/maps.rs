@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, RingBuf};
 use sensor_ebpf::abi::drops::{N_KINDS, Tally};
-use sensor_ebpf::abi::settings::{MARKER, Offsets, Settings};
+use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
 
 /// The way out. One ring for all kinds, so that records stay in the order of their reservation. The loader
 /// sets the size; this one is only what the object says by itself.
@@ -32,10 +32,7 @@ pub(crate) struct SendKey {
 
 /// Set by the loader from the running kernel's type information.
 #[unsafe(no_mangle)]
-pub(crate) static OFFSETS: Offsets = {
-    // SAFETY: all fields are `u32`, for which zero is a value.
-    unsafe { core::mem::zeroed() }
-};
+pub(crate) static OFFSETS: Offsets = Offsets::filled(ABSENT);
 
 /// Set by the loader.
 #[unsafe(no_mangle)]
