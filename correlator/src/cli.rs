@@ -9,8 +9,6 @@ mod junit;
 mod load;
 mod log;
 mod output;
-mod overlap;
-mod reach;
 mod table;
 mod terminal;
 

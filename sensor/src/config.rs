@@ -1,0 +1,312 @@
+//! The configuration file and the flags that override it, checked whole: a [`Config`] that exists is right.
+
+mod env;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+pub use env::{EnvAllow, EnvError};
+
+/// What this deployment is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub host: HostConfig,
+    pub output: OutputConfig,
+    pub environment: EnvAllow,
+    pub limits: Limits,
+}
+
+/// `[host]`: facts that cannot be read from the machine, or that are to win over what can.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct HostConfig {
+    /// `host.id`. Default: the instance id on EC2, else the machine id. For hosts whose id must outlive a rebuild.
+    pub id: Option<String>,
+    /// `cloud.instance.id`. Default: from DMI. For tests and for hosts that hide their DMI.
+    pub instance_id: Option<String>,
+    /// `cloud.account.id`, twelve digits. Default: absent.
+    pub account: Option<String>,
+    /// `cloud.region`. Default: absent.
+    pub region: Option<String>,
+    /// Name of the instance's role, for joins with its API calls. Default: absent.
+    pub role: Option<String>,
+    /// `host.name`. Default: the node name.
+    pub name: Option<String>,
+}
+
+/// `[output]`: where events go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum OutputConfig {
+    #[default]
+    Stdout,
+    /// Appended to.
+    File(PathBuf),
+    /// A Unix stream socket that somebody else listens on; reconnected to as often as needed.
+    Socket(PathBuf),
+}
+
+/// `[limits]`: what the sensor may take from its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Ring buffer, a power of two from 64 KiB to 512 MiB. Default 8 MiB. Larger where bursts of processes are usual.
+    pub ring_bytes: u32,
+    /// Process table entries, 256 to 1,000,000. Default 65,536.
+    pub max_processes: usize,
+    /// How often the ring is read when nothing urgent wakes the sensor, 1 to 1000 ms. Default 25 ms.
+    pub poll: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { ring_bytes: 8 << 20, max_processes: 65_536, poll: Duration::from_millis(25) }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: HostConfig::default(),
+            output: OutputConfig::default(),
+            environment: EnvAllow::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read \"{}\": check the path and its permissions", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("not TOML: {0}")]
+    Syntax(toml::de::Error),
+    #[error("unknown key \"{key}\"{}", nearest.as_ref().map_or(String::new(), |near| format!(": did you mean \"{near}\"?")))]
+    UnknownKey { key: String, nearest: Option<String> },
+    #[error("\"{key}\" is wrong: {reason}")]
+    Value { key: &'static str, reason: String },
+}
+
+/// Every key there is. A table of the file is known if some key starts with it.
+const KEYS: [&str; 12] = [
+    "host.id",
+    "host.instance_id",
+    "host.account",
+    "host.region",
+    "host.role",
+    "host.name",
+    "output.to",
+    "output.path",
+    "environment.allow",
+    "limits.ring_bytes",
+    "limits.max_processes",
+    "limits.poll_ms",
+];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct File {
+    host: HostConfig,
+    output: FileOutput,
+    environment: FileEnvironment,
+    limits: FileLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct FileOutput {
+    to: Option<String>,
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct FileEnvironment {
+    allow: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct FileLimits {
+    ring_bytes: Option<u64>,
+    max_processes: Option<u64>,
+    poll_ms: Option<u64>,
+}
+
+impl Config {
+    /// # Errors
+    /// The first thing wrong with the file, with its key and the way out.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text)
+    }
+
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let table: BTreeMap<String, toml::Value> = toml::from_str(text).map_err(ConfigError::Syntax)?;
+        refuse_unknown_keys(&table)?;
+        let file: File = toml::from_str(text).map_err(ConfigError::Syntax)?;
+        let environment = match file.environment.allow {
+            None => EnvAllow::default(),
+            Some(allow) => EnvAllow::new(allow)
+                .map_err(|err| ConfigError::Value { key: "environment.allow", reason: err.to_string() })?,
+        };
+        Ok(Self {
+            host: checked_host(file.host)?,
+            output: output(file.output)?,
+            environment,
+            limits: limits(&file.limits)?,
+        })
+    }
+}
+
+fn refuse_unknown_keys(table: &BTreeMap<String, toml::Value>) -> Result<(), ConfigError> {
+    for (section, value) in table {
+        let keys: Vec<String> = match value {
+            toml::Value::Table(inner) if !inner.is_empty() => {
+                inner.keys().map(|key| format!("{section}.{key}")).collect()
+            }
+            _ => vec![section.clone()],
+        };
+        for key in keys {
+            let is_section = KEYS.iter().any(|known| known.split('.').next() == Some(&key));
+            if !KEYS.contains(&key.as_str()) && !(is_section && value.is_table()) {
+                return Err(ConfigError::UnknownKey { nearest: nearest(&key), key });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn nearest(key: &str) -> Option<String> {
+    let scored = KEYS.iter().map(|known| (strsim::jaro_winkler(key, known), known));
+    let (score, best) = scored.max_by(|(left, _), (right, _)| left.total_cmp(right))?;
+    (score > 0.7).then(|| (*best).to_owned())
+}
+
+fn checked_host(host: HostConfig) -> Result<HostConfig, ConfigError> {
+    let wrong = |key, reason: &str| Err(ConfigError::Value { key, reason: reason.to_owned() });
+    for (key, value) in [
+        ("host.id", &host.id),
+        ("host.name", &host.name),
+        ("host.region", &host.region),
+        ("host.role", &host.role),
+    ] {
+        if value.as_ref().is_some_and(|value| value.trim().is_empty()) {
+            return wrong(key, "it is empty: leave the key out instead");
+        }
+    }
+    if host.account.as_ref().is_some_and(|id| id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return wrong("host.account", "an account id has twelve digits, in quotes");
+    }
+    if host.instance_id.as_ref().is_some_and(|id| !crate::host::instance::is_instance_id(id)) {
+        return wrong("host.instance_id", "an instance id is \"i-\" and 8 or 17 hex digits");
+    }
+    Ok(host)
+}
+
+fn output(file: FileOutput) -> Result<OutputConfig, ConfigError> {
+    let wrong = |key, reason: String| Err(ConfigError::Value { key, reason });
+    match (file.to.as_deref(), file.path) {
+        (None | Some("stdout"), None) => Ok(OutputConfig::Stdout),
+        (None | Some("stdout"), Some(_)) => {
+            wrong("output.path", "stdout has none: set output.to to \"file\" or \"socket\"".into())
+        }
+        (Some("file"), Some(path)) => Ok(OutputConfig::File(path)),
+        (Some("socket"), Some(path)) => Ok(OutputConfig::Socket(path)),
+        (Some(to @ ("file" | "socket")), None) => wrong("output.path", format!("a {to} needs one: add it")),
+        (Some(to), _) => {
+            wrong("output.to", format!("\"{to}\" is not one of \"stdout\", \"file\", \"socket\""))
+        }
+    }
+}
+
+fn limits(file: &FileLimits) -> Result<Limits, ConfigError> {
+    let default = Limits::default();
+    let bounded = |key, value: Option<u64>, default: u64, min: u64, max: u64| match value {
+        None => Ok(default),
+        Some(value) if (min..=max).contains(&value) => Ok(value),
+        Some(value) => {
+            Err(ConfigError::Value { key, reason: format!("{value} is not within {min} to {max}") })
+        }
+    };
+    let ring = bounded("limits.ring_bytes", file.ring_bytes, default.ring_bytes.into(), 64 << 10, 512 << 20)?;
+    if !ring.is_power_of_two() {
+        let reason = format!("{ring} is not a power of two: {} is the next", ring.next_power_of_two());
+        return Err(ConfigError::Value { key: "limits.ring_bytes", reason });
+    }
+    let processes =
+        bounded("limits.max_processes", file.max_processes, default.max_processes as u64, 256, 1_000_000)?;
+    let poll = bounded("limits.poll_ms", file.poll_ms, default.poll.as_millis() as u64, 1, 1000)?;
+    Ok(Limits {
+        ring_bytes: ring as u32,
+        max_processes: processes as usize,
+        poll: Duration::from_millis(poll),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuses(text: &str, expect: &str) {
+        let err = Config::parse(text).expect_err(text);
+        assert_eq!(err.to_string(), expect);
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(Config::parse("").expect("valid"), Config::default());
+        assert_eq!(Config::parse("[host]\n").expect("valid"), Config::default());
+    }
+
+    #[test]
+    fn every_key_arrives() {
+        let config = Config::parse(
+            r#"
+            host = { id = "web-1", instance_id = "i-0123456789abcdef0", account = "111122223333", region = "eu-west-1", role = "web", name = "web" }
+            output = { to = "socket", path = "/run/groundtrail/events.sock" }
+            environment = { allow = ["AWS_PROFILE"] }
+            limits = { ring_bytes = 65536, max_processes = 1000, poll_ms = 50 }
+            "#,
+        )
+        .expect("valid");
+        assert_eq!(config.host.role.as_deref(), Some("web"));
+        assert_eq!(config.output, OutputConfig::Socket("/run/groundtrail/events.sock".into()));
+        assert_eq!(config.environment, EnvAllow::new(vec!["AWS_PROFILE".into()]).expect("valid"));
+        assert_eq!(config.limits.poll, Duration::from_millis(50));
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest_known_one() {
+        refuses(
+            "[host]\ninstance = \"x\"",
+            "unknown key \"host.instance\": did you mean \"host.instance_id\"?",
+        );
+        refuses("[output]\npaht = \"x\"", "unknown key \"output.paht\": did you mean \"output.path\"?");
+        refuses("[zebra]\n", "unknown key \"zebra\"");
+        refuses("host = 1", "unknown key \"host\": did you mean \"host.id\"?");
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_right() {
+        refuses("[output]\nto = \"file\"", "\"output.path\" is wrong: a file needs one: add it");
+        refuses(
+            "[output]\nto = \"tcp\"",
+            "\"output.to\" is wrong: \"tcp\" is not one of \"stdout\", \"file\", \"socket\"",
+        );
+        refuses(
+            "[limits]\nring_bytes = 100000",
+            "\"limits.ring_bytes\" is wrong: 100000 is not a power of two: 131072 is the next",
+        );
+        refuses("[limits]\npoll_ms = 0", "\"limits.poll_ms\" is wrong: 0 is not within 1 to 1000");
+        refuses(
+            "[host]\ninstance_id = \"web\"",
+            "\"host.instance_id\" is wrong: an instance id is \"i-\" and 8 or 17 hex digits",
+        );
+        refuses(
+            "[environment]\nallow = [\"AWS_SESSION_TOKEN\"]",
+            "\"environment.allow\" is wrong: \"AWS_SESSION_TOKEN\" holds a secret and never leaves the host: remove it",
+        );
+    }
+}

@@ -1,0 +1,359 @@
+//! A record and the process table make an event. Pure, but for the lookups handed in.
+
+use std::sync::Arc;
+
+use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::exec::Exec;
+use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::header::{self, Header, UNSET, flag};
+
+use crate::clock::{BootNs, Clock};
+use crate::config::EnvAllow;
+use crate::container::Container;
+use crate::decode::{self, Capture, Record};
+use crate::event::host::{AgentDoc, CloudDoc, HostDoc};
+use crate::event::network::{self, EndpointDoc, NetworkDoc};
+use crate::event::process::{
+    AncestorDoc, CharDeviceDoc, ContainerDoc, EntryLeaderDoc, EntryMetaDoc, ExtDoc, GroupDoc, ImageDoc,
+    OwnProcessDoc, ProcessDoc, ThreadDoc, TtyDoc, UserDoc,
+};
+use crate::event::report::{LossDoc, SensorDoc};
+use crate::event::{self, Event, Kind, OwnDoc, OwnHostDoc};
+use crate::host::HostFacts;
+use crate::lookup::Lookups;
+use crate::process::id::{Identity, KernelKey, Key, Tgid, Tid};
+use crate::process::table::{Sighting, Table};
+use crate::process::{Credentials, Image, Process, Tty, base_name};
+
+/// `process.Ext.ancestry` is cut here, as Elastic Defend cuts it.
+const MAX_ANCESTRY: usize = 20;
+/// Ancestors that are described, not only named.
+const MAX_ANCESTORS: usize = 10;
+/// An ancestor's command line is context: a cut one serves.
+const MAX_ANCESTOR_LINE: usize = 512;
+
+/// Everything that turns records of one host on one boot into events.
+#[derive(Debug)]
+pub struct Enricher {
+    facts: Arc<HostFacts>,
+    clock: Clock,
+    env: EnvAllow,
+    table: Table,
+}
+
+/// A record after the table has taken it in.
+struct Applied {
+    kind: Kind,
+    key: Key,
+    /// Container path of an exec, which the event repeats.
+    cgroup_path: Option<String>,
+}
+
+/// Facts of an event that the table does not hold.
+#[derive(Default)]
+struct Extra {
+    exit: Option<Exit>,
+    connect: Option<Connect>,
+}
+
+impl Enricher {
+    pub fn new(facts: Arc<HostFacts>, clock: Clock, env: EnvAllow, max_processes: usize) -> Self {
+        let identity = Identity::new(&facts.id, &facts.boot_id);
+        Self { facts, clock, env, table: Table::new(identity, max_processes) }
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Follows the wall clock. Entity ids and event ids do not depend on it.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// Takes a record into the table and hands its event to `emit`. Nothing comes of the second exit of a process.
+    pub fn record<T>(
+        &mut self,
+        record: &Record<'_>,
+        lookups: &mut dyn Lookups,
+        emit: impl FnOnce(Key, Event<'_>) -> T,
+    ) -> Option<T> {
+        let head = *record.header();
+        let applied = self.apply(record, lookups)?;
+        let extra = match record {
+            Record::Exit(exit) => Extra { exit: Some(*exit), ..Extra::default() },
+            Record::Connect(connect) => Extra { connect: Some(*connect), ..Extra::default() },
+            Record::Exec(..) | Record::Fork(_) => Extra::default(),
+        };
+        let out = emit(applied.key, self.event(&head, &applied, &extra, lookups)?);
+        self.table.expire(BootNs(head.boot_ns));
+        Some(out)
+    }
+
+    fn apply(&mut self, record: &Record<'_>, lookups: &mut dyn Lookups) -> Option<Applied> {
+        let head = record.header();
+        let seen = sighting(head);
+        let mut cgroup_path = None;
+        let (kind, key) = match record {
+            Record::Exec(exec, capture) => {
+                let image = self.image(exec, capture);
+                let path = decode::path(&exec.cgroup, head.flags & flag::CGROUP_TRUNCATED == 0);
+                // Kernels with cgroup v1 alone show the root of an empty v2 tree.
+                let container = (path != "/").then(|| Container::from_cgroup(&path));
+                cgroup_path = (path != "/").then_some(path);
+                (Kind::Exec, self.table.exec(&seen, image, container, lookups))
+            }
+            Record::Fork(fork) => (Kind::Fork, self.table.fork(&seen, kernel_key(fork.caller), lookups)),
+            Record::Exit(_) => (Kind::Exit, self.table.exit(&seen, BootNs(head.boot_ns), lookups)?),
+            Record::Connect(_) => (Kind::Connect, self.table.sight(&seen, lookups)),
+        };
+        Some(Applied { kind, key, cgroup_path })
+    }
+
+    /// The environment is filtered right here: nothing that is not on the list gets any further.
+    fn image(&self, exec: &Exec, capture: &Capture<'_>) -> Image {
+        let flags = exec.header.flags;
+        let exec_path = decode::text(exec.filename.as_bytes());
+        let args = capture.args(exec);
+        let name = match base_name(&exec_path) {
+            // `fexecve` runs `/dev/fd/N`, and a cut path has lost its end.
+            base if flags & flag::FILENAME_TRUNCATED == 0
+                && !base.is_empty()
+                && !exec_path.starts_with("/dev/fd/") =>
+            {
+                base.to_owned()
+            }
+            _ => decode::text(exec.header.comm()),
+        };
+        let executable = match flags & flag::EXE_DETACHED {
+            0 => decode::path(&exec.exe, flags & flag::EXE_TRUNCATED == 0),
+            _ => exec.exe.components().next().map(decode::text).unwrap_or_default(),
+        };
+        Image {
+            name,
+            executable: (!executable.is_empty()).then_some(executable),
+            exec_path: (!exec_path.is_empty()).then_some(exec_path),
+            args: args.strings,
+            args_truncated: flags & (flag::ARGS_TRUNCATED | flag::ARGS_FAULT) != 0,
+            args_lossy: args.is_lossy,
+            working_directory: Some(decode::path(&exec.cwd, flags & flag::CWD_TRUNCATED == 0)),
+            env_vars: self.env.filter(capture.env(exec)),
+        }
+    }
+
+    fn event<'a>(
+        &'a self,
+        head: &Header,
+        applied: &'a Applied,
+        extra: &Extra,
+        lookups: &mut dyn Lookups,
+    ) -> Option<Event<'a>> {
+        let process = self.table.get(applied.key)?;
+        let at = BootNs(head.boot_ns);
+        let salt = extra.connect.map_or(0, |connect| connect.cookie ^ u64::from(connect.destination_port));
+        let id =
+            self.table.identity().event(applied.kind.action(), &process.entity_id, at, Tid(head.tid), salt);
+        let (destination, source) = extra.connect.map_or((None, None), |connect| {
+            let end = |bytes, port| EndpointDoc::new(network::address(connect.family, bytes)?, port);
+            (end(connect.destination, connect.destination_port), end(connect.source, connect.source_port))
+        });
+        let network = extra.connect.zip(destination.as_ref());
+        let credentials = process.credentials.unwrap_or_default();
+        Some(Event {
+            timestamp: self.clock.utc(at),
+            process: Some(self.process(head, process, extra, lookups)),
+            user: Some(user(credentials.euid, lookups)),
+            group: Some(group(credentials.egid, lookups)),
+            container: process.container.id.as_deref().map(|id| ContainerDoc { id }),
+            network: network.map(|(connect, end)| NetworkDoc::outbound(end.ip, connect.protocol)),
+            source,
+            destination,
+            groundtrail: OwnDoc {
+                process: Some(self.own(process, applied)),
+                host: self.own_host(),
+                ..OwnDoc::default()
+            },
+            ..self.bare(applied.kind, id, at)
+        })
+    }
+
+    fn process<'a>(
+        &'a self,
+        head: &Header,
+        process: &'a Process,
+        extra: &Extra,
+        lookups: &mut dyn Lookups,
+    ) -> ProcessDoc<'a> {
+        let credentials = process.credentials.unwrap_or_default();
+        let ancestry = self
+            .table
+            .ancestors(process.key)
+            .take(MAX_ANCESTRY)
+            .map(|ancestor| &ancestor.entity_id)
+            .collect();
+        let parent = process.parent.and_then(|parent| self.table.get(parent));
+        ProcessDoc {
+            vpid: (head.ns_tgid != 0 && head.ns_tgid != head.process.tgid).then_some(head.ns_tgid),
+            end: extra.exit.map(|_| self.clock.utc(BootNs(head.boot_ns))),
+            exit_code: extra.exit.map(|exit| exit_code(&exit)),
+            env_vars: process.image.as_deref().map_or(&[], |image| &image.env_vars),
+            thread: Some(ThreadDoc { id: head.tid }),
+            tty: process.tty.map(|tty| TtyDoc {
+                name: tty.name(),
+                char_device: CharDeviceDoc { major: tty.major, minor: tty.minor },
+            }),
+            interactive: Some(process.tty.is_some()),
+            real_user: Some(user(credentials.uid, lookups)),
+            saved_user: Some(user(credentials.suid, lookups)),
+            real_group: Some(group(credentials.gid, lookups)),
+            saved_group: Some(group(credentials.sgid, lookups)),
+            login_user: credentials.login_uid.map(|uid| user(uid, lookups)),
+            parent: parent.map(|parent| Box::new(self.relative(parent))),
+            entry_leader: process.entry_leader.as_deref().map(|leader| EntryLeaderDoc {
+                entity_id: &leader.entity_id,
+                pid: leader.pid,
+                name: &leader.name,
+                executable: leader.executable.as_deref(),
+                args: &leader.args,
+                start: self.clock.utc(leader.start),
+                entry_meta: EntryMetaDoc { kind: leader.kind },
+            }),
+            ext: Some(ExtDoc { ancestry }),
+            ..self.relative(process)
+        }
+    }
+
+    /// The part of a process that is told of parents too.
+    fn relative<'a>(&'a self, process: &'a Process) -> ProcessDoc<'a> {
+        ProcessDoc {
+            entity_id: Some(&process.entity_id),
+            pid: process.key.tgid.0,
+            start: Some(self.clock.utc(process.start())),
+            image: process.image.as_deref().map(image_doc).unwrap_or_default(),
+            ..ProcessDoc::default()
+        }
+    }
+
+    fn own<'a>(&'a self, process: &'a Process, applied: &'a Applied) -> OwnProcessDoc<'a> {
+        let image = process.image.as_deref();
+        let ancestors = self.table.ancestors(process.key).take(MAX_ANCESTORS).map(|ancestor| AncestorDoc {
+            entity_id: &ancestor.entity_id,
+            pid: ancestor.key.tgid.0,
+            name: ancestor.name(),
+            executable: ancestor.image.as_deref().and_then(|image| image.executable.as_deref()),
+            command_line: ancestor.image.as_deref().and_then(Image::command_line).map(cut_line),
+        });
+        OwnProcessDoc {
+            exec_path: image.and_then(|image| image.exec_path.as_deref()),
+            cgroup_path: applied.cgroup_path.as_deref(),
+            args_truncated: image.filter(|image| image.args_truncated).map(|_| true),
+            args_lossy: image.filter(|image| image.args_lossy).map(|_| true),
+            ancestors: ancestors.collect(),
+        }
+    }
+
+    fn own_host(&self) -> Option<OwnHostDoc<'_>> {
+        self.facts.role.as_deref().map(|role| OwnHostDoc { role })
+    }
+
+    /// A report on lost events. `nth` tells two of one moment apart.
+    pub fn loss(&self, loss: LossDoc, at: BootNs, nth: u64) -> Event<'_> {
+        self.report(Kind::Loss, at, nth, OwnDoc { loss: Some(loss), ..OwnDoc::default() })
+    }
+
+    pub fn health(&self, sensor: SensorDoc, at: BootNs, nth: u64) -> Event<'_> {
+        self.report(Kind::Health, at, nth, OwnDoc { sensor: Some(sensor), ..OwnDoc::default() })
+    }
+
+    fn report<'a>(&'a self, kind: Kind, at: BootNs, nth: u64, groundtrail: OwnDoc<'a>) -> Event<'a> {
+        let own = Key::first(Tgid(std::process::id()), Default::default());
+        let id =
+            self.table.identity().event(kind.action(), &self.table.identity().entity(own), at, Tid(0), nth);
+        Event { groundtrail, ..self.bare(kind, id, at) }
+    }
+
+    fn bare(&self, kind: Kind, id: String, at: BootNs) -> Event<'_> {
+        Event {
+            timestamp: self.clock.utc(at),
+            event: kind.doc(id),
+            data_stream: kind.data_stream(),
+            ecs: event::ecs(),
+            agent: AgentDoc::new(&self.facts),
+            host: HostDoc::new(&self.facts),
+            cloud: CloudDoc::new(&self.facts),
+            process: None,
+            user: None,
+            group: None,
+            container: None,
+            network: None,
+            source: None,
+            destination: None,
+            groundtrail: OwnDoc::default(),
+        }
+    }
+}
+
+fn sighting(head: &Header) -> Sighting {
+    Sighting {
+        process: kernel_key(head.process),
+        // The idle task is nobody's parent worth naming.
+        parent: (head.parent.tgid != 0).then(|| kernel_key(head.parent)),
+        credentials: Credentials {
+            uid: head.uid,
+            gid: head.gid,
+            euid: head.euid,
+            egid: head.egid,
+            suid: head.suid,
+            sgid: head.sgid,
+            login_uid: (head.loginuid != UNSET).then_some(head.loginuid),
+        },
+        tty: (head.tty_major != 0).then_some(Tty { major: head.tty_major, minor: head.tty_minor }),
+    }
+}
+
+fn kernel_key(key: header::Key) -> KernelKey {
+    KernelKey { tgid: Tgid(key.tgid), start: BootNs(key.start_boot_ns) }
+}
+
+fn image_doc(image: &Image) -> ImageDoc<'_> {
+    ImageDoc {
+        name: Some(&image.name),
+        executable: image.executable.as_deref(),
+        args: &image.args,
+        args_count: (!image.args.is_empty()).then_some(image.args.len()),
+        command_line: image.command_line(),
+        working_directory: image.working_directory.as_deref(),
+    }
+}
+
+fn user(id: u32, lookups: &mut dyn Lookups) -> UserDoc {
+    UserDoc { id: id.to_string(), name: lookups.user(id) }
+}
+
+fn group(id: u32, lookups: &mut dyn Lookups) -> GroupDoc {
+    GroupDoc { id: id.to_string(), name: lookups.group(id) }
+}
+
+/// As a shell shows it: 128 and the signal's number for a process that was killed.
+fn exit_code(exit: &Exit) -> u32 {
+    match (exit.code(), exit.signal()) {
+        (Some(code), _) => code.into(),
+        (None, signal) => 128 + u32::from(signal.unwrap_or(0)),
+    }
+}
+
+fn cut_line(mut line: String) -> String {
+    line.truncate(line.floor_char_boundary(MAX_ANCESTOR_LINE));
+    line
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+use std::collections::HashMap;
+
+use expect_test::{Expect, expect};
+use sensor_ebpf::abi::exec::ExecRecord;
+use sensor_ebpf::abi::fork::Fork;
+use sensor_ebpf::abi::header::kind;
+use sensor_ebpf::abi::text::{Text, Walk};
+use serde_json::Value;
+
+use super::*;
+use crate::decode::tests::bytes_of;
+use crate::process::procfs::Snapshot;
+
+struct Names;
+
+impl Lookups for Names {
+    fn process(&mut self, _: Tgid) -> Option<Snapshot> {
+        None
+    }
+
+    fn user(&mut self, uid: u32) -> Option<String> {
+        HashMap::from([(0, "root"), (1000, "bob")]).get(&uid).map(|name| (*name).to_owned())
+    }
+
+    fn group(&mut self, gid: u32) -> Option<String> {
+        (gid == 0).then(|| "root".to_owned())
+    }
+}
+
+fn enricher() -> Enricher {
+    let facts = HostFacts {
+        id: "i-0123456789abcdef0".into(),
+        name: "web".into(),
+        hostname: "ip-10-0-0-7".into(),
+        boot_id: "b".into(),
+        architecture: "x86_64".into(),
+        kernel: "6.12".into(),
+        instance_id: Some("i-0123456789abcdef0".into()),
+        account: Some("111122223333".into()),
+        role: Some("web-role".into()),
+        ..HostFacts::default()
+    };
+    Enricher::new(Arc::new(facts), Clock::at_offset(1_700_000_000_000_000_000), EnvAllow::default(), 1000)
+}
+
+fn abi_key(tgid: u32, start_boot_ns: u64) -> header::Key {
+    header::Key { start_boot_ns, tgid, _pad: 0 }
+}
+
+fn head(kind: u32, boot_ns: u64, process: header::Key, parent: header::Key) -> Header {
+    Header {
+        kind,
+        size: 0,
+        flags: 0,
+        tid: process.tgid,
+        boot_ns,
+        process,
+        parent,
+        cgroup_id: 1,
+        uid: 1000,
+        gid: 1000,
+        euid: 0,
+        egid: 0,
+        suid: 0,
+        sgid: 0,
+        loginuid: UNSET,
+        sessionid: UNSET,
+        pid_ns: 1,
+        mnt_ns: 1,
+        net_ns: 1,
+        ns_tgid: process.tgid,
+        sid: 1,
+        pgid: 1,
+        tty_major: 136,
+        tty_minor: 2,
+        comm: [0; 16],
+    }
+}
+
+fn text<const N: usize>(value: &str) -> Text<N> {
+    let mut bytes = [0; N];
+    bytes[..value.len()].copy_from_slice(value.as_bytes());
+    Text { len: value.len() as u32, _pad: 0, bytes }
+}
+
+fn walk<const N: usize>(path: &str) -> Walk<N> {
+    let mut bytes = [0; N];
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).rev().collect();
+    let joined: String = names.iter().map(|name| format!("{name}\0")).collect();
+    bytes[..joined.len()].copy_from_slice(joined.as_bytes());
+    Walk { len: joined.len() as u32, depth: names.len() as u32, bytes }
+}
+
+/// An exec: path as given, mapped binary, NUL-separated arguments and environment.
+fn exec(head: Header, filename: &str, exe: &str, args: &str, env: &str) -> Vec<u8> {
+    let mut capture = [0xee; 1024];
+    capture[..args.len() + env.len()].copy_from_slice(format!("{args}{env}").as_bytes());
+    let exec = Exec {
+        header: Header { kind: kind::EXEC, ..head },
+        exe_inode: 1,
+        exe_dev: 1,
+        exe_nlink: 1,
+        exe_mode: 0o100_755,
+        args_len: args.len() as u32,
+        env_len: env.len() as u32,
+        captured: (args.len() + env.len()) as u32,
+        gaps: 0,
+        filename: text(filename),
+        interp: text(exe),
+        exe: walk(exe),
+        cwd: walk("/home/bob"),
+        cgroup: walk("/system.slice"),
+    };
+    bytes_of(&ExecRecord { exec, capture })
+}
+
+fn connect(head: Header, ip: [u8; 4], port: u16) -> Vec<u8> {
+    let mut mapped = [0; 16];
+    mapped[10..12].fill(0xff);
+    mapped[12..].copy_from_slice(&ip);
+    bytes_of(&Connect {
+        header: Header { kind: kind::CONNECT, ..head },
+        family: 10,
+        protocol: 6,
+        source_port: 0,
+        destination_port: port,
+        source: [0; 16],
+        destination: mapped,
+        cookie: 9,
+        old_state: 7,
+        new_state: 2,
+        origin: 1,
+        _pad: 0,
+    })
+}
+
+fn event(enricher: &mut Enricher, bytes: &[u8]) -> Option<Value> {
+    let record = decode::decode(bytes).expect("a record");
+    enricher.record(&record, &mut Names, |_, event| serde_json::to_value(event).expect("serializable"))
+}
+
+fn check(value: &Value, expect: &Expect) {
+    expect.assert_eq(&format!("{value:#}\n"));
+}
+
+const SHELL: header::Key = header::Key { start_boot_ns: 1_000_000_000, tgid: 10, _pad: 0 };
+const AWS: header::Key = header::Key { start_boot_ns: 2_000_000_000, tgid: 11, _pad: 0 };
+const NONE: header::Key = header::Key { start_boot_ns: 0, tgid: 0, _pad: 0 };
+
+/// A shell that forks and runs the AWS CLI, a Python script.
+fn aws(enricher: &mut Enricher) -> Value {
+    event(enricher, &exec(head(0, 1_100_000_000, SHELL, NONE), "/bin/bash", "/usr/bin/bash", "-bash\0", ""))
+        .expect("an event");
+    let fork =
+        Fork { header: head(kind::FORK, 2_000_000_000, AWS, SHELL), caller: SHELL, caller_tid: 10, _pad: 0 };
+    event(enricher, &bytes_of(&fork)).expect("an event");
+    let args = "/usr/bin/python3\0/usr/local/bin/aws\0s3\0ls\0\0";
+    let env = "PATH=/bin\0AWS_SECRET_ACCESS_KEY=hush\0AWS_PROFILE=dev\0";
+    event(
+        enricher,
+        &exec(head(0, 2_100_000_000, AWS, SHELL), "/usr/local/bin/aws", "/usr/bin/python3.11", args, env),
+    )
+    .expect("an event")
+}
+
+#[test]
+fn a_script_has_its_own_name_and_its_interpreters_executable() {
+    let event = aws(&mut enricher());
+    check(
+        &event["process"],
+        &expect![[r#"
+            {
+              "Ext": {
+                "ancestry": [
+                  "KvhYkE3EF4COXI6E834nIA"
+                ]
+              },
+              "args": [
+                "/usr/bin/python3",
+                "/usr/local/bin/aws",
+                "s3",
+                "ls",
+                ""
+              ],
+              "args_count": 5,
+              "command_line": "/usr/bin/python3 /usr/local/bin/aws s3 ls ",
+              "entity_id": "AFAPGaM0jp/uep+3eJ565g",
+              "env_vars": [
+                "AWS_PROFILE=dev"
+              ],
+              "executable": "/usr/bin/python3.11",
+              "interactive": true,
+              "name": "aws",
+              "parent": {
+                "args": [
+                  "-bash"
+                ],
+                "args_count": 1,
+                "command_line": "-bash",
+                "entity_id": "KvhYkE3EF4COXI6E834nIA",
+                "executable": "/usr/bin/bash",
+                "name": "bash",
+                "pid": 10,
+                "start": "2023-11-14T22:13:21.000000000Z",
+                "working_directory": "/home/bob"
+              },
+              "pid": 11,
+              "real_group": {
+                "id": "1000"
+              },
+              "real_user": {
+                "id": "1000",
+                "name": "bob"
+              },
+              "saved_group": {
+                "id": "0",
+                "name": "root"
+              },
+              "saved_user": {
+                "id": "0",
+                "name": "root"
+              },
+              "start": "2023-11-14T22:13:22.000000000Z",
+              "thread": {
+                "id": 11
+              },
+              "tty": {
+                "char_device": {
+                  "major": 136,
+                  "minor": 2
+                },
+                "name": "pts/2"
+              },
+              "working_directory": "/home/bob"
+            }
+        "#]],
+    );
+    check(
+        &event["groundtrail"],
+        &expect![[r#"
+        {
+          "host": {
+            "role": "web-role"
+          },
+          "process": {
+            "ancestors": [
+              {
+                "command_line": "-bash",
+                "entity_id": "KvhYkE3EF4COXI6E834nIA",
+                "executable": "/usr/bin/bash",
+                "name": "bash",
+                "pid": 10
+              }
+            ],
+            "cgroup_path": "/system.slice",
+            "exec_path": "/usr/local/bin/aws"
+          }
+        }
+    "#]],
+    );
+    assert!(!event.to_string().contains("hush"));
+}
+
+#[test]
+fn a_connection_carries_its_process_and_shows_a_mapped_address_as_ipv4() {
+    let mut enricher = enricher();
+    let exec = aws(&mut enricher);
+    let event = event(&mut enricher, &connect(head(0, 2_200_000_000, AWS, SHELL), [169, 254, 169, 254], 80))
+        .expect("an event");
+    for part in ["entity_id", "name", "executable", "args", "command_line", "parent", "Ext", "entry_leader"] {
+        assert_eq!(event["process"][part], exec["process"][part], "{part}");
+    }
+    assert_eq!(event["groundtrail"]["process"]["ancestors"], exec["groundtrail"]["process"]["ancestors"]);
+    let mut rest = event;
+    rest.as_object_mut()
+        .expect("an object")
+        .retain(|key, _| !["process", "groundtrail"].contains(&key.as_str()));
+    check(
+        &rest,
+        &expect![[r#"
+        {
+          "@timestamp": "2023-11-14T22:13:22.200000000Z",
+          "agent": {
+            "id": "i-0123456789abcdef0",
+            "type": "groundtrail-sensor",
+            "version": "0.1.0"
+          },
+          "cloud": {
+            "account": {
+              "id": "111122223333"
+            },
+            "instance": {
+              "id": "i-0123456789abcdef0"
+            },
+            "provider": "aws"
+          },
+          "data_stream": {
+            "dataset": "endpoint.events.network",
+            "namespace": "default",
+            "type": "logs"
+          },
+          "destination": {
+            "address": "169.254.169.254",
+            "ip": "169.254.169.254",
+            "port": 80
+          },
+          "ecs": {
+            "version": "8.17.0"
+          },
+          "event": {
+            "action": "connection_attempted",
+            "category": [
+              "network"
+            ],
+            "dataset": "endpoint.events.network",
+            "id": "t3PnXwZxbIHjhU8UO9C1mg",
+            "kind": "event",
+            "module": "endpoint",
+            "outcome": "unknown",
+            "sequence": 0,
+            "type": [
+              "start"
+            ]
+          },
+          "group": {
+            "id": "0",
+            "name": "root"
+          },
+          "host": {
+            "architecture": "x86_64",
+            "boot": {
+              "id": "b"
+            },
+            "hostname": "ip-10-0-0-7",
+            "id": "i-0123456789abcdef0",
+            "name": "web",
+            "os": {
+              "kernel": "6.12",
+              "type": "linux"
+            }
+          },
+          "network": {
+            "direction": "egress",
+            "iana_number": "6",
+            "transport": "tcp",
+            "type": "ipv4"
+          },
+          "user": {
+            "id": "0",
+            "name": "root"
+          }
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn exit_tells_the_code_once() {
+    let mut enricher = enricher();
+    aws(&mut enricher);
+    let exit =
+        |status| bytes_of(&Exit { header: head(kind::EXIT, 3_000_000_000, AWS, SHELL), status, _pad: 0 });
+    let killed = event(&mut enricher, &exit(9)).expect("an event");
+    assert_eq!(killed["process"]["exit_code"], 137);
+    assert_eq!(killed["process"]["end"], "2023-11-14T22:13:23.000000000Z");
+    assert_eq!(killed["event"]["type"][0], "end");
+    assert!(event(&mut enricher, &exit(9)).is_none());
+}
+
+#[test]
+fn two_connections_of_one_moment_have_two_ids() {
+    let mut enricher = enricher();
+    let ids: Vec<Value> =
+        [80, 81]
+            .iter()
+            .map(|port| {
+                event(&mut enricher, &connect(head(0, 5, AWS, SHELL), [10, 0, 0, 1], *port))
+                    .expect("an event")["event"]["id"]
+                    .clone()
+            })
+            .collect();
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_program_run_by_descriptor_is_named_by_the_kernel() {
+    let mut head = head(0, 5, abi_key(77, 4), NONE);
+    head.comm[..4].copy_from_slice(b"evil");
+    head.flags = flag::EXE_DETACHED;
+    let event = event(&mut enricher(), &exec(head, "/dev/fd/3", "memfd:evil", "x\0", "")).expect("an event");
+    assert_eq!(event["process"]["name"], "evil");
+    assert_eq!(event["process"]["executable"], "memfd:evil");
+    assert_eq!(event["groundtrail"]["process"]["exec_path"], "/dev/fd/3");
+}

@@ -1,0 +1,166 @@
+//! What the sensor emits: typed ECS documents, for serializing alone. The serde names are the contract.
+
+pub mod host;
+pub mod network;
+pub mod process;
+pub mod report;
+
+use serde::Serialize;
+
+use crate::clock::Utc;
+use host::{AgentDoc, CloudDoc, HostDoc};
+use network::{EndpointDoc, NetworkDoc};
+use process::{ContainerDoc, GroupDoc, OwnProcessDoc, ProcessDoc, UserDoc};
+use report::{LossDoc, SensorDoc};
+
+/// ECS release that the field names are from.
+const ECS_VERSION: &str = "8.17.0";
+
+/// One event. Absent parts are left out of the document, never `null`.
+#[derive(Debug, Serialize)]
+pub struct Event<'a> {
+    #[serde(rename = "@timestamp")]
+    pub timestamp: Utc,
+    pub event: EventDoc,
+    pub data_stream: DataStreamDoc,
+    pub ecs: EcsDoc,
+    pub agent: AgentDoc<'a>,
+    pub host: HostDoc<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<CloudDoc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessDoc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerDoc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<EndpointDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<EndpointDoc>,
+    #[serde(skip_serializing_if = "OwnDoc::is_empty")]
+    pub groundtrail: OwnDoc<'a>,
+}
+
+/// `event.*`.
+#[derive(Debug, Serialize)]
+pub struct EventDoc {
+    pub id: String,
+    pub kind: &'static str,
+    pub category: [&'static str; 1],
+    #[serde(rename = "type")]
+    pub kinds: [&'static str; 1],
+    pub action: &'static str,
+    pub dataset: &'static str,
+    pub module: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
+    pub sequence: u64,
+    /// When the sensor read the record. Absent in recordings: it would differ on every replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Utc>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DataStreamDoc {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub dataset: &'static str,
+    pub namespace: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct EcsDoc {
+    pub version: &'static str,
+}
+
+/// What ECS has no name for.
+#[derive(Debug, Default, Serialize)]
+pub struct OwnDoc<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<OwnProcessDoc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<OwnHostDoc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorDoc>,
+}
+
+impl OwnDoc<'_> {
+    fn is_empty(&self) -> bool {
+        self.process.is_none() && self.host.is_none() && self.loss.is_none() && self.sensor.is_none()
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct OwnHostDoc<'a> {
+    pub role: &'a str,
+}
+
+/// The kinds of event, as CONTRACT names them on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Exec,
+    Fork,
+    Exit,
+    Connect,
+    Loss,
+    Health,
+}
+
+impl Kind {
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::Fork => "fork",
+            Self::Exit => "end",
+            Self::Connect => "connection_attempted",
+            Self::Loss => "groundtrail_loss",
+            Self::Health => "groundtrail_health",
+        }
+    }
+
+    pub fn dataset(self) -> &'static str {
+        match self {
+            Self::Exec | Self::Fork | Self::Exit => "endpoint.events.process",
+            Self::Connect => "endpoint.events.network",
+            Self::Loss | Self::Health => "groundtrail.sensor",
+        }
+    }
+
+    /// The `event.*` part, with the sequence still to be given by whoever sends it.
+    pub fn doc(self, id: String) -> EventDoc {
+        let (category, kind) = match self {
+            Self::Exec | Self::Fork => ("process", "start"),
+            Self::Exit => ("process", "end"),
+            Self::Connect => ("network", "start"),
+            Self::Loss | Self::Health => ("host", "info"),
+        };
+        EventDoc {
+            id,
+            kind: if category == "host" { "metric" } else { "event" },
+            category: [category],
+            kinds: [kind],
+            action: self.action(),
+            dataset: self.dataset(),
+            module: "endpoint",
+            // The tracepoint fires before the first SYN: nobody knows yet.
+            outcome: (self == Self::Connect).then_some("unknown"),
+            sequence: 0,
+            created: None,
+        }
+    }
+
+    pub fn data_stream(self) -> DataStreamDoc {
+        DataStreamDoc { kind: "logs", dataset: self.dataset(), namespace: "default" }
+    }
+}
+
+pub fn ecs() -> EcsDoc {
+    EcsDoc { version: ECS_VERSION }
+}

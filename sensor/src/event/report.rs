@@ -1,0 +1,62 @@
+//! What the sensor says about itself: what it lost, and how it is.
+
+use serde::Serialize;
+
+use crate::clock::Utc;
+
+/// `groundtrail.loss.*`: events of one kind that will never come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LossDoc {
+    /// The kind of event: `exec`, `fork`, `exit`, `connect`; `event` where no longer known.
+    pub kind: &'static str,
+    /// `ring_full`, `unreadable`, `undecodable`, `output_full`.
+    pub cause: &'static str,
+    /// `kernel`, `decode`, `output`.
+    pub place: &'static str,
+    pub count: u64,
+    /// The blind spell: between the first and the last event lost.
+    pub start: Utc,
+    pub end: Utc,
+}
+
+/// `groundtrail.sensor.*`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SensorDoc {
+    /// `started`, `running`, `stopped`.
+    pub state: &'static str,
+    pub tier: String,
+    pub coverage: Vec<CoverageDoc>,
+    pub counters: Vec<CounterDoc>,
+    pub table: TableDoc,
+}
+
+/// Whether the kernel lets one feature be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CoverageDoc {
+    pub feature: String,
+    /// `covered`, `not_covered`.
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Per kind of event, since the start: `seen` is `delivered` plus `lost` plus `suppressed` plus what is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CounterDoc {
+    pub kind: &'static str,
+    pub seen: u64,
+    pub delivered: u64,
+    pub lost: u64,
+    pub suppressed: u64,
+    pub truncated: u64,
+    pub degraded: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableDoc {
+    pub held: usize,
+    pub repaired: u64,
+    pub placeholders: u64,
+    pub evicted_early: u64,
+    pub evicted_living: u64,
+}

@@ -1,0 +1,439 @@
+//! The process table: who is whose child, by the kernel's keys and never by pid.
+//!
+//! The dead stay for a grace time and for as long as a descendant is held, so that a late record still finds its
+//! process and a tree keeps its trunk. A cap holds whatever happens.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::entry::{self, EntryLeader, Facts};
+use super::id::{Identity, KernelKey, Key, Tgid};
+use super::procfs::Snapshot;
+use super::{Credentials, Image, Process, Tty};
+use crate::clock::{BootNs, StartTicks};
+use crate::container::Container;
+use crate::lookup::Lookups;
+
+/// How long the dead are remembered at least.
+const GRACE_NS: u64 = 60_000_000_000;
+/// How far up a missing lineage is repaired.
+const MAX_REPAIR: usize = 20;
+/// How deep a lineage is followed.
+const MAX_DEPTH: usize = 4096;
+/// How many candidates are looked at to make room for one.
+const MAX_SCAN: usize = 256;
+
+/// What any record says about its process.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting {
+    pub process: KernelKey,
+    /// None for the two processes without one.
+    pub parent: Option<KernelKey>,
+    pub credentials: Credentials,
+    pub tty: Option<Tty>,
+}
+
+/// Counters of the table. All but `n_held` only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableStats {
+    pub n_held: usize,
+    /// Found in `/proc` after their own events were lost.
+    pub n_repaired: u64,
+    /// Known by key alone: gone from `/proc` when they were asked for.
+    pub n_placeholders: u64,
+    /// Exited processes dropped before their time, to stay under the cap.
+    pub n_evicted_early: u64,
+    /// Living processes dropped to stay under the cap.
+    pub n_evicted_living: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    process: Process,
+    n_children: u32,
+    /// Exited, grace over, kept for its descendants alone.
+    is_due: bool,
+    /// Its parent comes from its own fork record, so nothing can know better.
+    is_birth_known: bool,
+}
+
+#[derive(Debug)]
+pub struct Table {
+    identity: Identity,
+    max: usize,
+    slots: HashMap<Key, Slot>,
+    /// Children of processes that are not held, so that one that turns up late knows how many need it.
+    awaited: HashMap<Key, u32>,
+    /// Highest `nth` of the few ticks that saw one tgid twice.
+    twins: HashMap<(Tgid, StartTicks), u16>,
+    /// In order of exit.
+    exited: VecDeque<(BootNs, Key)>,
+    /// In order of arrival; may hold keys that are gone.
+    arrived: VecDeque<Key>,
+    stats: TableStats,
+}
+
+impl Table {
+    pub fn new(identity: Identity, max: usize) -> Self {
+        Self {
+            identity,
+            max: max.max(2),
+            slots: HashMap::new(),
+            awaited: HashMap::new(),
+            twins: HashMap::new(),
+            exited: VecDeque::new(),
+            arrived: VecDeque::new(),
+            stats: TableStats::default(),
+        }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn stats(&self) -> TableStats {
+        TableStats { n_held: self.slots.len(), ..self.stats }
+    }
+
+    pub fn get(&self, key: Key) -> Option<&Process> {
+        self.slots.get(&key).map(|slot| &slot.process)
+    }
+
+    pub fn by_tgid(&self, tgid: Tgid) -> Option<&Process> {
+        let alive = self.slots.values().map(|slot| &slot.process);
+        alive
+            .filter(|process| process.key.tgid == tgid && process.exited_at.is_none())
+            .max_by_key(|process| process.key)
+    }
+
+    /// The process' ancestors as far as they are held, parent first.
+    pub fn ancestors(&self, key: Key) -> impl Iterator<Item = &Process> {
+        let parent_of = |process: &&Process| self.get(process.parent?);
+        let first = self.get(key).and_then(|process| parent_of(&process));
+        std::iter::successors(first, parent_of).take(MAX_DEPTH)
+    }
+
+    /// Takes in a snapshot of `/proc`. What the kernel has said already stands.
+    pub fn seed(&mut self, snapshots: Vec<Snapshot>) {
+        for snapshot in snapshots {
+            let key = Key::first(snapshot.tgid, snapshot.start());
+            if !self.slots.contains_key(&key) {
+                self.insert_snapshot(key, snapshot);
+            }
+        }
+    }
+
+    /// A process came to be: it inherits from its creator, which `CLONE_PARENT` can make another than its parent.
+    pub fn fork(&mut self, child: &Sighting, caller: KernelKey, lookups: &mut dyn Lookups) -> Key {
+        let caller = self.resolve(caller, Repair::FromProc(lookups));
+        let parent = child.parent.map(|parent| self.resolve(parent, Repair::FromProc(lookups)));
+        let key = self.resolve(child.process, Repair::No);
+        self.set_parent(key, parent);
+        let creator = self.get(caller).cloned();
+        let slot = self.slot(key);
+        slot.is_birth_known = true;
+        if let Some(creator) = creator
+            && slot.process.image.is_none()
+        {
+            slot.process.image = creator.image;
+            slot.process.container = creator.container;
+            slot.process.entry_leader = creator.entry_leader;
+        }
+        self.sighted(key, child);
+        key
+    }
+
+    /// A process runs another program. The entity stays.
+    pub fn exec(
+        &mut self,
+        seen: &Sighting,
+        image: Image,
+        container: Option<Container>,
+        lookups: &mut dyn Lookups,
+    ) -> Key {
+        let key = self.resolve(seen.process, Repair::No);
+        self.adopt_parent(key, seen, lookups);
+        self.sighted(key, seen);
+        let slot = self.slot(key);
+        slot.process.image = Some(Arc::new(image));
+        if let Some(container) = container {
+            slot.process.container = Arc::new(container);
+        }
+        self.classify(key);
+        key
+    }
+
+    /// A process did something else; it is repaired from `/proc` if its beginnings were missed.
+    pub fn sight(&mut self, seen: &Sighting, lookups: &mut dyn Lookups) -> Key {
+        let key = self.resolve(seen.process, Repair::FromProc(lookups));
+        self.adopt_parent(key, seen, lookups);
+        self.sighted(key, seen);
+        key
+    }
+
+    /// A process ended. `None` if it had already: some kernels report the last two threads as last.
+    pub fn exit(&mut self, seen: &Sighting, at: BootNs, lookups: &mut dyn Lookups) -> Option<Key> {
+        let key = self.sight(seen, lookups);
+        let process = &mut self.slot(key).process;
+        if process.exited_at.is_some() {
+            return None;
+        }
+        process.exited_at = Some(at);
+        self.exited.push_back((at, key));
+        Some(key)
+    }
+
+    /// Forgets those whose grace is over and who have no descendants left.
+    pub fn expire(&mut self, now: BootNs) {
+        while let Some(&(at, key)) = self.exited.front() {
+            if now.saturating_sub(at) < GRACE_NS {
+                break;
+            }
+            self.exited.pop_front();
+            match self.slots.get_mut(&key) {
+                Some(slot) if slot.n_children > 0 => slot.is_due = true,
+                Some(_) => self.remove(key),
+                None => {}
+            }
+        }
+    }
+
+    fn slot(&mut self, key: Key) -> &mut Slot {
+        self.slots.get_mut(&key).expect("keys handed out by resolve are held until the next resolve")
+    }
+
+    /// The key of the process the kernel means; a new one if it was never met.
+    fn resolve(&mut self, wanted: KernelKey, repair: Repair<'_>) -> Key {
+        let (tgid, ticks) = (wanted.tgid, wanted.start.ticks());
+        let n_twins = self.twins.get(&(tgid, ticks)).copied().unwrap_or(0);
+        for nth in 0..=n_twins {
+            let key = Key { tgid, start: ticks, nth };
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            // From /proc only the tick is known; the first to come by with that tick is taken to be the same.
+            let start = *slot.process.start_ns.get_or_insert(wanted.start);
+            if start == wanted.start {
+                return key;
+            }
+        }
+        let first = Key::first(tgid, ticks);
+        if !self.slots.contains_key(&first) {
+            self.create(first, repair);
+            // Making room for its ancestors can have cost it its own place.
+            if !self.slots.contains_key(&first) {
+                self.insert_blank(first);
+            }
+            self.slot(first).process.start_ns = Some(wanted.start);
+            return first;
+        }
+        let key = Key { tgid, start: ticks, nth: n_twins.saturating_add(1) };
+        self.twins.insert((tgid, ticks), key.nth);
+        self.create(key, Repair::No);
+        self.slot(key).process.start_ns = Some(wanted.start);
+        key
+    }
+
+    fn create(&mut self, key: Key, repair: Repair<'_>) {
+        let Repair::FromProc(lookups) = repair else { return self.insert_blank(key) };
+        let mut lineage = Vec::new();
+        let mut next = Some(key);
+        while let Some(key) =
+            next.take().filter(|key| lineage.len() < MAX_REPAIR && !self.slots.contains_key(key))
+        {
+            // The pid may be somebody else's by now: only the start time says that it is the one.
+            let found = lookups.process(key.tgid).filter(|found| found.start() == key.start);
+            next = found.as_ref().and_then(parent_of);
+            lineage.push((key, found));
+        }
+        // From the top, as a session is inherited downwards.
+        for (key, found) in lineage.into_iter().rev() {
+            match found {
+                Some(found) => {
+                    self.stats.n_repaired += 1;
+                    self.insert_snapshot(key, found);
+                }
+                None => {
+                    self.stats.n_placeholders += 1;
+                    self.insert_blank(key);
+                }
+            }
+        }
+    }
+
+    fn insert_snapshot(&mut self, key: Key, snapshot: Snapshot) {
+        self.insert_blank(key);
+        self.set_parent(key, parent_of(&snapshot).map(|parent| self.latest(parent)));
+        let process = &mut self.slot(key).process;
+        process.image = Some(Arc::new(snapshot.image));
+        process.credentials = snapshot.credentials;
+        process.tty = snapshot.tty;
+        process.container =
+            Arc::new(snapshot.cgroup.as_deref().map(Container::from_cgroup).unwrap_or_default());
+        self.classify(key);
+    }
+
+    /// Of those that share the key's pid and tick the one that came last: `/proc` shows the living.
+    fn latest(&self, key: Key) -> Key {
+        Key { nth: self.twins.get(&(key.tgid, key.start)).copied().unwrap_or(0), ..key }
+    }
+
+    fn insert_blank(&mut self, key: Key) {
+        self.make_room();
+        let process = Process {
+            key,
+            entity_id: self.identity.entity(key),
+            start_ns: None,
+            parent: None,
+            image: None,
+            credentials: None,
+            tty: None,
+            container: Arc::default(),
+            entry_leader: None,
+            exited_at: None,
+        };
+        let n_children = self.awaited.remove(&key).unwrap_or(0);
+        self.slots.insert(key, Slot { process, n_children, is_due: false, is_birth_known: false });
+        self.arrived.push_back(key);
+        if self.arrived.len() > 2 * self.max + 64 {
+            self.arrived.retain(|key| self.slots.contains_key(key));
+        }
+    }
+
+    fn sighted(&mut self, key: Key, seen: &Sighting) {
+        let process = &mut self.slot(key).process;
+        process.credentials = Some(seen.credentials);
+        process.tty = seen.tty;
+    }
+
+    /// Takes the record's parent unless one is known: later parents are whoever adopted an orphan.
+    fn adopt_parent(&mut self, key: Key, seen: &Sighting, lookups: &mut dyn Lookups) {
+        let Some(parent) = seen.parent else { return };
+        let slot = self.slot(key);
+        if slot.is_birth_known || slot.process.parent.is_some() {
+            return;
+        }
+        let parent = self.resolve(parent, Repair::FromProc(lookups));
+        // Making room for the parent can have cost the child its place.
+        if !self.slots.contains_key(&key) {
+            self.insert_blank(key);
+            self.slot(key).process.start_ns = Some(seen.process.start);
+        }
+        self.set_parent(key, Some(parent));
+    }
+
+    fn set_parent(&mut self, key: Key, parent: Option<Key>) {
+        let held = self.slot(key).process.parent;
+        if held == parent || parent == Some(key) {
+            return;
+        }
+        self.slot(key).process.parent = parent;
+        if let Some(held) = held {
+            self.release(held);
+        }
+        if let Some(parent) = parent {
+            match self.slots.get_mut(&parent) {
+                Some(slot) => slot.n_children += 1,
+                None => *self.awaited.entry(parent).or_default() += 1,
+            }
+        }
+    }
+
+    fn classify(&mut self, key: Key) {
+        let process = &self.slots[&key].process;
+        let parent = process.parent.and_then(|parent| self.get(parent));
+        let inherited = parent.and_then(|parent| parent.entry_leader.clone());
+        let kind =
+            entry::opens(facts(process), parent.map(facts), inherited.as_ref().map(|leader| leader.kind));
+        let leader = match (kind, process.image.as_deref()) {
+            (Some(kind), Some(image)) => Some(Arc::new(EntryLeader {
+                kind,
+                entity_id: process.entity_id.clone(),
+                pid: key.tgid.0,
+                name: image.name.clone(),
+                executable: image.executable.clone(),
+                args: image.args.clone(),
+                start: process.start(),
+            })),
+            _ => inherited.or_else(|| process.entry_leader.clone()),
+        };
+        self.slot(key).process.entry_leader = leader;
+    }
+
+    /// One child less. Those that waited for it alone go too.
+    fn release(&mut self, parent: Key) {
+        if self.lost_a_child(parent) {
+            self.remove(parent);
+        }
+    }
+
+    /// True if the process was kept for that child alone.
+    fn lost_a_child(&mut self, parent: Key) -> bool {
+        if let Some(slot) = self.slots.get_mut(&parent) {
+            slot.n_children = slot.n_children.saturating_sub(1);
+            return slot.n_children == 0 && slot.is_due;
+        }
+        if let Some(n_children) = self.awaited.get_mut(&parent) {
+            *n_children -= 1;
+            if *n_children == 0 {
+                self.awaited.remove(&parent);
+            }
+        }
+        false
+    }
+
+    fn remove(&mut self, key: Key) {
+        let mut next = Some(key);
+        while let Some(key) = next.take() {
+            let Some(slot) = self.slots.remove(&key) else { return };
+            if slot.n_children > 0 {
+                self.awaited.insert(key, slot.n_children);
+            }
+            if self.twins.get(&(key.tgid, key.start)) == Some(&key.nth) {
+                self.twins.remove(&(key.tgid, key.start));
+            }
+            next = slot.process.parent.filter(|&parent| self.lost_a_child(parent));
+        }
+    }
+
+    /// Keeps the table under its cap: the dead without descendants first, then whoever came first and has none.
+    fn make_room(&mut self) {
+        while self.slots.len() >= self.max {
+            let leaf = |key: &Key| self.slots.get(key).is_none_or(|slot| slot.n_children == 0);
+            if let Some(idx) = self.exited.iter().take(MAX_SCAN).position(|(_, key)| leaf(key)) {
+                let (_, key) = self.exited.remove(idx).expect("found at this index");
+                if self.slots.contains_key(&key) {
+                    self.stats.n_evicted_early += 1;
+                }
+                self.remove(key);
+                continue;
+            }
+            let idx = self.arrived.iter().take(MAX_SCAN).position(leaf).unwrap_or(0);
+            let Some(key) = self.arrived.remove(idx) else { return };
+            if self.slots.contains_key(&key) {
+                self.stats.n_evicted_living += 1;
+            }
+            self.remove(key);
+        }
+    }
+}
+
+/// Where a process comes from that no record introduced.
+enum Repair<'a> {
+    FromProc(&'a mut dyn Lookups),
+    No,
+}
+
+fn parent_of(snapshot: &Snapshot) -> Option<Key> {
+    snapshot.parent.map(|parent| Key::first(parent.tgid, StartTicks(parent.start_ticks)))
+}
+
+fn facts(process: &Process) -> Facts<'_> {
+    Facts {
+        pid: process.key.tgid.0,
+        image: process.image.as_deref(),
+        container_id: process.container.id.as_deref(),
+        has_tty: process.tty.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
