@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod awsapi;
+pub mod bins;
 pub mod cloudtrail;
 pub mod digest;
 pub mod http;
 pub mod imds;
 pub mod netns;
 pub mod ssm;
+pub mod watch;
 pub mod world;

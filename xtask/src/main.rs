@@ -1,3 +1,60 @@
 //! `cargo xtask <verb>`: everything the build, the tests and a first run need.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod bless;
+mod ebpf;
+mod live;
+mod needs;
+mod record;
+mod run;
+mod setup;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "groundtrail's build, run and test verbs")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Find or fetch what the build and the scenarios need.
+    Setup,
+    /// Build the eBPF object and print its path.
+    Ebpf,
+    /// Watch this kernel and a CloudTrail folder, and print alerts as they happen.
+    Run(run::Run),
+    /// Run everything CI runs.
+    Test,
+    /// Run the tests that need this machine's kernel.
+    Live(live::Live),
+    /// Record the traces below tests/traces from live scenarios.
+    Record(record::Record),
+    /// Make what the code says now the expectation of the golden files.
+    Bless,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Setup => setup::run(),
+        Verb::Ebpf => ebpf::prepare().map(|object| println!("{}", object.display())),
+        Verb::Run(options) => run::run(&options),
+        Verb::Test => test::run(),
+        Verb::Live(options) => live::run(&options),
+        Verb::Record(options) => record::run(&options),
+        Verb::Bless => bless::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            shell::say(failure);
+            ExitCode::FAILURE
+        }
+    }
+}

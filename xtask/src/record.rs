@@ -1,0 +1,187 @@
+//! `cargo xtask record`: the traces below tests/traces, made anew from live scenarios through the sensor's own recorder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::shell::{self, Failure};
+use crate::{ebpf, live, needs};
+
+#[derive(Args)]
+pub(crate) struct Record {
+    /// Only these traces; all live ones otherwise.
+    traces: Vec<String>,
+}
+
+/// A trace and the scenes it is made of.
+const TRACES: &[(&str, &[&str])] = &[
+    ("system1", &["system1", "system1-forms", "system1-known"]),
+    ("system2", &["system2-five", "system2"]),
+    ("system3", &["system3-agent", "system3"]),
+    ("system4", &["system4"]),
+    ("system5", &["system5"]),
+    ("demo", &["system1", "system2", "system3", "system4"]),
+];
+
+pub(crate) fn run(record: &Record) -> Result<(), Failure> {
+    if let Some(reason) = live::obstacle() {
+        return Err(Failure(format!("cannot record here: {reason}")));
+    }
+    needs::scenario_programs()?;
+    let aws = needs::aws_cli()?;
+    ebpf::prepare()?;
+    shell::succeed(&mut shell::cargo(&[
+        "build",
+        "--bins",
+        "--package",
+        "sensor",
+        "--package",
+        "correlator",
+        "--package",
+        "tests",
+    ]))?;
+    for (name, scenes) in TRACES
+        .iter()
+        .filter(|(name, _)| record.traces.is_empty() || record.traces.iter().any(|one| one == name))
+    {
+        shell::say(format!("recording {name}"));
+        let work = shell::target().join("record").join(name);
+        drop(fs::remove_dir_all(&work));
+        fs::create_dir_all(&work)?;
+        let stage = play_under_recorder(&work, scenes, &aws)?;
+        let folder = shell::root().join("tests/traces").join(name);
+        fs::create_dir_all(&folder)?;
+        let host = fs::read_to_string(work.join("host.ndjson"))?;
+        fs::write(folder.join("host.ndjson"), trim(&host, stage)?)?;
+        gather(&work.join("cloudtrail"), &folder)?;
+    }
+    shell::say("recorded; \"cargo xtask bless\" makes their alerts the expected ones");
+    Ok(())
+}
+
+fn built(binary: &str) -> PathBuf {
+    shell::target().join("debug").join(binary)
+}
+
+/// Records while the scenes play; the stage's process id, which everything of theirs descends from.
+fn play_under_recorder(work: &Path, scenes: &[&str], aws: &Path) -> Result<u32, Failure> {
+    let config = work.join("sensor.toml");
+    fs::write(
+        &config,
+        "[host]\nid = \"i-0a1b2c3d4e5f60718\"\ninstance_id = \"i-0a1b2c3d4e5f60718\"\naccount = \"111122223333\"\nregion = \
+         \"us-east-1\"\nname = \"ip-10-0-1-10.ec2.internal\"\n",
+    )?;
+    let mut recorder = Command::new(built("groundtrail-sensor"))
+        .arg("record")
+        .arg(work.join("host.ndjson"))
+        .arg("--config")
+        .arg(&config)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    thread::sleep(Duration::from_secs(2));
+    let mut command = Command::new(built("groundtrail-stage"));
+    command.arg("play").args(scenes).arg("--cloudtrail").arg(work.join("cloudtrail")).arg("--aws").arg(aws);
+    let mut stage = command.spawn()?;
+    let status = stage.wait()?;
+    // The last records are in the ring still.
+    thread::sleep(Duration::from_secs(1));
+    shell::end(&mut recorder)?;
+    if status.success() { Ok(stage.id()) } else { Err(Failure(format!("the stage failed: {status}"))) }
+}
+
+/// Keeps what descends from the stage, with the tree cut off above it and nothing of this machine left.
+fn trim(host: &str, stage: u32) -> Result<String, Failure> {
+    let mut kept = String::new();
+    for line in host.lines() {
+        let mut event: Value = serde_json::from_str(line)
+            .map_err(|err| Failure(format!("the recorder wrote \"{line}\": {err}")))?;
+        let Some(depth) = depth_below(&event, stage) else { continue };
+        cut(&mut event, depth);
+        neutralise(&mut event);
+        kept += &format!("{event}\n");
+    }
+    Ok(kept)
+}
+
+/// How many ancestors up the stage is, counted from the parent.
+fn depth_below(event: &Value, stage: u32) -> Option<usize> {
+    let ancestors = event["groundtrail"]["process"]["ancestors"].as_array()?;
+    ancestors.iter().position(|ancestor| ancestor["pid"] == json!(stage))
+}
+
+/// Drops the ancestors above the stage.
+fn cut(event: &mut Value, depth: usize) {
+    for list in ["/groundtrail/process/ancestors", "/process/Ext/ancestry"] {
+        if let Some(list) = event.pointer_mut(list).and_then(Value::as_array_mut) {
+            list.truncate(depth + 1);
+        }
+    }
+}
+
+/// Takes out what names this machine: its addresses, its boot, and the folder the programs were built in.
+fn neutralise(event: &mut Value) {
+    if let Some(host) = event.get_mut("host").and_then(Value::as_object_mut) {
+        host.insert("ip".to_owned(), json!(["10.0.1.10"]));
+        host.insert("boot".to_owned(), json!({ "id": "00000000-0000-4000-8000-000000000001" }));
+        host.insert("hostname".to_owned(), json!("ip-10-0-1-10.ec2.internal"));
+    }
+    let built = shell::target().join("debug").display().to_string();
+    each_text(event, &mut |text| {
+        if text.contains(&built) {
+            *text = text.replace(&built, "/usr/local/bin");
+        }
+    });
+}
+
+fn each_text(value: &mut Value, change: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::String(text) => change(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, change)),
+        Value::Object(map) => map.values_mut().for_each(|item| each_text(item, change)),
+        _ => {}
+    }
+}
+
+/// All that was delivered, in one file per feed.
+fn gather(delivered: &Path, folder: &Path) -> Result<(), Failure> {
+    let mut files = BTreeSet::new();
+    collect(delivered, &mut files)?;
+    let mut records = Vec::new();
+    for file in files {
+        let text = shell::output(Command::new("gzip").arg("-dc").arg(&file))?;
+        let path = file.display().to_string();
+        if path.contains("/CloudTrail/") {
+            let mut json: Value =
+                serde_json::from_str(&text).map_err(|err| Failure(format!("\"{path}\": {err}")))?;
+            if let Some(Value::Array(items)) = json.get_mut("Records").map(Value::take) {
+                records.extend(items);
+            }
+        } else {
+            let name = if path.contains("/GuardDuty/") { "guardduty.jsonl" } else { "vpcflow.log" };
+            fs::write(folder.join(name), text + "\n")?;
+        }
+    }
+    let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+    fs::write(folder.join("cloudtrail.json"), format!("{{\"Records\":[\n{}\n]}}\n", lines.join(",\n")))?;
+    Ok(())
+}
+
+fn collect(folder: &Path, files: &mut BTreeSet<PathBuf>) -> Result<(), Failure> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.insert(path);
+        }
+    }
+    Ok(())
+}
