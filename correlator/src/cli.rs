@@ -9,6 +9,8 @@ mod junit;
 mod load;
 mod log;
 mod output;
+mod overlap;
+mod reach;
 mod table;
 mod terminal;
 

@@ -297,7 +297,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             .into_iter()
             .filter_map(|table| exception(table, ctx))
             .collect(),
-        discovery_allowed: discovery.strings("allowed", ctx).into_iter().map(|arn| arn.value).collect(),
+        discovery_allowed: principals(&mut discovery, ctx),
         output: output(root.table("output", ctx), ctx),
     };
     if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
@@ -408,6 +408,27 @@ fn parse_endpoint(text: &str) -> Option<KnownEndpoint> {
     };
     let is_host = !host.is_empty() && host.len() <= 253 && host.split('.').all(is_label);
     is_host.then(|| KnownEndpoint::Host(text.to_ascii_lowercase()))
+}
+
+fn principals(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<String> {
+    let is_arn = |text: &str| {
+        text.starts_with("arn:")
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-:/*".contains(c))
+    };
+    let mut allowed = Vec::new();
+    for item in table.strings("allowed", ctx) {
+        if is_arn(&item.value) {
+            allowed.push(item.value);
+        } else {
+            let message = format!("\"{}\" is not an ARN", item.value);
+            ctx.fault(
+                item.span,
+                message,
+                "write \"arn:aws:iam::123456789012:user/inventory\"; * stands for any text",
+            );
+        }
+    }
+    allowed
 }
 
 fn indicator(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<IndicatorFile> {

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod indicator;
 pub mod keyed;
 pub mod link;
+pub mod merge;
 pub mod render;
 pub mod sequence;
 pub mod sink;

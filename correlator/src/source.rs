@@ -11,11 +11,15 @@ use crate::indicator::Hit;
 
 pub mod cloudtrail;
 pub mod envelope;
+pub mod feed;
+pub mod folder;
 pub mod guardduty;
 pub mod json;
 pub mod normalize;
 pub mod sensor;
 pub mod split;
+pub mod stop;
+pub mod stream;
 pub mod user_agent;
 pub mod vpcflow;
 
@@ -140,4 +144,6 @@ pub trait FieldSink {
 pub enum SourceError {
     #[error("cannot read \"{}\": {source}; check the path and that this user may read it", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot listen on \"{}\": {source}; is another correlator running, and does its folder exist?", path.display())]
+    Listen { path: PathBuf, source: std::io::Error },
 }

@@ -49,7 +49,8 @@ fn a_wrong_configuration_is_shown_with_a_caret_and_ends_with_2() {
     fs::write(folder.path().join("groundtrail.toml"), "[rules]\nbuilt_in = false\n").unwrap();
     let shown = groundtrail(folder.path(), &["config", "show", "-c", "groundtrail.toml"], "");
     assert_eq!((shown.code, shown.stdout.as_str()), (2, ""));
-    for part in ["unknown key \"built_in\"", "groundtrail.toml:2:1", "^^^^^^^^", "did you mean \"builtin\"?"] {
+    for part in ["unknown key \"built_in\"", "groundtrail.toml:2:1", "^^^^^^^^", "did you mean \"builtin\"?"]
+    {
         assert!(shown.stderr.contains(part), "{part} is missing: {}", shown.stderr);
     }
 }

@@ -13,6 +13,7 @@ pub mod esql;
 pub mod eval;
 pub mod event;
 pub mod expr;
+pub mod kql;
 pub mod literal;
 pub mod pattern;
 pub mod plan;

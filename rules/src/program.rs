@@ -137,7 +137,8 @@ impl Program {
         match hit.role {
             Role::Context(_) | Role::Until => true,
             Role::Match | Role::Step(_) => {
-                !rule.exceptions.iter().any(|exception| self.graph.holds(exception.predicate, event, memo))
+                let mut exceptions = rule.exceptions.iter().filter(|exception| exception.is_in_force(event.time));
+                !exceptions.any(|exception| self.graph.holds(exception.predicate, event, memo))
                     && rule.residue.as_ref().is_none_or(|residue| residue.keeps(event))
             }
         }
@@ -147,6 +148,13 @@ impl Program {
 /// `index` narrows a rule's own query. A context reads the dataset that it names.
 fn is_admitted(hit: Hit, admitted: &[bool]) -> bool {
     matches!(hit.role, Role::Context(_)) || admitted[hit.rule.0 as usize]
+}
+
+impl<P> Rule<P> {
+    /// Whether the rule reads events of the index at all.
+    pub fn reads_index(&self, index: &str) -> bool {
+        IndexGlobs::new(&self.index).admit(index)
+    }
 }
 
 fn uses(rules: &[Rule], n_predicates: usize) -> Vec<Vec<Hit>> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::esql::Pipeline;
-use crate::event::Span;
+use crate::event::{EventTime, Span};
 use crate::plan::{Plan, PredicateId};
 use crate::schema::FieldId;
 
@@ -152,7 +152,7 @@ pub struct Context<P = PredicateId> {
 pub struct Exception<P = PredicateId> {
     pub name: String,
     pub reason: String,
-    /// `2026-12-31`; the correlator decides what the day is.
+    /// Void from the start of this day (UTC) on.
     pub expires: Option<jiff::civil::Date>,
     pub predicate: P,
 }
@@ -226,6 +226,12 @@ impl<P> Context<P> {
 }
 
 impl<P> Exception<P> {
+    /// Whether the exception still holds for an event of this time.
+    pub fn is_in_force(&self, time: EventTime) -> bool {
+        let end = self.expires.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        end.is_none_or(|end| i128::from(time.0) < end.timestamp().as_nanosecond())
+    }
+
     fn map<Q>(self, f: &mut impl FnMut(P) -> Q) -> Exception<Q> {
         let Self { name, reason, expires, predicate } = self;
         Exception { name, reason, expires, predicate: f(predicate) }

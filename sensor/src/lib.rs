@@ -1,8 +1,9 @@
 //! The host agent: kernel records in, ECS events out.
 //!
-//! Reading order: [`config`], [`decode`] and [`clock`] at the edge; [`process`] and [`container`] for who is who;
-//! [`enrich`] where a record becomes an [`event`]; [`output`] and [`pipeline`] for where it goes.
+//! Reading order: [`config`], [`loader`], [`ring`], [`decode`] and [`clock`] at the edge; [`process`] and [`container`]
+//! for who is who; [`enrich`] where a record becomes an [`event`].
 
+pub mod btf;
 pub mod clock;
 pub mod config;
 pub mod container;
@@ -10,5 +11,9 @@ pub mod decode;
 pub mod enrich;
 pub mod event;
 pub mod host;
+pub mod loader;
 pub mod lookup;
+pub mod offsets;
+pub mod probes;
 pub mod process;
+pub mod ring;

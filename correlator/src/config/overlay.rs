@@ -55,14 +55,68 @@ fn principal_query(allowed: &[String]) -> Option<String> {
     (!values.is_empty()).then(|| format!("aws.cloudtrail.user_identity.arn:({})", values.join(" or ")))
 }
 
-/// A literal of KQL in which only `*` means anything.
+/// A literal of KQL in which only `*` means anything. Hosts and ARNs, as the configuration lets them in, hold no other
+/// character that KQL would act on.
 fn escape_but_stars(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if matches!(c, '\\' | '(' | ')' | ':' | '<' | '>' | '"' | '{' | '}' | ' ') {
+        if c == ':' {
             out.push('\\');
         }
         out.push(c);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rules::eval;
+    use rules::event::{Event, EventTime, Value};
+    use rules::schema::Schema;
+    use std::path::Path;
+
+    /// Whether some exception of the configuration, compiled as KQL, takes an event with these fields.
+    #[track_caller]
+    fn check(config: &str, fields: &[(&str, &str)], expect: bool) {
+        let config = Config::parse(config, Path::new("groundtrail.toml")).unwrap();
+        let mut schema = Schema::builtin();
+        let mut event = Event::new("1", EventTime(0), "");
+        for (path, value) in fields {
+            event.push(schema.id(path).expect("a field of the table"), Value::str(*value));
+        }
+        let exceptions = config.all_exceptions();
+        assert!(!exceptions.is_empty());
+        let is_taken = exceptions.iter().any(|exception| {
+            let compiled = rules::kql::compile(&exception.query, &mut schema).expect("it compiles");
+            assert!(compiled.warnings.is_empty(), "{:?}", compiled.warnings);
+            eval::matches(&compiled.plan, &event)
+        });
+        assert_eq!(is_taken, expect, "{fields:?}");
+    }
+
+    #[test]
+    fn known_endpoints_are_taken_and_their_lookalikes_are_not() {
+        let config =
+            "endpoints.known = [\"minio.example.net\", \"*.corp.example.net\", \"10.0.0.0/8\", \"fd00::/8\"]";
+        let domain = |host| [("groundtrail.endpoint.domain", host)];
+        check(config, &domain("minio.example.net"), true);
+        check(config, &domain("s3.corp.example.net"), true);
+        check(config, &domain("corp.example.net"), false);
+        check(config, &domain("minio.example.net.rogue.example"), false);
+        check(config, &domain("10.evil.example"), false);
+        let address = |ip| [("groundtrail.endpoint.domain", ip), ("groundtrail.endpoint.ip", ip)];
+        check(config, &address("10.1.2.3"), true);
+        check(config, &address("11.1.2.3"), false);
+        check(config, &address("fd00::1"), true);
+    }
+
+    #[test]
+    fn allowed_principals_are_taken() {
+        let config = "discovery.allowed = [\"arn:aws:sts::123456789012:assumed-role/inventory/*\", \"arn:*/a+b=c,d.e@f\"]";
+        let arn = |arn| [("aws.cloudtrail.user_identity.arn", arn)];
+        check(config, &arn("arn:aws:sts::123456789012:assumed-role/inventory/i-0abc"), true);
+        check(config, &arn("arn:aws:sts::123456789012:assumed-role/inventory2/i-0abc"), false);
+        check(config, &arn("arn:aws:iam::123456789012:user/a+b=c,d.e@f"), true);
+    }
 }

@@ -15,7 +15,7 @@ use crate::source::cloudtrail::mapping as cloudtrail;
 use crate::source::cloudtrail::record::ApiCall;
 use crate::source::json::Json;
 use crate::source::vpcflow::{self, Flow};
-use crate::source::{FieldSink, Origin, Record, Scalar, guardduty, sensor};
+use crate::source::{FieldSink, Origin, Record, Scalar, envelope, guardduty, sensor};
 use crate::time;
 
 /// Why a text is no event.
@@ -41,6 +41,14 @@ pub struct Normalizer {
 impl Normalizer {
     pub fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
         Self { schema, indicators }
+    }
+
+    /// Reads whatever a JSON text holds: a record of any origin, or an envelope around several.
+    pub fn read_any(&self, text: &str) -> Vec<Result<Record, Unreadable>> {
+        match envelope::unwrap(text) {
+            Ok(found) => found.into_iter().map(|(origin, text)| self.read(origin, &*text)).collect(),
+            Err(error) => vec![Err(error)],
+        }
     }
 
     /// Reads one event.

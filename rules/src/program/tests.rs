@@ -96,6 +96,23 @@ fn exceptions_take_events_from_their_rule_alone() {
 }
 
 #[test]
+fn an_exception_ends_with_the_start_of_its_day() {
+    let mut excepting = rule("1", Plan::Query(is("process.name", "curl")));
+    excepting.exceptions.push(Exception {
+        name: "root".into(),
+        reason: String::new(),
+        expires: Some(jiff::civil::date(1970, 1, 2)),
+        predicate: is("user.id", "0"),
+    });
+    let program = Program::compile(vec![excepting], &Schema::builtin());
+    let mut event = event(&[("process.name", "curl"), ("user.id", "0")]);
+    for (nanos, expect) in [(86_399_999_999_999, &[][..]), (86_400_000_000_000, &[(0, Role::Match)])] {
+        event.time = crate::event::EventTime(nanos);
+        assert_eq!(hits(&program, &event), expect);
+    }
+}
+
+#[test]
 fn index_globs_narrow_the_query_and_not_its_contexts() {
     let mut cloud = rule("1", Plan::Query(is("event.action", "exec")));
     cloud.index = vec!["logs-aws.cloudtrail-*".into()];

@@ -8,8 +8,8 @@ pub const ABSENT: u32 = u32::MAX;
 pub const OFFSETS: &str = "OFFSETS";
 /// Name of the global that holds [`Settings`].
 pub const SETTINGS: &str = "SETTINGS";
-/// Name of the global that holds [`super::VERSION`] as the programs were built with it.
-pub const ABI_VERSION: &str = "ABI_VERSION";
+/// Stands in the object's bytes before the [`super::VERSION`] it was built with (four bytes, little endian).
+pub const MARKER: [u8; 16] = *b"groundtrail-abi:";
 
 /// How this run behaves.
 #[repr(C)]
@@ -112,6 +112,92 @@ pub struct Offsets {
     pub sock_v6_daddr: u32,
     pub sock_v6_rcv_saddr: u32,
     pub sock_cookie: u32,
+}
+
+impl Offsets {
+    /// The same value in every place: a start to fill in.
+    pub const fn filled(value: u32) -> Self {
+        Self {
+            task_pid: value,
+            task_tgid: value,
+            task_group_leader: value,
+            task_real_parent: value,
+            task_start_boottime: value,
+            task_cred: value,
+            task_comm: value,
+            task_mm: value,
+            task_fs: value,
+            task_nsproxy: value,
+            task_signal: value,
+            task_thread_pid: value,
+            task_cgroups: value,
+            task_exit_code: value,
+            task_loginuid: value,
+            task_sessionid: value,
+            cred_uid: value,
+            cred_gid: value,
+            cred_euid: value,
+            cred_egid: value,
+            cred_suid: value,
+            cred_sgid: value,
+            mm_arg_start: value,
+            mm_arg_end: value,
+            mm_env_start: value,
+            mm_env_end: value,
+            fs_pwd: value,
+            nsproxy_mnt_ns: value,
+            nsproxy_net_ns: value,
+            mnt_ns_inum: value,
+            net_inum: value,
+            pid_ns_inum: value,
+            signal_live: value,
+            signal_flags: value,
+            signal_group_exit_code: value,
+            signal_pids: value,
+            signal_tty: value,
+            tty_driver: value,
+            tty_index: value,
+            tty_driver_major: value,
+            tty_driver_minor_start: value,
+            pid_level: value,
+            pid_numbers: value,
+            upid_nr: value,
+            upid_ns: value,
+            upid_size: value,
+            css_set_dfl_cgrp: value,
+            cgroup_kn: value,
+            kernfs_id: value,
+            kernfs_name: value,
+            kernfs_parent: value,
+            bprm_file: value,
+            bprm_filename: value,
+            bprm_interp: value,
+            file_path: value,
+            file_inode: value,
+            inode_ino: value,
+            inode_nlink: value,
+            inode_mode: value,
+            inode_sb: value,
+            sb_dev: value,
+            path_mnt: value,
+            path_dentry: value,
+            dentry_parent: value,
+            dentry_name: value,
+            vfsmount_root: value,
+            mount_mnt: value,
+            mount_parent: value,
+            mount_mountpoint: value,
+            sock_family: value,
+            sock_protocol: value,
+            sock_daddr: value,
+            sock_rcv_saddr: value,
+            sock_dport: value,
+            sock_num: value,
+            sock_v6_daddr: value,
+            sock_v6_rcv_saddr: value,
+            sock_cookie: value,
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Settings>() == 20);

@@ -1,0 +1,270 @@
+//! Which rules the given sources can make fire at all.
+//!
+//! Each kind of event has fields whose values are known beforehand (its dataset, on hosts the operating system) and
+//! fields that it never has. A predicate that is false whatever the other fields hold cannot match such an event.
+
+use std::collections::BTreeSet;
+
+use rules::eval;
+use rules::event::{Event, EventTime, Value};
+use rules::expr::{Expr, Scalar};
+use rules::plan::Plan;
+use rules::rule::Rule;
+use rules::schema::{FieldId, Schema};
+
+use crate::config::{Config, Feed, Input};
+
+/// A kind of event that some source delivers.
+struct Kind {
+    dataset: &'static str,
+    /// What the source is called on the command line; none where no source delivers it yet.
+    flag: Option<&'static str>,
+    known: &'static [(&'static str, &'static str)],
+    /// Beginnings of field names that such an event never has.
+    absent: &'static [&'static str],
+}
+
+const KINDS: [Kind; 6] = [
+    Kind {
+        dataset: "endpoint.events.process",
+        flag: Some("--sensor -"),
+        known: &[("event.category", "process"), ("host.os.type", "linux"), ("event.kind", "event")],
+        absent: &["aws.", "destination.", "source.", "network.", "file.", "dns.", "registry."],
+    },
+    Kind {
+        dataset: "endpoint.events.network",
+        flag: Some("--sensor -"),
+        known: &[("event.category", "network"), ("host.os.type", "linux"), ("event.kind", "event")],
+        absent: &["aws.", "file.", "dns.", "registry."],
+    },
+    Kind {
+        dataset: "endpoint.events.file",
+        flag: None,
+        known: &[("event.category", "file"), ("host.os.type", "linux"), ("event.kind", "event")],
+        absent: &["aws.", "destination.", "source.", "network.", "dns.", "registry."],
+    },
+    Kind {
+        dataset: "aws.cloudtrail",
+        flag: Some("--cloudtrail DIR"),
+        known: &[("event.module", "aws"), ("cloud.provider", "aws")],
+        absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.guardduty.", "aws.vpcflow."],
+    },
+    Kind {
+        dataset: "aws.guardduty",
+        flag: Some("--guardduty DIR"),
+        known: &[
+            ("event.kind", "alert"),
+            ("event.category", "intrusion_detection"),
+            ("cloud.provider", "aws"),
+        ],
+        absent: &["host.os.", "registry.", "aws.cloudtrail.", "aws.vpcflow."],
+    },
+    Kind {
+        dataset: "aws.vpcflow",
+        flag: Some("--vpcflow DIR"),
+        known: &[("event.kind", "event"), ("event.category", "network"), ("cloud.provider", "aws")],
+        absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.cloudtrail.", "aws.guardduty."],
+    },
+];
+
+/// The datasets that the sources deliver.
+pub(super) struct Sources<'s> {
+    present: BTreeSet<&'static str>,
+    schema: &'s Schema,
+}
+
+/// Whether a rule can fire.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Full,
+    /// It fires, and a context join of it finds nothing.
+    WithoutContext {
+        missing: BTreeSet<&'static str>,
+    },
+    /// One of the datasets would have to be there. Empty: no source of ours has such events.
+    Never {
+        missing: BTreeSet<&'static str>,
+    },
+}
+
+impl<'s> Sources<'s> {
+    pub(super) fn of(config: &Config, schema: &'s Schema) -> Self {
+        let mut present = BTreeSet::new();
+        for source in &config.sources {
+            match source.input {
+                Input::Sensor(_) => present.extend(["endpoint.events.process", "endpoint.events.network"]),
+                Input::Folder { kind: Feed::CloudTrail, .. } => present.extend(["aws.cloudtrail"]),
+                Input::Folder { kind: Feed::GuardDuty, .. } => present.extend(["aws.guardduty"]),
+                Input::Folder { kind: Feed::VpcFlow, .. } => present.extend(["aws.vpcflow"]),
+            }
+        }
+        Self { present, schema }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    pub(super) fn reach(&self, rule: &Rule<Expr>) -> Reach {
+        for predicate in required(&rule.plan) {
+            let able = self.able(predicate, |index| rule.reads_index(index));
+            if able.is_disjoint(&self.present) {
+                return Reach::Never { missing: able };
+            }
+        }
+        let missing: BTreeSet<&str> = rule
+            .contexts
+            .iter()
+            .map(|context| self.able(&context.predicate, |_| true))
+            .filter(|able| able.is_disjoint(&self.present))
+            .flatten()
+            .collect();
+        if missing.is_empty() { Reach::Full } else { Reach::WithoutContext { missing } }
+    }
+
+    /// The datasets with events that the predicate could match.
+    fn able(&self, predicate: &Expr, reads_index: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
+        let is_able = |kind: &&Kind| {
+            let event = self.sample(kind);
+            reads_index(&event.index) && self.judge(predicate, kind, &event) != Truth::No
+        };
+        KINDS.iter().filter(is_able).map(|kind| kind.dataset).collect()
+    }
+
+    /// An event of the kind with what is known of each of its like.
+    fn sample(&self, kind: &Kind) -> Event {
+        let mut event = Event::new("sample", EventTime(0), format!("logs-{}-default", kind.dataset));
+        let dataset = [("event.dataset", kind.dataset), ("data_stream.dataset", kind.dataset)];
+        for (path, value) in dataset.iter().chain(kind.known) {
+            if let Some(field) = self.schema.id(path) {
+                event.push(field, Value::str(*value));
+            }
+        }
+        event
+    }
+
+    fn judge(&self, expr: &Expr, kind: &Kind, event: &Event) -> Truth {
+        match expr {
+            Expr::Const(bool) => Truth::from(*bool),
+            Expr::And(parts) => {
+                parts.iter().map(|part| self.judge(part, kind, event)).min().unwrap_or(Truth::Yes)
+            }
+            Expr::Or(parts) => {
+                parts.iter().map(|part| self.judge(part, kind, event)).max().unwrap_or(Truth::No)
+            }
+            Expr::Not(part) => self.judge(part, kind, event).negate(),
+            Expr::Holds(Scalar::Is(part)) => self.judge(part, kind, event),
+            leaf => {
+                let mut is_decided = true;
+                leaf.each_field(&mut |field| is_decided &= self.is_decided(field, kind, event));
+                if is_decided { Truth::from(eval::matches(leaf, event)) } else { Truth::Open }
+            }
+        }
+    }
+
+    fn is_decided(&self, field: FieldId, kind: &Kind, event: &Event) -> bool {
+        let path: &str = &self.schema.field(field).path;
+        event.get(field).is_some() || kind.absent.iter().any(|beginning| path.starts_with(beginning))
+    }
+
+    /// What to do about missing datasets.
+    pub(super) fn advice(missing: &BTreeSet<&str>) -> String {
+        let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| missing.contains(kind.dataset)).collect();
+        if kinds.is_empty() {
+            return "events that no source here delivers".to_owned();
+        }
+        let datasets: Vec<&str> = kinds.iter().map(|kind| kind.dataset).collect();
+        let flags: BTreeSet<&str> = kinds.iter().filter_map(|kind| kind.flag).collect();
+        let datasets = datasets.join(" or ");
+        if flags.is_empty() {
+            return format!("{datasets}: the sensor does not report these");
+        }
+        format!("{datasets}: add {}", flags.into_iter().collect::<Vec<_>>().join(" or "))
+    }
+}
+
+/// Predicates of which each must match some event before the rule fires.
+fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
+    match plan {
+        Plan::Sequence(sequence) => {
+            sequence.steps.iter().filter(|step| !step.is_missing).map(|step| &step.predicate).collect()
+        }
+        other => other.predicates(),
+    }
+}
+
+/// What can be said of a predicate before its event is seen. Ordered so that "and" is the least, "or" the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Truth {
+    No,
+    Open,
+    Yes,
+}
+
+impl Truth {
+    fn negate(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Open => Self::Open,
+            Self::Yes => Self::No,
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(bool: bool) -> Self {
+        if bool { Self::Yes } else { Self::No }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rules::eql::{self, EqlRule};
+
+    /// The datasets whose events could match.
+    #[track_caller]
+    fn check(query: &str, expect: &[&str]) {
+        let mut schema = Schema::builtin();
+        let EqlRule::Event(expr) = eql::compile(query, &mut schema).expect("the test's query compiles").plan
+        else {
+            panic!("an event query was asked for");
+        };
+        let able = Sources { present: BTreeSet::new(), schema: &schema }.able(&expr, |_| true);
+        assert_eq!(able, expect.iter().copied().collect(), "{query}");
+    }
+
+    #[test]
+    fn a_dataset_by_name_is_the_only_one() {
+        check("any where data_stream.dataset == \"aws.cloudtrail\"", &["aws.cloudtrail"]);
+        check(
+            "any where event.dataset : \"aws.*\" and event.action == \"x\"",
+            &["aws.cloudtrail", "aws.guardduty", "aws.vpcflow"],
+        );
+        check("any where not event.dataset == \"aws.vpcflow\" and event.dataset : \"aws.v*\"", &[]);
+    }
+
+    #[test]
+    fn fields_tell_what_kind_of_event_is_meant() {
+        check(
+            "process where host.os.type == \"linux\" and process.name == \"aws\"",
+            &["endpoint.events.process"],
+        );
+        check(
+            "network where destination.ip == \"169.254.169.254\" and process.name == \"x\"",
+            &["endpoint.events.network"],
+        );
+        check("any where aws.cloudtrail.user_identity.type == \"Root\"", &["aws.cloudtrail"]);
+    }
+
+    #[test]
+    fn what_nothing_here_delivers_is_told() {
+        check("process where host.os.type == \"windows\"", &[]);
+        assert_eq!(Sources::advice(&BTreeSet::new()), "events that no source here delivers");
+        assert_eq!(Sources::advice(&BTreeSet::from(["aws.guardduty"])), "aws.guardduty: add --guardduty DIR");
+        assert_eq!(
+            Sources::advice(&BTreeSet::from(["endpoint.events.file"])),
+            "endpoint.events.file: the sensor does not report these"
+        );
+    }
+}

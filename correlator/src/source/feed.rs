@@ -1,0 +1,375 @@
+//! One file or stream into records: unpack, cut, normalise, and say in words what could not be read.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use flate2::bufread::MultiGzDecoder;
+use serde::de::IgnoredAny;
+
+use crate::merge::{Closed, Outlet};
+use crate::source::normalize::Normalizer;
+use crate::source::split::{End, Piece, split};
+use crate::source::{Origin, Rejected, RejectedKind, SourceItem, vpcflow};
+
+/// What one input may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A longer record or line is refused.
+    pub max_record_bytes: usize,
+    /// A file may unpack to no more.
+    pub max_file_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_record_bytes: 1 << 20, max_file_bytes: 512 << 20 }
+    }
+}
+
+/// Where records go, and under which name trouble is reported.
+#[derive(Clone)]
+pub struct Feed<'n> {
+    pub source: Arc<str>,
+    pub normalizer: &'n Normalizer,
+    pub outlet: Outlet,
+    pub limits: Limits,
+}
+
+/// How a file went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub n_records: u64,
+    pub n_rejected: u64,
+    /// The end is missing; the file may still be growing.
+    pub is_truncated: bool,
+}
+
+impl Feed<'_> {
+    /// Reads JSON records in any envelope, packed or not.
+    pub fn json(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
+        let mut outcome = Outcome::default();
+        let mut unpacked = match Unpacked::open(reader, self.limits.max_file_bytes) {
+            Ok(unpacked) => unpacked,
+            Err(reason) => return self.refuse_file(name, &reason),
+        };
+        let mut closed = None;
+        let is_whole = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let end = split(&mut unpacked, self.limits.max_record_bytes, &is_whole, &mut |piece| {
+            let sent = self.piece(name, piece, &mut outcome);
+            closed = sent.err();
+            closed.is_none()
+        });
+        if let Some(closed) = closed {
+            return Err(closed);
+        }
+        if let End::Truncated { at, reason } = end {
+            self.truncated(name, at, &reason, &unpacked, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    fn piece(&self, name: &str, piece: Piece, outcome: &mut Outcome) -> Result<(), Closed> {
+        match piece {
+            Piece::Document { text, at, number } => {
+                for read in self.normalizer.read_any(&text) {
+                    match read {
+                        Ok(record) => {
+                            outcome.n_records += 1;
+                            self.outlet.send(SourceItem::Record(record))?;
+                        }
+                        Err(error) => {
+                            let at = place(name, number, at);
+                            self.reject(at, error.to_string(), RejectedKind::Record, outcome)?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Piece::Broken { at, number, reason } => {
+                self.reject(place(name, number, at), reason.to_owned(), RejectedKind::Record, outcome)
+            }
+            Piece::TooLarge { at, number } => {
+                let reason = self.too_large();
+                self.reject(place(name, number, at), reason, RejectedKind::TooLarge, outcome)
+            }
+        }
+    }
+
+    /// Reads flow log lines under their header, packed or not.
+    pub fn flow_log(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
+        let mut outcome = Outcome::default();
+        let unpacked = match Unpacked::open(reader, self.limits.max_file_bytes) {
+            Ok(unpacked) => unpacked,
+            Err(reason) => return self.refuse_file(name, &reason),
+        };
+        let mut lines = Lines::new(BufReader::new(unpacked), self.limits.max_record_bytes);
+        let mut header = vpcflow::DEFAULT_HEADER.to_owned();
+        loop {
+            match lines.next() {
+                Ok(Some(Line::Text { text, number })) => {
+                    let text = text.trim();
+                    if vpcflow::is_header(text) {
+                        text.clone_into(&mut header);
+                    } else if !text.is_empty() && vpcflow::is_traffic(&header, text) {
+                        match self.normalizer.read(Origin::VpcFlow, format!("{header}\n{text}")) {
+                            Ok(record) => {
+                                outcome.n_records += 1;
+                                self.outlet.send(SourceItem::Record(record))?;
+                            }
+                            Err(error) => {
+                                let at = format!("{name}, line {number}");
+                                self.reject(at, error.to_string(), RejectedKind::Record, &mut outcome)?;
+                            }
+                        }
+                    }
+                }
+                Ok(Some(Line::TooLarge { number })) => {
+                    let reason = self.too_large();
+                    self.reject(
+                        format!("{name}, line {number}"),
+                        reason,
+                        RejectedKind::TooLarge,
+                        &mut outcome,
+                    )?;
+                }
+                Ok(None) => return Ok(outcome),
+                Err(error) => {
+                    let at = lines.at;
+                    self.truncated(name, at, &error.to_string(), lines.reader.get_ref(), &mut outcome)?;
+                    return Ok(outcome);
+                }
+            }
+        }
+    }
+
+    /// Reads one line of a host event stream: an ECS document, or a record of any other kind.
+    pub fn line(&self, name: &str, line: &Line, outcome: &mut Outcome) -> Result<(), Closed> {
+        let (text, number) = match line {
+            Line::Text { text, number } => (text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']), number),
+            Line::TooLarge { number } => {
+                let reason = self.too_large();
+                return self.reject(
+                    format!("{name}, line {number}"),
+                    reason,
+                    RejectedKind::TooLarge,
+                    outcome,
+                );
+            }
+        };
+        if text.is_empty() {
+            return Ok(());
+        }
+        for read in self.normalizer.read_any(text) {
+            match read {
+                Ok(record) => {
+                    outcome.n_records += 1;
+                    self.outlet.send(SourceItem::Record(record))?;
+                }
+                Err(error) => {
+                    let at = format!("{name}, line {number}");
+                    self.reject(at, error.to_string(), RejectedKind::Record, outcome)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> String {
+        format!(
+            "longer than {} bytes; raise \"max_record_bytes\" of the source if such records are real",
+            self.limits.max_record_bytes
+        )
+    }
+
+    fn truncated<R: Read>(
+        &self,
+        name: &str,
+        at: u64,
+        reason: &str,
+        unpacked: &Unpacked<R>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Closed> {
+        let n_records = outcome.n_records;
+        let at = format!("{name}, byte {at}");
+        if unpacked.is_over_limit {
+            let reason = format!(
+                "unpacks to more than {} bytes; {n_records} records before that were read; raise \"max_file_bytes\" of \
+                 the source if such files are real",
+                self.limits.max_file_bytes
+            );
+            return self.reject(at, reason, RejectedKind::TooLarge, outcome);
+        }
+        outcome.is_truncated = true;
+        let what = if unpacked.is_packed { "truncated or damaged gzip" } else { "truncated" };
+        let reason = format!(
+            "{what}: {reason}; the {n_records} records before it were read, the rest is lost; copy the file again from \
+             its bucket"
+        );
+        self.reject(at, reason, RejectedKind::Truncated, outcome)
+    }
+
+    fn refuse_file(&self, name: &str, reason: &str) -> Result<Outcome, Closed> {
+        let mut outcome = Outcome::default();
+        self.reject(name.to_owned(), reason.to_owned(), RejectedKind::Unreadable, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    pub(crate) fn reject(
+        &self,
+        at: String,
+        reason: String,
+        kind: RejectedKind,
+        outcome: &mut Outcome,
+    ) -> Result<(), Closed> {
+        outcome.n_rejected += 1;
+        self.outlet.send(SourceItem::Rejected(Rejected {
+            source: Arc::clone(&self.source),
+            at,
+            reason,
+            kind,
+        }))
+    }
+}
+
+fn place(name: &str, number: u64, at: u64) -> String {
+    format!("{name}, record {number} at byte {at}")
+}
+
+/// A reader that unpacks gzip, told by its first bytes, up to a cap.
+pub struct Unpacked<R: Read> {
+    inner: Inner<R>,
+    left: u64,
+    is_packed: bool,
+    is_over_limit: bool,
+}
+
+enum Inner<R: Read> {
+    Plain(BufReader<R>),
+    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
+}
+
+impl<R: Read> Unpacked<R> {
+    /// # Errors
+    /// In words, when the first bytes are of a format that is not read, or cannot be had.
+    fn open(reader: R, max_bytes: u64) -> Result<Self, String> {
+        let mut reader = BufReader::with_capacity(64 * 1024, reader);
+        let head = loop {
+            match reader.fill_buf() {
+                Ok(head) => break head,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("cannot read: {error}")),
+            }
+        };
+        let is_packed = head.starts_with(&[0x1f, 0x8b]);
+        for (magic, format) in
+            [(&b"PAR1"[..], "Parquet"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"), (b"BZh", "bzip2")]
+        {
+            if head.starts_with(magic) {
+                return Err(format!(
+                    "is {format}, which is not read; hand over JSON or text, plain or gzipped"
+                ));
+            }
+        }
+        let inner =
+            if is_packed { Inner::Gzip(Box::new(MultiGzDecoder::new(reader))) } else { Inner::Plain(reader) };
+        Ok(Self { inner, left: max_bytes, is_packed, is_over_limit: false })
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_read = match &mut self.inner {
+            Inner::Plain(reader) => reader.read(buffer),
+            Inner::Gzip(reader) => reader.read(buffer),
+        }?;
+        if n_read as u64 > self.left {
+            self.is_over_limit = true;
+            return Err(io::Error::other("too large"));
+        }
+        self.left -= n_read as u64;
+        Ok(n_read)
+    }
+}
+
+/// A line, or the mark of one that was too long to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    Text { text: String, number: u64 },
+    TooLarge { number: u64 },
+}
+
+/// Lines with a cap on their length. Bytes that are no UTF-8 are replaced, not refused: they are evidence.
+pub struct Lines<R> {
+    reader: R,
+    max_len: usize,
+    number: u64,
+    /// Bytes taken so far, up to the last whole line.
+    pub at: u64,
+    held: Vec<u8>,
+    is_skipping: bool,
+    taken: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub fn new(reader: R, max_len: usize) -> Self {
+        Self { reader, max_len, number: 0, at: 0, held: Vec::new(), is_skipping: false, taken: 0 }
+    }
+
+    pub fn starting_at(mut self, at: u64) -> Self {
+        self.at = at;
+        self.taken = at;
+        self
+    }
+
+    /// The next line; at the end of the input what is left without a line break, once.
+    pub fn next(&mut self) -> io::Result<Option<Line>> {
+        match self.next_whole()? {
+            Some(line) => Ok(Some(line)),
+            None if self.held.is_empty() && !self.is_skipping => Ok(None),
+            None => Ok(Some(self.finish())),
+        }
+    }
+
+    /// The next line that has its line break. None for now: the input may go on later.
+    pub fn next_whole(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let len = end.map_or(buffer.len(), |end| end + 1);
+            if !self.is_skipping {
+                self.held.extend_from_slice(&buffer[..len]);
+            }
+            self.reader.consume(len);
+            self.taken += len as u64;
+            if self.held.len() > self.max_len.saturating_add(1) {
+                self.is_skipping = true;
+                self.held = Vec::new();
+            }
+            if end.is_some() {
+                return Ok(Some(self.finish()));
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Line {
+        self.number += 1;
+        self.at = self.taken;
+        let number = self.number;
+        if std::mem::take(&mut self.is_skipping) {
+            return Line::TooLarge { number };
+        }
+        let text = String::from_utf8_lossy(&self.held).into_owned();
+        self.held.clear();
+        Line::Text { text, number }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

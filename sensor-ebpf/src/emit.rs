@@ -1,0 +1,146 @@
+//! Reserve, fill, submit, or count the loss.
+//!
+//! Records are built inside the ring. Scratch space per CPU would be cheaper to grow, but programs can be
+//! preempted between filling and copying it, and then carry another event's bytes.
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use core::arch::asm;
+use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::drops::Tally;
+use sensor_ebpf::abi::exec::ExecRecord;
+use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::fork::Fork;
+use sensor_ebpf::abi::header::{Header, flag, kind};
+
+use crate::kernel::boot_ns;
+use crate::maps::{RECORDS, TALLIES, setting};
+
+/// Bytes the kernel puts before each record in the ring.
+const RING_HEADER_BYTES: u64 = 8;
+
+/// A record layout.
+///
+/// # Safety
+/// `repr(C)` with a `Header` as its first field, and every bit pattern is a value.
+pub(crate) unsafe trait Record: 'static {
+    const KIND: u32;
+}
+
+// SAFETY: so defined in `abi::fork`.
+unsafe impl Record for Fork {
+    const KIND: u32 = kind::FORK;
+}
+// SAFETY: so defined in `abi::exit`.
+unsafe impl Record for Exit {
+    const KIND: u32 = kind::EXIT;
+}
+// SAFETY: so defined in `abi::connect`.
+unsafe impl Record for Connect {
+    const KIND: u32 = kind::CONNECT;
+}
+// SAFETY: so defined in `abi::exec`.
+unsafe impl<const N: usize> Record for ExecRecord<N> {
+    const KIND: u32 = kind::EXEC;
+}
+
+/// Puts one record into the ring. `fill` writes every field but the header's kind, size, flags and time, and
+/// returns the flags; `None` gives the record up as unreadable.
+#[inline(always)]
+pub(crate) fn record<R: Record>(fill: impl FnOnce(&mut R) -> Option<u32>) {
+    let boot_ns = boot_ns();
+    let Some(tally) = TALLIES.get_ptr_mut(R::KIND) else { return };
+    add(tally, |tally| &raw mut tally.seen);
+    let Some(mut entry) = RECORDS.reserve::<R>(0) else {
+        add(tally, |tally| &raw mut tally.ring_full);
+        mark_lost(tally, boot_ns);
+        return;
+    };
+    let target = entry.as_mut_ptr();
+    // SAFETY: the kernel reserved the record's bytes, aligned to 8; any bytes are a `Record`.
+    let Some(flags) = fill(unsafe { &mut *target }) else {
+        entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+        add(tally, |tally| &raw mut tally.unreadable);
+        mark_lost(tally, boot_ns);
+        return;
+    };
+    // SAFETY: a record starts with its header.
+    let header = unsafe { &mut *target.cast::<Header>() };
+    header.kind = R::KIND;
+    header.size = size_of::<R>() as u32;
+    header.flags = flags;
+    header.boot_ns = boot_ns;
+    count_defects(tally, flags);
+    entry.submit(wakeup(size_of::<R>() as u64, flags));
+    add(tally, |tally| &raw mut tally.submitted);
+}
+
+/// Counts an event that is left out on purpose.
+#[inline(always)]
+pub(crate) fn suppress(kind: u32) {
+    let Some(tally) = TALLIES.get_ptr_mut(kind) else { return };
+    add(tally, |tally| &raw mut tally.seen);
+    add(tally, |tally| &raw mut tally.suppressed);
+}
+
+/// Bytes that the reader has not taken yet.
+#[inline(always)]
+pub(crate) fn waiting_bytes() -> u64 {
+    RECORDS.query(u64::from(BPF_RB_AVAIL_DATA))
+}
+
+/// To wake the reader costs 14 µs in a guest, a record without it less than one. So the reader polls on a
+/// timer, and is woken where waiting would cost a loss or where minutes matter.
+#[inline(always)]
+fn wakeup(size: u64, flags: u32) -> u64 {
+    if flags & flag::METADATA_SERVICE != 0 {
+        return u64::from(BPF_RB_FORCE_WAKEUP);
+    }
+    let mark = u64::from(setting!(wake_bytes));
+    let waiting = waiting_bytes();
+    let has_crossed = waiting >= mark && waiting < mark + size + RING_HEADER_BYTES;
+    u64::from(if has_crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+#[inline(always)]
+fn count_defects(tally: *mut Tally, flags: u32) {
+    const PATHS: u32 = flag::EXE_TRUNCATED
+        | flag::CWD_TRUNCATED
+        | flag::CGROUP_TRUNCATED
+        | flag::FILENAME_TRUNCATED
+        | flag::INTERP_TRUNCATED;
+    if flags & flag::ARGS_FAULT != 0 {
+        add(tally, |tally| &raw mut tally.args_fault);
+    }
+    if flags & (flag::ARGS_TRUNCATED | flag::ENV_TRUNCATED) != 0 {
+        add(tally, |tally| &raw mut tally.truncated);
+    }
+    if flags & PATHS != 0 {
+        add(tally, |tally| &raw mut tally.path_fault);
+    }
+    if flags & flag::DEGRADED != 0 {
+        add(tally, |tally| &raw mut tally.degraded);
+    }
+}
+
+/// First and last loss. Two CPUs may race for the first; both are first enough.
+#[inline(always)]
+fn mark_lost(tally: *mut Tally, boot_ns: u64) {
+    // SAFETY: points into the map's value, which lives as long as the program.
+    let tally = unsafe { &mut *tally };
+    if tally.first_lost_ns == 0 {
+        tally.first_lost_ns = boot_ns;
+    }
+    tally.last_lost_ns = boot_ns;
+}
+
+/// Adds one, atomically: a program can be preempted by another on its own CPU.
+///
+/// By hand, because Rust offers no read-modify-write for this target. This form, which does not give the sum
+/// back, is the one that kernels before 5.12 know.
+#[inline(always)]
+fn add(tally: *mut Tally, counter: impl FnOnce(&mut Tally) -> *mut u64) {
+    // SAFETY: points into the map's value, which lives as long as the program.
+    let counter = counter(unsafe { &mut *tally });
+    // SAFETY: adds to one counter, which is aligned to 8, and touches nothing else.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64) };
+}

@@ -1,0 +1,74 @@
+//! Every map and every constant the loader sets, once, with its size and the reason for it.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LruHashMap, RingBuf};
+use sensor_ebpf::abi::drops::{N_KINDS, Tally};
+use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
+
+/// The way out. One ring for all kinds, so that records stay in the order of their reservation. The loader
+/// sets the size; this one is only what the object says by itself.
+#[map]
+pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// One [`Tally`] per kind of record.
+#[map]
+pub(crate) static TALLIES: Array<Tally> = Array::with_max_entries(N_KINDS, 0);
+
+/// Peers that a socket has lately sent datagrams to, with the time of the record about it. A resolver's or
+/// a metrics client's every packet would otherwise be a record. 4096 pairs are 300 KiB of kernel memory;
+/// the kernel forgets the least recent one when it runs out.
+#[map]
+pub(crate) static RECENT_SENDS: LruHashMap<SendKey, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// One socket and one peer.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct SendKey {
+    pub(crate) cookie: u64,
+    pub(crate) address: [u8; 16],
+    pub(crate) port: u32,
+    pub(crate) _pad: u32,
+}
+
+/// Set by the loader from the running kernel's type information.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::filled(ABSENT);
+
+/// Set by the loader.
+#[unsafe(no_mangle)]
+pub(crate) static SETTINGS: Settings =
+    Settings { own_tgid: 0, wake_bytes: 0, degrade_bytes: 0, minimal_bytes: 0, exit_has_group_dead: 0 };
+
+/// Found by the loader in the object's bytes, before the kernel sees any of them. In a section of its own, as
+/// every `.rodata` section would become a map.
+#[unsafe(link_section = "abi")]
+#[unsafe(no_mangle)]
+#[used]
+static ABI: Marker = Marker { text: MARKER, version: sensor_ebpf::abi::VERSION.to_le_bytes() };
+
+#[repr(C)]
+struct Marker {
+    text: [u8; 16],
+    version: [u8; 4],
+}
+
+/// Offset of a field in the running kernel, by its name in [`Offsets`].
+///
+/// Volatile, because the value in the object is not the one that runs. The map behind it is frozen, so the
+/// verifier takes the load for a constant.
+macro_rules! offset {
+    ($field:ident) => {{
+        // SAFETY: points into a static.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::OFFSETS.$field) }
+    }};
+}
+
+/// A setting of this run, by its name in [`Settings`].
+macro_rules! setting {
+    ($field:ident) => {{
+        // SAFETY: points into a static.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::SETTINGS.$field) }
+    }};
+}
+
+pub(crate) use {offset, setting};

@@ -1,0 +1,203 @@
+//! A process replaced its program.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec, ExecRecord, TIERS};
+use sensor_ebpf::abi::header::flag;
+
+use crate::emit;
+use crate::kernel::path::{Ended, walk, walk_cgroup};
+use crate::kernel::{Access, Ptr, Typed, copy_text, task};
+use crate::maps::{offset, setting};
+
+/// Runs once the new program is in place and none of its instructions has run: other threads are gone, so
+/// only a debugger could change the arguments under our eyes.
+///
+/// Prototype, 5.10 to 7.2:
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`.
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let current: Ptr = ctx.arg(0);
+    let program: Ptr = ctx.arg(2);
+    let block = Block::of(current).unwrap_or(Block { args_start: 0, args_len: 0, env_len: 0 });
+    let wanted = tier_for(u64::from(block.args_len) + u64::from(block.env_len));
+    let allowed = allowed_tier();
+    let degraded = if allowed < wanted { flag::DEGRADED } else { 0 };
+    match wanted.min(allowed) {
+        0 => emit::record(|record| fill::<{ TIERS[0] }>(record, current, program, &block, degraded)),
+        1 => emit::record(|record| fill::<{ TIERS[1] }>(record, current, program, &block, degraded)),
+        _ => emit::record(|record| fill::<{ TIERS[2] }>(record, current, program, &block, degraded)),
+    }
+    0
+}
+
+/// Where the new process keeps its arguments; its environment follows.
+struct Block {
+    args_start: u64,
+    args_len: u32,
+    env_len: u32,
+}
+
+impl Block {
+    #[inline(always)]
+    fn of(current: Ptr) -> Option<Self> {
+        let mm = Typed::load::<Ptr>(current, offset!(task_mm))?;
+        let args_start = Typed::load::<u64>(mm, offset!(mm_arg_start))?;
+        let args_end = Typed::load::<u64>(mm, offset!(mm_arg_end))?;
+        let env_start = Typed::load::<u64>(mm, offset!(mm_env_start))?;
+        let env_end = Typed::load::<u64>(mm, offset!(mm_env_end))?;
+        Some(Self {
+            args_start,
+            args_len: args_end.wrapping_sub(args_start) as u32,
+            env_len: env_end.wrapping_sub(env_start) as u32,
+        })
+    }
+}
+
+fn tier_for(bytes: u64) -> usize {
+    if bytes <= TIERS[0] as u64 {
+        0
+    } else if bytes <= TIERS[1] as u64 {
+        1
+    } else {
+        2
+    }
+}
+
+/// Smaller captures as the ring fills: a cut argument list is worth more than a lost exec.
+fn allowed_tier() -> usize {
+    let waiting = emit::waiting_bytes();
+    if waiting > u64::from(setting!(minimal_bytes)) {
+        0
+    } else if waiting > u64::from(setting!(degrade_bytes)) {
+        1
+    } else {
+        2
+    }
+}
+
+#[inline(always)]
+fn fill<const N: usize>(
+    record: &mut ExecRecord<N>,
+    current: Ptr,
+    program: Ptr,
+    block: &Block,
+    degraded: u32,
+) -> Option<u32> {
+    let exec = &mut record.exec;
+    let is_whole = task::describe::<Typed>(&mut exec.header, current)?;
+    let mut flags = degraded | if is_whole { 0 } else { flag::TASK_FAULT };
+    flags |= names(exec, program);
+    flags |= file(exec, program);
+    flags |= surroundings(exec, current);
+    exec.args_len = block.args_len;
+    exec.env_len = block.env_len;
+    flags |= capture(exec, &mut record.capture, block);
+    Some(flags)
+}
+
+/// The path as given, and that of the file which runs in the end.
+#[inline(always)]
+fn names(exec: &mut Exec, program: Ptr) -> u32 {
+    let filename = Typed::load::<Ptr>(program, offset!(bprm_filename)).unwrap_or(core::ptr::null());
+    let interp = Typed::load::<Ptr>(program, offset!(bprm_interp)).unwrap_or(core::ptr::null());
+    let mut flags = 0;
+    if !copy_text(&mut exec.filename, filename) {
+        flags |= flag::FILENAME_TRUNCATED;
+    }
+    if !copy_text(&mut exec.interp, interp) {
+        flags |= flag::INTERP_TRUNCATED;
+    }
+    if filename != interp {
+        flags |= flag::SCRIPT;
+    }
+    flags
+}
+
+/// The mapped executable: path and inode.
+#[inline(always)]
+fn file(exec: &mut Exec, program: Ptr) -> u32 {
+    (exec.exe_inode, exec.exe_dev, exec.exe_nlink, exec.exe_mode) = (0, 0, 0, 0);
+    (exec.exe.len, exec.exe.depth) = (0, 0);
+    let Some(file) = Typed::load::<Ptr>(program, offset!(bprm_file)) else { return flag::EXE_TRUNCATED };
+    let mut flags = 0;
+    if inode(exec, file).is_none() {
+        flags |= flag::TASK_FAULT;
+    } else if exec.exe_nlink == 0 {
+        flags |= flag::EXE_DELETED;
+    }
+    flags
+        | match walk(&mut exec.exe, file.wrapping_add(offset!(file_path) as usize)) {
+            Ended::Complete => 0,
+            Ended::Truncated => flag::EXE_TRUNCATED,
+            Ended::Detached => flag::EXE_DETACHED,
+        }
+}
+
+#[inline(always)]
+fn inode(exec: &mut Exec, file: Ptr) -> Option<()> {
+    let inode = Typed::load::<Ptr>(file, offset!(file_inode))?;
+    exec.exe_inode = Typed::load(inode, offset!(inode_ino))?;
+    exec.exe_nlink = Typed::load(inode, offset!(inode_nlink))?;
+    exec.exe_mode = u32::from(Typed::load::<u16>(inode, offset!(inode_mode))?);
+    let sb = Typed::load::<Ptr>(inode, offset!(inode_sb))?;
+    exec.exe_dev = Typed::load(sb, offset!(sb_dev))?;
+    Some(())
+}
+
+/// Working directory and cgroup.
+#[inline(always)]
+fn surroundings(exec: &mut Exec, current: Ptr) -> u32 {
+    (exec.cwd.len, exec.cwd.depth) = (0, 0);
+    (exec.cgroup.len, exec.cgroup.depth) = (0, 0);
+    let mut flags = 0;
+    let cwd = Typed::load::<Ptr>(current, offset!(task_fs))
+        .map(|fs| walk(&mut exec.cwd, fs.wrapping_add(offset!(fs_pwd) as usize)));
+    if cwd != Some(Ended::Complete) {
+        flags |= flag::CWD_TRUNCATED;
+    }
+    // A kernel without cgroups has no node, and nothing is missing then.
+    if let Some(node) = task::cgroup_node::<Typed>(current) {
+        if walk_cgroup(&mut exec.cgroup, node) != Ended::Complete {
+            flags |= flag::CGROUP_TRUNCATED;
+        }
+    }
+    flags
+}
+
+/// Copies the arguments, and as much of the environment as there is room for, chunk by chunk.
+#[inline(always)]
+fn capture<const N: usize>(exec: &mut Exec, room: &mut [u8; N], block: &Block) -> u32 {
+    let args = u64::from(block.args_len);
+    let total = args + u64::from(block.env_len);
+    let mut flags = 0;
+    if args > N as u64 {
+        flags |= flag::ARGS_TRUNCATED;
+    }
+    if total > N as u64 {
+        flags |= flag::ENV_TRUNCATED;
+    }
+    let captured = total.min(N as u64);
+    exec.captured = captured as u32;
+    exec.gaps = 0;
+    for chunk in 0..N / CHUNK_BYTES {
+        let start = chunk * CHUNK_BYTES;
+        if start as u64 >= captured {
+            break;
+        }
+        // The compiler knows that the rest is small enough; the verifier has lost sight of it by now.
+        let rest = core::hint::black_box(captured - start as u64);
+        let len = rest.min(CHUNK_BYTES as u64) as u32;
+        // SAFETY: `start + CHUNK_BYTES` is within the room; the helper takes any address and reports a fault.
+        let status = unsafe {
+            let target = room.as_mut_ptr().add(start);
+            bpf_probe_read_user(target.cast(), len, (block.args_start + start as u64) as *const _)
+        };
+        if status != 0 {
+            exec.gaps |= 1 << chunk;
+            flags |= flag::ARGS_FAULT;
+        }
+    }
+    flags
+}

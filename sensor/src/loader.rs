@@ -1,0 +1,345 @@
+//! Load, attach, detach: the one file that names aya's loader.
+//!
+//! Says precisely what was attached and what was refused, and why; [`Coverage`] is the report. It leaves the
+//! meaning of records to `decode`.
+
+mod object;
+mod system;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aya::maps::{Array, MapError, RingBuf};
+use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, ProgramError};
+use aya::{Ebpf, EbpfError, EbpfLoader, Endianness};
+use sensor_ebpf::abi::settings::{OFFSETS, Offsets, SETTINGS, Settings};
+use thiserror::Error;
+
+use crate::btf::{Btf, BtfError, KERNEL_BTF};
+use crate::offsets;
+use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
+use crate::ring::{Losses, Ring, Tallies};
+
+pub use object::has_embedded_object;
+pub use system::KernelRelease;
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// The BPF object's file; without one the object that was built in is used.
+    pub object: Option<PathBuf>,
+    /// Size of the ring; rounded up to a power of two of at least 64 KiB and at most 1 GiB.
+    pub ring_bytes: u32,
+    /// Root of the cgroup v2 hierarchy; found in the mount table if not given.
+    pub cgroup_root: Option<PathBuf>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { object: None, ring_bytes: 8 << 20, cgroup_root: None }
+    }
+}
+
+/// Why the sensor cannot see anything here.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error(
+        "kernel {release} is too old: the sensor needs {}.{} or newer",
+        OLDEST_KERNEL.0,
+        OLDEST_KERNEL.1
+    )]
+    KernelTooOld { release: KernelRelease },
+    #[error(
+        "this kernel does not show its type information at \"{KERNEL_BTF}\": the sensor needs one built with \
+         CONFIG_DEBUG_INFO_BTF, as all current distribution kernels are"
+    )]
+    NoBtf { source: io::Error },
+    #[error("cannot use this kernel's type information")]
+    Btf {
+        #[from]
+        source: BtfError,
+    },
+    #[error("not permitted to load eBPF programs: run as root, or grant {missing}")]
+    NotPermitted { missing: String, source: io::Error },
+    #[error(
+        "the kernel refuses eBPF programs that read kernel memory: it is locked down for confidentiality \
+         (/sys/kernel/security/lockdown)"
+    )]
+    LockedDown,
+    #[error(
+        "no BPF object was built into this binary: build it with `cargo xtask ebpf`, or name one with \
+         --ebpf-object"
+    )]
+    NoObject,
+    #[error("cannot read the BPF object \"{}\"", path.display())]
+    ReadObject { path: PathBuf, source: io::Error },
+    #[error("the BPF object is of version {found}, this sensor needs {expected}: build both from one source")]
+    AbiVersion { found: u32, expected: u32 },
+    #[error("this file is not a BPF object of the sensor: build one with `cargo xtask ebpf`")]
+    NotOurs,
+    #[error("cannot load the BPF object")]
+    Object { source: Box<EbpfError> },
+    #[error("the BPF object lacks its map \"{name}\"")]
+    Map { name: &'static str, source: Option<MapError> },
+    #[error("cannot attach \"{probe}\", without which there is no sensor: {reason}")]
+    Probe { probe: &'static str, reason: String },
+}
+
+/// What became of one program.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Attached,
+    /// The reason, in one line.
+    Refused(String),
+}
+
+/// A program of the table and what became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    pub probe: &'static Probe,
+    pub outcome: Outcome,
+}
+
+/// What this sensor can see on this kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Coverage {
+    pub kernel: KernelRelease,
+    pub probes: Vec<ProbeReport>,
+    /// Optional kernel fields that this kernel lacks; what they would fill stays empty.
+    pub absent_fields: Vec<&'static str>,
+    /// Things that went wrong and cost nothing yet.
+    pub warnings: Vec<String>,
+}
+
+impl Coverage {
+    /// True if the program is attached.
+    pub fn has(&self, program: &str) -> bool {
+        self.probes
+            .iter()
+            .any(|report| report.probe.program == program && report.outcome == Outcome::Attached)
+    }
+
+    /// Programs that were refused, with the reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static Probe, &str)> {
+        self.probes.iter().filter_map(|report| match &report.outcome {
+            Outcome::Attached => None,
+            Outcome::Refused(reason) => Some((report.probe, reason.as_str())),
+        })
+    }
+}
+
+/// The loaded programs and the reading end of their ring. Dropping it detaches them.
+pub struct Kernel {
+    ring: Ring,
+    tallies: Tallies,
+    coverage: Coverage,
+    /// Keeps programs and links alive.
+    _ebpf: Ebpf,
+}
+
+impl Kernel {
+    /// Loads the programs and attaches them.
+    ///
+    /// # Errors
+    /// One sentence on what stands in the way. Optional programs do not: see [`Kernel::coverage`].
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        let kernel = system::kernel_release();
+        if kernel.is_older_than(OLDEST_KERNEL) {
+            return Err(LoadError::KernelTooOld { release: kernel });
+        }
+        let object = object::read(options.object.as_deref())?;
+        if system::is_locked_down() {
+            return Err(LoadError::LockedDown);
+        }
+        let target = Target::read()?;
+        let mut warnings = Vec::new();
+        if kernel.is_older_than((5, 11))
+            && let Err(err) = system::raise_memlock()
+        {
+            warnings.push(format!("cannot raise the limit on locked memory, loading may fail: {err}"));
+        }
+        let ring_bytes = ring_bytes(options.ring_bytes);
+        let mut ebpf = load_object(&object, &target, ring_bytes)?;
+        let cgroup = options.cgroup_root.clone().or_else(system::cgroup2_root);
+        let probes = attach_all(&mut ebpf, &target.skeleton, cgroup.as_deref())?;
+        let ring = Ring::new(take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?);
+        let tallies = Tallies::new(take_map(&mut ebpf, "TALLIES", Array::try_from)?);
+        let coverage = Coverage { kernel, probes, absent_fields: target.absent, warnings };
+        drop(target.skeleton);
+        system::return_free_memory();
+        Ok(Self { ring, tallies, coverage, _ebpf: ebpf })
+    }
+
+    /// What is attached, and what is not.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Hands over the records that are ready, at most `max`; see [`Ring::drain`].
+    pub fn drain(&mut self, max: usize, take: impl FnMut(&[u8])) -> usize {
+        self.ring.drain(max, take)
+    }
+
+    /// Waits for attention or the timeout; see [`Ring::wait`].
+    ///
+    /// # Errors
+    /// If the ring cannot be registered with the runtime.
+    pub async fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        self.ring.wait(timeout).await
+    }
+
+    /// What became of every event, by kind and cause.
+    ///
+    /// # Errors
+    /// If the kernel refuses to read the counters, which it has no reason to.
+    pub fn losses(&self) -> io::Result<Losses> {
+        self.tallies.read()
+    }
+}
+
+/// What the running kernel's type information says, boiled down.
+struct Target {
+    offsets: Offsets,
+    absent: Vec<&'static str>,
+    exit_has_group_dead: bool,
+    skeleton: aya::Btf,
+}
+
+impl Target {
+    fn read() -> Result<Self, LoadError> {
+        let bytes = std::fs::read(KERNEL_BTF).map_err(|source| LoadError::NoBtf { source })?;
+        let btf = Btf::parse(&bytes)?;
+        let resolved = offsets::resolve(&btf)?;
+        let names = PROBES.iter().filter_map(|probe| match probe.hook {
+            Hook::Tracepoint(name) => Some(format!("btf_trace_{name}")),
+            Hook::CgroupSocket => None,
+        });
+        let skeleton = btf.skeleton(&names.collect::<Vec<_>>());
+        let skeleton = aya::Btf::parse(&skeleton, Endianness::default())
+            .map_err(|err| LoadError::Object { source: Box::new(err.into()) })?;
+        Ok(Self {
+            offsets: resolved.offsets,
+            absent: resolved.absent,
+            exit_has_group_dead: btf.n_tracepoint_args("sched_process_exit")? > 1,
+            skeleton,
+        })
+    }
+}
+
+/// The settings as aya wants them: its own type, so that aya's marker stays out of the ABI.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Raw<T>(T);
+
+// SAFETY: `repr(C)` with `u32` fields alone: no padding, every bit pattern a value.
+unsafe impl aya::Pod for Raw<Offsets> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Raw<Settings> {}
+
+fn load_object(object: &[u8], target: &Target, ring_bytes: u32) -> Result<Ebpf, LoadError> {
+    let settings = Raw(Settings {
+        own_tgid: std::process::id(),
+        wake_bytes: ring_bytes / 4,
+        degrade_bytes: ring_bytes / 2,
+        minimal_bytes: ring_bytes / 5 * 4,
+        exit_has_group_dead: target.exit_has_group_dead.into(),
+    });
+    let offsets = Raw(target.offsets);
+    EbpfLoader::new()
+        .btf(None)
+        .override_global(OFFSETS, &offsets, true)
+        .override_global(SETTINGS, &settings, true)
+        .map_max_entries("RECORDS", ring_bytes)
+        .load(object)
+        .map_err(refused)
+}
+
+/// A refusal for want of a capability is told as such, wherever in aya it came up.
+fn refused(err: EbpfError) -> LoadError {
+    match system::missing_capabilities() {
+        Some(missing) => LoadError::NotPermitted { missing, source: io::Error::other(err) },
+        None => LoadError::Object { source: Box::new(err) },
+    }
+}
+
+fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<Vec<ProbeReport>, LoadError> {
+    let mut reports = Vec::new();
+    for probe in &PROBES {
+        let outcome = match attach(ebpf, probe, btf, cgroup) {
+            Ok(()) => Outcome::Attached,
+            Err(reason) if probe.is_required => match system::missing_capabilities() {
+                Some(missing) => {
+                    return Err(LoadError::NotPermitted { missing, source: io::Error::other(reason) });
+                }
+                None => return Err(LoadError::Probe { probe: probe.program, reason }),
+            },
+            Err(reason) => Outcome::Refused(reason),
+        };
+        reports.push(ProbeReport { probe, outcome });
+    }
+    Ok(reports)
+}
+
+fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<(), String> {
+    let program = ebpf.program_mut(probe.program).ok_or("the BPF object does not hold it")?;
+    match probe.hook {
+        Hook::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(why)?;
+            program.load(name, btf).map_err(why)?;
+            program.attach().map_err(why)?;
+        }
+        Hook::CgroupSocket => {
+            let path = cgroup.ok_or("no cgroup v2 hierarchy is mounted")?;
+            let root =
+                File::open(path).map_err(|err| format!("cannot open \"{}\": {err}", path.display()))?;
+            let program: &mut CgroupSockAddr = program.try_into().map_err(why)?;
+            program.load().map_err(why)?;
+            program.attach(root, CgroupAttachMode::AllowMultiple).map_err(why)?;
+        }
+    }
+    Ok(())
+}
+
+/// One line: the verifier's log, where there is one, by its last words.
+fn why(err: ProgramError) -> String {
+    match err {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            tracing::debug!(log, "verifier");
+            match log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed ")) {
+                Some(last) => format!("{io_error}: {}", last.trim()),
+                None => io_error.to_string(),
+            }
+        }
+        ProgramError::SyscallError(err) => format!("{}: {}", err.call, err.io_error),
+        err => err.to_string(),
+    }
+}
+
+fn take_map<M>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<M, MapError>,
+) -> Result<M, LoadError> {
+    let map = ebpf.take_map(name).ok_or(LoadError::Map { name, source: None })?;
+    convert(map).map_err(|source| LoadError::Map { name, source: Some(source) })
+}
+
+/// The kernel takes powers of two of whole pages.
+fn ring_bytes(wanted: u32) -> u32 {
+    wanted.clamp(64 << 10, 1 << 30).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_within_bounds() {
+        assert_eq!(ring_bytes(0), 64 << 10);
+        assert_eq!(ring_bytes(5 << 20), 8 << 20);
+        assert_eq!(ring_bytes(u32::MAX), 1 << 30);
+    }
+}
