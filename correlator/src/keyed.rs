@@ -13,6 +13,7 @@ pub(crate) mod testing;
 use std::fmt;
 use std::sync::Arc;
 
+use rules::esql::Row;
 use rules::event::{EventTime, Span, Value};
 
 use crate::sequence::SequenceShape;
@@ -38,6 +39,8 @@ pub struct Hit {
     pub is_until: bool,
     /// The values that a threshold's cardinality counts.
     pub values: Box<[Box<str>]>,
+    /// What an ES|QL rule reads from the event.
+    pub rows: Box<[Row]>,
 }
 
 impl Hit {

@@ -4,17 +4,22 @@
 //! a record gains on its way in).
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod context;
+pub mod detect;
 pub mod endpoint;
 pub mod indicator;
 pub mod keyed;
 pub mod link;
 pub mod merge;
+pub mod pipeline;
 pub mod render;
 pub mod sequence;
 pub mod sink;
 pub mod source;
+pub mod stats;
 pub mod terms;
 pub mod time;
 pub mod untrusted;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
+use rules::esql::Columns;
 use rules::event::{EventTime, Span, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -18,8 +19,6 @@ use crate::keyed::{Anchor, Evidence, Hit, Limits, Match, Stage};
 
 /// A tumbling window of up to so many hits is recomputed for each; its alert lists up to so many distinct values.
 const SMALL: usize = 256;
-
-pub type Columns = Vec<(String, Value)>;
 
 /// Says whether the hits of a group, in event order, are worth an alert, and with which columns.
 pub type Finish = Arc<dyn Fn(&[Arc<Hit>]) -> Option<Columns> + Send + Sync>;

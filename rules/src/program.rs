@@ -137,7 +137,8 @@ impl Program {
         match hit.role {
             Role::Context(_) | Role::Until => true,
             Role::Match | Role::Step(_) => {
-                let mut exceptions = rule.exceptions.iter().filter(|exception| exception.is_in_force(event.time));
+                let mut exceptions =
+                    rule.exceptions.iter().filter(|exception| exception.is_in_force(event.time));
                 !exceptions.any(|exception| self.graph.holds(exception.predicate, event, memo))
                     && rule.residue.as_ref().is_none_or(|residue| residue.keeps(event))
             }

@@ -30,6 +30,7 @@ pub(crate) fn hit(text: &str) -> Arc<Hit> {
         steps,
         is_until: letters.contains('U'),
         values: Box::new([Box::from(letters.as_str())]),
+        rows: Box::new([]),
     })
 }
 

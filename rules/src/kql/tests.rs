@@ -271,42 +271,54 @@ fn every_fault_is_shown_at_once() {
 
 #[test]
 fn syntax_errors_say_what_was_expected() {
-    check_faults("process.name: (a or", expect![[r#"
+    check_faults(
+        "process.name: (a or",
+        expect![[r#"
         error[GT005]: expected a value, found the end of the query
          --> rule.kql:1:20
           |
         1 | process.name: (a or
           |                    ^
           |
-          = help: values with `:`, brackets or keywords go in quotes"#]]);
-    check_faults("process.name: not curl", expect![[r#"
+          = help: values with `:`, brackets or keywords go in quotes"#]],
+    );
+    check_faults(
+        "process.name: not curl",
+        expect![[r#"
         error[GT005]: expected a value, found `not`
          --> rule.kql:1:15
           |
         1 | process.name: not curl
           |               ^^^
           |
-          = help: write `not` before the field, or the values in parentheses: `field:(not value)`"#]]);
-    check_faults("process.executable: C:\\Windows", expect![[r#"
+          = help: write `not` before the field, or the values in parentheses: `field:(not value)`"#]],
+    );
+    check_faults(
+        "process.executable: C:\\Windows",
+        expect![[r#"
         error[GT003]: the backslash escapes nothing
          --> rule.kql:1:23
           |
         1 | process.executable: C:\Windows
           |                       ^
           |
-          = help: write `\\` for a backslash, or put the value in quotes"#]]);
+          = help: write `\\` for a backslash, or put the value in quotes"#]],
+    );
 }
 
 #[test]
 fn texts_that_order_as_numbers_get_a_warning() {
-    check_faults("user.id < 1000", expect![[r#"
+    check_faults(
+        "user.id < 1000",
+        expect![[r#"
         warning[GT102]: "user.id" holds texts, which order by character: "9" is above "10"
          --> rule.kql:1:11
           |
         1 | user.id < 1000
           |           ^^^^
           |
-          = help: use EQL, as in `number(user.id) < 1000`, to compare numbers"#]]);
+          = help: use EQL, as in `number(user.id) < 1000`, to compare numbers"#]],
+    );
 }
 
 #[test]

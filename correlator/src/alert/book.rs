@@ -1,0 +1,329 @@
+//! The alerts that can still change: what was told of each, and what is to be told next.
+//!
+//! A new alert is told at once. Changes are gathered and told when time advances, so that an alert that grows by a
+//! hundred events in a second is one revision.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rules::event::{EventTime, Span};
+use rules::rule::{Rule, Severity};
+use rustc_hash::FxHashMap;
+use sha2::{Digest as _, Sha256};
+
+use super::blind::Blind;
+use super::document::{self, Explained, Parts};
+use super::suppression::Suppressions;
+use super::{AlertChange, AlertId, AlertState};
+use crate::context::{Contexts, Link, link_values};
+use crate::keyed::{Anchor, JoinKey, Keyed, Match};
+use crate::source::Record;
+
+/// What the world knows of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub revision: u32,
+    pub content: [u8; 16],
+    pub is_withdrawn: bool,
+}
+
+/// What stays the same for all alerts of a rule.
+#[derive(Debug)]
+pub(crate) struct RuleFacts {
+    pub(crate) key_names: Vec<Arc<str>>,
+    pub(crate) id: Arc<str>,
+    /// How long after its last event a match may still grow or fall.
+    pub(crate) open_for: Span,
+}
+
+/// What a document is made from, beside the match.
+pub(crate) struct View<'a> {
+    pub(crate) rules: &'a [Rule],
+    pub(crate) facts: &'a [RuleFacts],
+    pub(crate) contexts: &'a Contexts,
+    pub(crate) keyed: &'a Keyed,
+    pub(crate) blind: &'a Blind,
+}
+
+#[derive(Debug)]
+struct Alert {
+    rule: u32,
+    key: JoinKey,
+    found: Arc<Match>,
+    /// By the rule's contexts: the values they may join on.
+    links: Vec<Vec<Link>>,
+    is_gone: bool,
+    told: Option<Told>,
+    closes: EventTime,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    alerts: FxHashMap<AlertId, Alert>,
+    closing: BTreeSet<(EventTime, AlertId)>,
+    /// Who waits for events of a pool that have a value.
+    waiting: FxHashMap<(usize, Link), BTreeSet<AlertId>>,
+    fresh: Vec<AlertId>,
+    dirty: BTreeSet<AlertId>,
+    suppressions: Suppressions,
+    /// Alerts that are closed, or that an earlier run told.
+    known: FxHashMap<AlertId, Told>,
+}
+
+impl Book {
+    /// What an earlier run told: it is told again only if it has changed.
+    pub(crate) fn remember(&mut self, id: AlertId, told: Told) {
+        self.known.insert(id, told);
+    }
+
+    pub(crate) fn put(&mut self, view: &View<'_>, rule: u32, key: &JoinKey, found: Arc<Match>, grace: Span) {
+        let said = &view.rules[rule as usize];
+        let facts = &view.facts[rule as usize];
+        if said.is_building_block {
+            return;
+        }
+        let id = AlertId::new(&said.id, key, &found.anchor);
+        let reads = view.contexts.reads(rule);
+        let links: Vec<Vec<Link>> = reads.iter().map(|reads| evidence_links(&reads.links, &found)).collect();
+        let longest = reads.iter().map(|reads| reads.after).max().unwrap_or_default();
+        let closes = found.end + facts.open_for + longest + grace;
+        for (reads, links) in reads.iter().zip(&links) {
+            for link in links {
+                self.waiting.entry((reads.pool, link.clone())).or_default().insert(id.clone());
+            }
+        }
+        if let Some(suppression) = &said.suppression {
+            self.suppressions.put(rule, suppression, &found.at, &id, &mut self.dirty);
+        }
+        match self.alerts.get_mut(&id) {
+            Some(alert) => {
+                self.closing.remove(&(alert.closes, id.clone()));
+                (alert.found, alert.links, alert.closes, alert.is_gone) = (found, links, closes, false);
+                self.dirty.insert(id.clone());
+            }
+            None => {
+                let told = self.known.get(&id).copied();
+                let key = key.clone();
+                self.alerts
+                    .insert(id.clone(), Alert { rule, key, found, links, is_gone: false, told, closes });
+                self.fresh.push(id.clone());
+            }
+        }
+        self.closing.insert((closes, id));
+    }
+
+    pub(crate) fn gone(&mut self, view: &View<'_>, rule: u32, key: &JoinKey, anchor: &Anchor) {
+        let id = AlertId::new(&view.rules[rule as usize].id, key, anchor);
+        if let Some(alert) = self.alerts.get_mut(&id) {
+            alert.is_gone = true;
+            if view.rules[rule as usize].suppression.is_some() {
+                self.suppressions.remove(&id, &mut self.dirty);
+            }
+            self.dirty.insert(id);
+        }
+    }
+
+    /// An event was added to a pool: who may want it?
+    pub(crate) fn context_came(&mut self, view: &View<'_>, pool: usize, links: &[Link], time: EventTime) {
+        for link in links {
+            let Some(ids) = self.waiting.get(&(pool, link.clone())) else { continue };
+            for id in ids {
+                let Some(alert) = self.alerts.get(id) else { continue };
+                let mut reads = view.contexts.reads(alert.rule).iter().filter(|reads| reads.pool == pool);
+                let (start, end) = (alert.found.start, alert.found.end);
+                if reads.any(|reads| start - reads.before <= time && time <= end + reads.after) {
+                    self.dirty.insert(id.clone());
+                }
+            }
+        }
+    }
+
+    /// Tells what is new.
+    pub(crate) fn tell_fresh(&mut self, view: &View<'_>) -> Vec<AlertChange> {
+        let fresh = std::mem::take(&mut self.fresh);
+        fresh.into_iter().filter_map(|id| self.tell(view, &id)).collect()
+    }
+
+    /// Tells what has changed.
+    pub(crate) fn tell_dirty(&mut self, view: &View<'_>) -> Vec<AlertChange> {
+        let mut changes = self.tell_fresh(view);
+        let dirty = std::mem::take(&mut self.dirty);
+        changes.extend(dirty.into_iter().filter_map(|id| self.tell(view, &id)));
+        changes
+    }
+
+    fn tell(&mut self, view: &View<'_>, id: &AlertId) -> Option<AlertChange> {
+        let alert = self.alerts.get(id)?;
+        let is_quiet = alert.is_gone || self.suppressions.is_suppressed(id);
+        let told = alert.told;
+        if is_quiet && told.is_none_or(|told| told.is_withdrawn) {
+            return None;
+        }
+        let document = self.document(view, id, alert);
+        let content = fingerprint(&document);
+        let revision = told.map_or(1, |told| told.revision + 1);
+        let state = match told {
+            _ if is_quiet => AlertState::Withdrawn,
+            Some(told) if told.content == content && !told.is_withdrawn => return None,
+            Some(_) => AlertState::Revised,
+            None => AlertState::Open,
+        };
+        let change = AlertChange {
+            id: id.clone(),
+            time: alert.found.at.event.time,
+            rule_id: Arc::clone(&view.facts[alert.rule as usize].id),
+            state,
+            revision,
+            content,
+            document: document::stamp(document, state, revision),
+        };
+        let told = Told { revision, content, is_withdrawn: is_quiet };
+        if let Some(alert) = self.alerts.get_mut(id) {
+            alert.told = Some(told);
+        }
+        Some(change)
+    }
+
+    /// Closes what nothing in time can change, and tells what is left to tell of it.
+    pub(crate) fn close(&mut self, view: &View<'_>, watermark: EventTime) -> Vec<AlertChange> {
+        // What could not be seen may have come to light since the alert was last told.
+        self.close_with(view, watermark, |book, id| book.tell(view, id))
+    }
+
+    /// Closes the same, and tells what stands in the end: for runs that only want that.
+    pub(crate) fn close_finally(&mut self, view: &View<'_>, watermark: EventTime) -> Vec<AlertChange> {
+        self.close_with(view, watermark, |book, id| book.last_word(view, id))
+    }
+
+    fn close_with(
+        &mut self,
+        view: &View<'_>,
+        watermark: EventTime,
+        tell: impl Fn(&mut Self, &AlertId) -> Option<AlertChange>,
+    ) -> Vec<AlertChange> {
+        let mut told = Vec::new();
+        while let Some((closes, _)) = self.closing.first() {
+            if *closes >= watermark {
+                break;
+            }
+            let Some((_, id)) = self.closing.pop_first() else { break };
+            told.extend(tell(self, &id));
+            self.forget(view, &id);
+        }
+        self.suppressions.expire(watermark);
+        told
+    }
+
+    fn last_word(&self, view: &View<'_>, id: &AlertId) -> Option<AlertChange> {
+        let alert = self.alerts.get(id)?;
+        if alert.is_gone || self.suppressions.is_suppressed(id) {
+            return None;
+        }
+        let document = self.document(view, id, alert);
+        Some(AlertChange {
+            id: id.clone(),
+            time: alert.found.at.event.time,
+            rule_id: Arc::clone(&view.facts[alert.rule as usize].id),
+            state: AlertState::Final,
+            revision: alert.told.map_or(1, |told| told.revision),
+            content: fingerprint(&document),
+            document,
+        })
+    }
+
+    fn forget(&mut self, view: &View<'_>, id: &AlertId) {
+        let Some(alert) = self.alerts.remove(id) else { return };
+        for (reads, links) in view.contexts.reads(alert.rule).iter().zip(alert.links) {
+            for link in links {
+                let name = (reads.pool, link);
+                if let Some(ids) = self.waiting.get_mut(&name) {
+                    ids.remove(id);
+                    if ids.is_empty() {
+                        self.waiting.remove(&name);
+                    }
+                }
+            }
+        }
+        if let Some(told) = alert.told {
+            self.known.insert(id.clone(), told);
+        }
+    }
+
+    fn document(&self, view: &View<'_>, id: &AlertId, alert: &Alert) -> serde_json::Value {
+        let rule = &view.rules[alert.rule as usize];
+        let found = &alert.found;
+        let mut severity = mapped_severity(rule, found);
+        let mut contexts = Vec::with_capacity(rule.contexts.len());
+        let reads = view.contexts.reads(alert.rule).iter().zip(&alert.links);
+        for (context, (reads, links)) in rule.contexts.iter().zip(reads) {
+            let attached = view.contexts.find(reads, links, found.start, found.end);
+            let is_evidence = |record: &Arc<Record>| {
+                found.evidence.iter().any(|item| item.record.event.id == record.event.id)
+            };
+            let events: Vec<_> = attached
+                .records
+                .iter()
+                .filter(|record| !is_evidence(record))
+                .map(|record| record.document())
+                .collect();
+            if !events.is_empty() {
+                severity = severity.max(context.raise_severity.unwrap_or(severity));
+            }
+            contexts.push(Explained { name: context.name.clone(), events, n_more: attached.n_more });
+        }
+        let risk_score = if severity == rule.severity { rule.risk_score } else { usual_risk(severity) };
+        document::build(Parts {
+            id,
+            rule,
+            key: &alert.key,
+            key_names: &view.facts[alert.rule as usize].key_names,
+            found,
+            contexts,
+            could_not_see: view.blind.could_not_see(rule, found, view.keyed.eviction(alert.rule)),
+            severity,
+            risk_score,
+            n_suppressed: self.suppressions.n_suppressed_by(id),
+        })
+    }
+
+    pub(crate) fn n_open(&self) -> usize {
+        self.alerts.len()
+    }
+}
+
+fn evidence_links(links: &[rules::schema::FieldId], found: &Match) -> Vec<Link> {
+    let mut values: Vec<Link> =
+        found.evidence.iter().flat_map(|item| link_values(links, &item.record.event)).collect();
+    values.sort();
+    values.dedup();
+    values
+}
+
+/// The last mapping that any of the evidence satisfies.
+fn mapped_severity(rule: &Rule, found: &Match) -> Severity {
+    let holds = |field, value: &str| {
+        found.evidence.iter().any(|item| {
+            let held = item.record.event.get(field);
+            held.is_some_and(|held| held.scalars().iter().any(|scalar| scalar.to_string() == value))
+        })
+    };
+    let mapped = rule.severity_mapping.iter().rev().find(|mapping| holds(mapping.field, &mapping.value));
+    mapped.map_or(rule.severity, |mapping| mapping.severity)
+}
+
+/// Elastic's middle of each band.
+fn usual_risk(severity: Severity) -> u64 {
+    match severity {
+        Severity::Low => 21,
+        Severity::Medium => 47,
+        Severity::High => 73,
+        Severity::Critical => 99,
+    }
+}
+
+fn fingerprint(document: &serde_json::Value) -> [u8; 16] {
+    let digest = Sha256::digest(document.to_string().as_bytes());
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    short
+}

@@ -1,0 +1,234 @@
+//! The alert as an ECS document: everything sinks and renderers know.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rules::event::Value as Scalar;
+use rules::rule::{Rule, Severity, Threat, ThreatEntry};
+use serde_json::{Map, Value, json};
+
+use super::{AlertId, AlertState, story};
+use crate::keyed::{JoinKey, Match};
+use crate::time;
+
+/// What one context has to say, as documents.
+pub(super) struct Explained {
+    pub(super) name: String,
+    pub(super) events: Vec<Value>,
+    pub(super) n_more: u64,
+}
+
+/// All that goes into a document.
+pub(super) struct Parts<'a> {
+    pub(super) id: &'a AlertId,
+    pub(super) rule: &'a Rule,
+    pub(super) key: &'a JoinKey,
+    pub(super) key_names: &'a [Arc<str>],
+    pub(super) found: &'a Match,
+    pub(super) contexts: Vec<Explained>,
+    pub(super) could_not_see: Vec<String>,
+    pub(super) severity: Severity,
+    pub(super) risk_score: u64,
+    pub(super) n_suppressed: u64,
+}
+
+/// Objects that an alert takes over from the first event that has them: the anchor's, then the evidence, then contexts.
+const SECTIONS: &[&str] = &[
+    "host",
+    "cloud",
+    "user",
+    "process",
+    "source",
+    "destination",
+    "user_agent",
+    "container",
+    "orchestrator",
+    "file",
+];
+
+/// What the alert says, as its final form: without revision, which [`stamp`] adds.
+pub(super) fn build(parts: Parts<'_>) -> Value {
+    let Parts { found, rule, .. } = &parts;
+    let documents: Vec<Value> = found.evidence.iter().map(|item| item.record.document()).collect();
+    let anchor = found.at.document();
+    let evidence: Vec<&Value> = documents.iter().collect();
+    let of_context = parts.contexts.iter().flat_map(|context| &context.events);
+    let all: Vec<&Value> = std::iter::once(&anchor).chain(&documents).chain(of_context).collect();
+
+    let mut root = Map::new();
+    root.insert("@timestamp".into(), time::format(found.at.event.time).into());
+    root.insert("ecs".into(), json!({"version": "8.17.0"}));
+    root.insert("message".into(), story::tell(&rule.name, &evidence, &parts.contexts).into());
+    root.insert("event".into(), event(&parts, &evidence));
+    root.insert("rule".into(), rule_object(rule));
+    root.insert("tags".into(), json!(rule.tags));
+    root.insert("threat".into(), threat(&rule.threat));
+    for section in SECTIONS {
+        if let Some(object) = all.iter().find_map(|document| at(document, section)) {
+            root.insert((*section).into(), object.clone());
+        }
+    }
+    if let Some(identity) = all.iter().find_map(|document| at(document, "aws.cloudtrail.user_identity")) {
+        root.insert("aws".into(), json!({"cloudtrail": {"user_identity": identity}}));
+    }
+    root.insert("related".into(), related(&all));
+    root.insert("groundtrail".into(), json!({"alert": own(parts, documents)}));
+    Value::Object(root)
+}
+
+/// Adds what tells one revision from another.
+pub(super) fn stamp(mut document: Value, state: AlertState, revision: u32) -> Value {
+    if let Some(Value::Object(alert)) = document.pointer_mut("/groundtrail/alert") {
+        alert.insert("state".into(), state.as_str().into());
+        if state != AlertState::Final {
+            alert.insert("revision".into(), revision.into());
+        }
+    }
+    document
+}
+
+fn event(parts: &Parts<'_>, evidence: &[&Value]) -> Value {
+    let categories: BTreeSet<&str> =
+        evidence.iter().flat_map(|document| texts(document, "event.category")).collect();
+    json!({
+        "kind": "alert",
+        "id": parts.id.as_str(),
+        "dataset": "groundtrail.alert",
+        "category": categories,
+        "severity": parts.risk_score,
+        "risk_score": parts.risk_score,
+        "start": time::format(parts.found.start),
+        "end": time::format(parts.found.end),
+    })
+}
+
+fn rule_object(rule: &Rule) -> Value {
+    let mut object = Map::new();
+    object.insert("id".into(), rule.id.clone().into());
+    object.insert("uuid".into(), rule.id.clone().into());
+    object.insert("name".into(), rule.name.clone().into());
+    object.insert("version".into(), rule.version.to_string().into());
+    object.insert("description".into(), rule.description.trim().into());
+    if let Some(reference) = rule.references.first() {
+        object.insert("reference".into(), reference.clone().into());
+    }
+    Value::Object(object)
+}
+
+/// One entry per tactic.
+fn threat(threats: &[Threat]) -> Value {
+    let one = |threat: &Threat| {
+        let techniques: Vec<Value> = threat
+            .techniques
+            .iter()
+            .map(|technique| {
+                let mut object = entry(&technique.entry);
+                if !technique.subtechniques.is_empty() {
+                    let below: Vec<Value> = technique.subtechniques.iter().map(entry).collect();
+                    object["subtechnique"] = below.into();
+                }
+                object
+            })
+            .collect();
+        json!({"framework": threat.framework, "tactic": entry(&threat.tactic), "technique": techniques})
+    };
+    threats.iter().map(one).collect()
+}
+
+fn entry(entry: &ThreatEntry) -> Value {
+    json!({"id": entry.id, "name": entry.name, "reference": entry.reference})
+}
+
+fn related(all: &[&Value]) -> Value {
+    let gather = |paths: &[&str]| -> BTreeSet<String> {
+        let mut values = BTreeSet::new();
+        for document in all {
+            for path in paths {
+                values.extend(texts(document, path).into_iter().map(str::to_owned));
+            }
+        }
+        values
+    };
+    json!({
+        "ip": gather(&["related.ip", "source.ip", "destination.ip"]),
+        "user": gather(&["related.user", "user.name"]),
+        "hosts": gather(&["related.hosts", "host.name", "host.id", "cloud.instance.id"]),
+    })
+}
+
+fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
+    let Parts { id, rule, key, key_names, found, contexts, could_not_see, .. } = parts;
+    let join: Map<String, Value> = key_names
+        .iter()
+        .zip(&key.0)
+        .map(|(name, value)| (name.to_string(), value.as_deref().map_or(Value::Null, Value::from)))
+        .collect();
+    let evidence: Vec<Value> = found
+        .evidence
+        .iter()
+        .zip(documents)
+        .map(|(item, document)| json!({"stage": item.stage.to_string(), "event": document}))
+        .collect();
+    let contexts: Vec<Value> = contexts
+        .into_iter()
+        .map(|context| json!({"name": context.name, "events": context.events, "more": context.n_more}))
+        .collect();
+    let columns: Map<String, Value> =
+        found.columns.iter().map(|(name, value)| (name.clone(), scalar(value))).collect();
+    let mut alert = json!({
+        "id": id.as_str(),
+        "state": AlertState::Final.as_str(),
+        "severity": parts.severity.as_str(),
+        "risk_score": parts.risk_score,
+        "join": join,
+        "window": {"start": time::format(found.start), "end": time::format(found.end)},
+        "evidence": evidence,
+        "context": contexts,
+        "columns": columns,
+        "could_not_see": could_not_see,
+        "rule_hash": rule.hash,
+    });
+    let n_more = found.n_events.saturating_sub(found.evidence.len() as u64);
+    if n_more > 0 {
+        alert["evidence_more"] = n_more.into();
+    }
+    if parts.n_suppressed > 0 {
+        alert["suppressed"] = parts.n_suppressed.into();
+    }
+    if found.is_absence {
+        alert["rests_on_absence"] = true.into();
+    }
+    if !rule.note.trim().is_empty() {
+        alert["note"] = rule.note.trim().into();
+    }
+    alert
+}
+
+fn scalar(value: &Scalar) -> Value {
+    match value {
+        Scalar::Str(text) => Value::from(&**text),
+        Scalar::Int(int) => Value::from(*int),
+        Scalar::Float(float) => Value::from(*float),
+        Scalar::Bool(bool) => Value::from(*bool),
+        Scalar::List(items) => items.iter().map(scalar).collect(),
+    }
+}
+
+/// What a document has under a dotted path.
+pub(super) fn at<'d>(document: &'d Value, path: &str) -> Option<&'d Value> {
+    path.split('.').try_fold(document, |value, name| value.get(name)).filter(|value| !value.is_null())
+}
+
+/// The first text under a path.
+pub(super) fn text<'d>(document: &'d Value, path: &str) -> Option<&'d str> {
+    texts(document, path).into_iter().next()
+}
+
+/// All texts under a path: itself, or a list's elements.
+pub(super) fn texts<'d>(document: &'d Value, path: &str) -> Vec<&'d str> {
+    match at(document, path) {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}

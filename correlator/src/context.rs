@@ -1,0 +1,185 @@
+//! Contexts: events that explain an alert without deciding it, held by the values that may join them.
+//!
+//! Equal contexts of several rules share one pool. Alerts ask when they come or change; what comes later is told to the
+//! alerts that wait for its value by [`crate::alert::book`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rules::event::{Event, EventTime, Span};
+use rules::plan::PredicateId;
+use rules::rule::Rule;
+use rules::schema::FieldId;
+use rustc_hash::FxHashMap;
+
+use crate::keyed::{Limits, order};
+use crate::source::Record;
+
+/// A value of one of a context's link fields, by the field's place in the context.
+pub(crate) type Link = (u16, Box<str>);
+
+type Order = (EventTime, u64, Box<str>);
+
+/// What one context has for one alert.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attached {
+    /// In event order, as many as an alert may carry.
+    pub(crate) records: Vec<Arc<Record>>,
+    /// How many more there were.
+    pub(crate) n_more: u64,
+}
+
+/// Which pool a rule's context reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Reads {
+    pub(crate) pool: usize,
+    pub(crate) links: Arc<[FieldId]>,
+    pub(crate) before: Span,
+    pub(crate) after: Span,
+}
+
+#[derive(Debug)]
+struct Pool {
+    links: Arc<[FieldId]>,
+    held: FxHashMap<Link, BTreeMap<Order, Arc<Record>>>,
+    by_time: BTreeSet<(Order, Link)>,
+    /// How long after an event an alert may still want it.
+    retention: Span,
+}
+
+#[derive(Debug)]
+pub(crate) struct Contexts {
+    pools: Vec<Pool>,
+    /// By rule, then by the rule's contexts.
+    reads: Vec<Vec<Reads>>,
+    limits: Limits,
+    n_held: usize,
+    pub(crate) n_evicted: u64,
+}
+
+impl Contexts {
+    /// `spans`: by rule, how far apart the events of one match can be.
+    pub(crate) fn new(rules: &[Rule], spans: &[Span], limits: Limits) -> Self {
+        let mut pools: Vec<Pool> = Vec::new();
+        let mut known: FxHashMap<(PredicateId, Vec<FieldId>), usize> = FxHashMap::default();
+        let mut reads = Vec::with_capacity(rules.len());
+        for (rule, span) in rules.iter().zip(spans) {
+            let mut of_rule = Vec::with_capacity(rule.contexts.len());
+            for context in &rule.contexts {
+                let pool = *known.entry((context.predicate, context.links.clone())).or_insert_with(|| {
+                    pools.push(Pool {
+                        links: context.links.clone().into(),
+                        held: FxHashMap::default(),
+                        by_time: BTreeSet::new(),
+                        retention: Span(0),
+                    });
+                    pools.len() - 1
+                });
+                let wanted = Span(context.before.0.saturating_add(span.0));
+                pools[pool].retention = pools[pool].retention.max(wanted);
+                let links = Arc::clone(&pools[pool].links);
+                of_rule.push(Reads { pool, links, before: context.before, after: context.after });
+            }
+            reads.push(of_rule);
+        }
+        Self { pools, reads, limits, n_held: 0, n_evicted: 0 }
+    }
+
+    pub(crate) fn reads(&self, rule: u32) -> &[Reads] {
+        self.reads.get(rule as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Keeps an event that a context's predicate found. Returns the values under which it can be asked for.
+    pub(crate) fn add(&mut self, pool: usize, record: &Arc<Record>) -> Vec<Link> {
+        let links = link_values(&self.pools[pool].links, &record.event);
+        let (time, sequence, id) = order(record);
+        let held_as: Order = (time, sequence, id.into());
+        for link in &links {
+            let pool = &mut self.pools[pool];
+            let held = pool.held.entry(link.clone()).or_default();
+            if held.insert(held_as.clone(), Arc::clone(record)).is_some() {
+                continue;
+            }
+            pool.by_time.insert((held_as.clone(), link.clone()));
+            self.n_held += 1;
+            if held.len() > self.limits.max_context_per_link
+                && let Some((oldest, _)) = held.pop_first()
+            {
+                pool.by_time.remove(&(oldest, link.clone()));
+                self.n_held -= 1;
+                self.n_evicted += 1;
+            }
+        }
+        while self.n_held > self.limits.max_context_total {
+            self.evict_oldest();
+        }
+        links
+    }
+
+    /// What a context has for an alert: events between two times that share a value with it.
+    pub(crate) fn find(&self, reads: &Reads, links: &[Link], start: EventTime, end: EventTime) -> Attached {
+        let pool = &self.pools[reads.pool];
+        let from: Order = (start - reads.before, 0, "".into());
+        let until = end + reads.after;
+        let mut found: BTreeMap<&Order, &Arc<Record>> = BTreeMap::new();
+        for link in links {
+            let Some(held) = pool.held.get(link) else { continue };
+            found.extend(held.range(from.clone()..).take_while(|(order, _)| order.0 <= until));
+        }
+        let n_more = found.len().saturating_sub(self.limits.max_attached) as u64;
+        let records = found.into_values().take(self.limits.max_attached).cloned().collect();
+        Attached { records, n_more }
+    }
+
+    /// Lets go of what no alert in time can ask for.
+    pub(crate) fn expire(&mut self, watermark: EventTime) {
+        let grace = self.limits.grace;
+        for pool in &mut self.pools {
+            while let Some(((time, _, _), _)) = pool.by_time.first() {
+                if *time + pool.retention + grace >= watermark {
+                    break;
+                }
+                pool.pop_first();
+                self.n_held -= 1;
+            }
+        }
+    }
+
+    fn evict_oldest(&mut self) {
+        let oldest = self.pools.iter_mut().filter(|pool| !pool.by_time.is_empty()).min_by(|a, b| {
+            a.by_time.first().map(|(order, _)| order.0).cmp(&b.by_time.first().map(|(order, _)| order.0))
+        });
+        let Some(pool) = oldest else { return };
+        pool.pop_first();
+        self.n_held -= 1;
+        self.n_evicted += 1;
+    }
+
+    pub(crate) fn n_held(&self) -> usize {
+        self.n_held
+    }
+}
+
+impl Pool {
+    fn pop_first(&mut self) {
+        let Some((order, link)) = self.by_time.pop_first() else { return };
+        if let Some(held) = self.held.get_mut(&link) {
+            held.remove(&order);
+            if held.is_empty() {
+                self.held.remove(&link);
+            }
+        }
+    }
+}
+
+/// The values an event has in the link fields.
+pub(crate) fn link_values(links: &[FieldId], event: &Event) -> Vec<Link> {
+    let mut values = Vec::new();
+    for (place, field) in (0_u16..).zip(links) {
+        let Some(value) = event.get(*field) else { continue };
+        values.extend(value.scalars().iter().map(|scalar| (place, scalar.to_string().into_boxed_str())));
+    }
+    values.sort();
+    values.dedup();
+    values
+}

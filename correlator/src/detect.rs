@@ -1,0 +1,207 @@
+//! From an event to hits: which rules it concerns, in which role, and under which join keys.
+//!
+//! Stateless. What hits amount to is [`crate::keyed`]'s.
+
+use std::sync::Arc;
+
+use rules::esql::Row;
+use rules::event::{Event, Span, Value};
+use rules::plan::{KeyPart, Plan, Window};
+use rules::program::{Program, Role, Scratch};
+use rules::rule::Rule;
+use rules::schema::{FieldId, Schema};
+
+use crate::keyed::{Hit, JoinKey, Shape};
+use crate::sequence::SequenceShape;
+use crate::source::Record;
+use crate::terms::TermsShape;
+use crate::window::{Test, WindowShape};
+
+/// A multi-valued key makes a key per combination; beyond so many the event says nothing useful.
+const MAX_KEYS_PER_EVENT: usize = 256;
+
+/// What an event is to the rules.
+#[derive(Debug, Default)]
+pub struct Detected {
+    /// Rules of single events that it satisfies.
+    pub matches: Vec<u32>,
+    /// Hits for the keyed core.
+    pub keyed: Vec<(u32, JoinKey, Arc<Hit>)>,
+    /// Contexts it belongs to: the rule and which of its contexts.
+    pub contexts: Vec<(u32, u16)>,
+}
+
+/// Evaluates events, reusing its scratch memory.
+#[derive(Debug)]
+pub struct Detect {
+    program: Arc<Program>,
+    scratch: Scratch,
+}
+
+impl Detect {
+    pub fn new(program: Arc<Program>) -> Self {
+        Self { program, scratch: Scratch::default() }
+    }
+
+    /// The name of the drop list's line that takes the event.
+    pub fn drop_reason(&mut self, event: &Event) -> Option<String> {
+        self.program.drop_reason(event, &mut self.scratch).map(|line| line.name.clone())
+    }
+
+    pub fn detect(&mut self, record: &Arc<Record>) -> Detected {
+        let mut detected = Detected::default();
+        let mut steps: Vec<(u32, JoinKey, Parts)> = Vec::new();
+        let program = Arc::clone(&self.program);
+        program.hits(&record.event, &mut self.scratch, |hit| {
+            let (idx, rule) = (hit.rule.0, program.rule(hit.rule));
+            match (hit.role, &rule.plan) {
+                (Role::Context(context), _) => detected.contexts.push((idx, context)),
+                (Role::Match, Plan::Query(_)) => detected.matches.push(idx),
+                (role, plan) => {
+                    for (key, parts) in parts(role, plan, &record.event) {
+                        match steps.iter_mut().find(|(rule, held, _)| *rule == idx && *held == key) {
+                            Some((_, _, held)) => held.merge(parts),
+                            None => steps.push((idx, key, parts)),
+                        }
+                    }
+                }
+            }
+        });
+        let hit = |(rule, key, parts): (u32, JoinKey, Parts)| {
+            let Parts { steps, is_until, values, rows } = parts;
+            let record = Arc::clone(record);
+            let (values, rows) = (values.into(), rows.into());
+            (rule, key, Arc::new(Hit { record, steps, is_until, values, rows }))
+        };
+        detected.keyed = steps.into_iter().map(hit).collect();
+        detected
+    }
+}
+
+/// What an event brings to one key.
+#[derive(Debug, Default)]
+struct Parts {
+    steps: u64,
+    is_until: bool,
+    values: Vec<Box<str>>,
+    rows: Vec<Row>,
+}
+
+impl Parts {
+    fn merge(&mut self, other: Self) {
+        self.steps |= other.steps;
+        self.is_until |= other.is_until;
+        self.values.extend(other.values);
+        self.rows.extend(other.rows);
+    }
+}
+
+fn parts(role: Role, plan: &Plan, event: &Event) -> Vec<(JoinKey, Parts)> {
+    let under =
+        |keys: Vec<JoinKey>, make: &dyn Fn() -> Parts| keys.into_iter().map(|key| (key, make())).collect();
+    match (role, plan) {
+        // A sequence of more than 64 steps before runs are written out does not load.
+        (Role::Step(step), Plan::Sequence(sequence)) if step < 64 => {
+            let keys = keys(&sequence.steps[usize::from(step)].by, event);
+            under(keys, &|| Parts { steps: 1 << step, ..Parts::default() })
+        }
+        (Role::Until, Plan::Sequence(sequence)) => {
+            let by = sequence.until.as_ref().map_or(&[][..], |until| &until.by);
+            under(keys(by, event), &|| Parts { is_until: true, ..Parts::default() })
+        }
+        (Role::Match, Plan::Threshold(threshold)) => {
+            let counted = threshold.cardinality.as_ref().map(|(field, _)| *field);
+            let values = || counted.map_or_else(Vec::new, |field| texts(event, field));
+            under(keys(&required(&threshold.by), event), &|| Parts { values: values(), ..Parts::default() })
+        }
+        (Role::Match, Plan::NewTerms(terms)) => under(keys(&required(&terms.fields), event), &Parts::default),
+        (Role::Match, Plan::Aggregate(aggregate)) => {
+            let rows = aggregate.pipeline.rows(event);
+            rows.into_iter()
+                .map(|row| (row_key(&row), Parts { rows: vec![row], ..Parts::default() }))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn required(fields: &[FieldId]) -> Vec<KeyPart> {
+    fields.iter().map(|field| KeyPart { field: *field, is_optional: false }).collect()
+}
+
+fn texts(event: &Event, field: FieldId) -> Vec<Box<str>> {
+    event.get(field).map_or_else(Vec::new, |value| value.scalars().iter().map(text).collect())
+}
+
+fn text(value: &Value) -> Box<str> {
+    value.to_string().into()
+}
+
+fn row_key(row: &Row) -> JoinKey {
+    JoinKey(row.key.iter().map(|value| Some(text(value)).filter(|text| !text.is_empty())).collect())
+}
+
+/// The keys of an event: lists make one key per combination; an absent part leaves the event out unless it may be.
+fn keys(by: &[KeyPart], event: &Event) -> Vec<JoinKey> {
+    let mut keys: Vec<Vec<Option<Box<str>>>> = vec![Vec::with_capacity(by.len())];
+    for part in by {
+        let mut values: Vec<Option<Box<str>>> = texts(event, part.field).into_iter().map(Some).collect();
+        values.sort();
+        values.dedup();
+        if values.is_empty() && part.is_optional {
+            values.push(None);
+        }
+        let with = |key: Vec<Option<Box<str>>>| {
+            values
+                .iter()
+                .map(move |value| [&key[..], std::slice::from_ref(value)].concat())
+                .collect::<Vec<_>>()
+        };
+        keys = keys.into_iter().flat_map(with).take(MAX_KEYS_PER_EVENT).collect();
+    }
+    keys.into_iter().map(|key| JoinKey(key.into())).collect()
+}
+
+/// The names of a rule's key parts, for its alerts.
+pub fn key_names(rule: &Rule, schema: &Schema) -> Vec<Arc<str>> {
+    let path = |field: FieldId| Arc::clone(&schema.field(field).path);
+    match &rule.plan {
+        Plan::Query(_) => Vec::new(),
+        Plan::Sequence(sequence) => {
+            let step = sequence.steps.iter().find(|step| !step.is_missing);
+            step.map_or_else(Vec::new, |step| step.by.iter().map(|part| path(part.field)).collect())
+        }
+        Plan::Threshold(threshold) => threshold.by.iter().map(|field| path(*field)).collect(),
+        Plan::NewTerms(terms) => terms.fields.iter().map(|field| path(*field)).collect(),
+        // The group's columns are among those of the result.
+        Plan::Aggregate(_) => Vec::new(),
+    }
+}
+
+/// What the keyed core is to look for. `None`: every matching event is an alert of its own.
+pub fn shape(rule: &Rule, schema: &Schema, open_span: Span) -> Option<Shape> {
+    Some(match &rule.plan {
+        Plan::Query(_) => return None,
+        Plan::Sequence(sequence) => Shape::Sequence(SequenceShape::new(sequence, open_span)),
+        Plan::Threshold(threshold) => {
+            let named = |(field, least): (FieldId, u64)| (schema.field(field).path.to_string(), least);
+            let test =
+                Test::Threshold { count: threshold.count, cardinality: threshold.cardinality.map(named) };
+            Shape::Window(WindowShape { span: threshold.window, is_tumbling: false, test })
+        }
+        Plan::NewTerms(terms) => Shape::Terms(TermsShape { window: terms.window }),
+        Plan::Aggregate(aggregate) => {
+            let pipeline = Arc::clone(&aggregate.pipeline);
+            let test = Test::Aggregate(Arc::new(move |hits: &[Arc<Hit>]| {
+                let rows: Vec<&Row> = hits.iter().flat_map(|hit| hit.rows.iter()).collect();
+                let key = &rows.first()?.key;
+                pipeline.finish(key, &rows)
+            }));
+            let (span, is_tumbling) = match aggregate.window {
+                Window::Tumbling(span) => (span, true),
+                Window::Sliding(span) => (span, false),
+            };
+            Shape::Window(WindowShape { span, is_tumbling, test })
+        }
+    })
+}

@@ -1,0 +1,13 @@
+//! Drives events through the core: deduplicate, drop, detect, join, tell.
+//!
+//! [`Engine`] is the whole of it without clock or I/O; [`replay`] runs it over a given set of events, [`run`] over
+//! sources that live. Where events come from and alerts go is the caller's.
+
+mod dedup;
+mod engine;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub use engine::{Engine, Mode};
+pub use replay::{Replayed, replay};

@@ -1,0 +1,301 @@
+//! One engine: records and watermarks in, alert changes out. No clock, no I/O.
+
+use std::sync::Arc;
+
+use rules::event::{EventTime, Span};
+use rules::plan::Plan;
+use rules::program::Program;
+use rules::schema::Schema;
+
+use super::dedup::{Dedup, ShortId, short_id};
+use crate::alert::blind::Blind;
+use crate::alert::book::{Book, RuleFacts, Told, View};
+use crate::alert::{AlertChange, AlertId, AlertState};
+use crate::context::Contexts;
+use crate::detect::{self, Detect};
+use crate::keyed::{Anchor, Change, Evidence, JoinKey, KeyRef, Keyed, Limits, Match, Shape, Stage};
+use crate::source::Record;
+use crate::stats::{Fate, Stats};
+
+/// Which words of an alert's life are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Every revision, as it comes.
+    Revisions,
+    /// Only what stands in the end.
+    Finals,
+}
+
+/// How many ids are remembered against repetition, and for how long after their event.
+const MAX_IDS: usize = 5_000_000;
+const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
+
+/// What has to outlive a crash, since it was last taken.
+#[derive(Debug, Default)]
+pub(crate) struct Lasting {
+    pub(crate) ids: Vec<(ShortId, EventTime)>,
+    /// Events that state rests on, and until when it does.
+    pub(crate) held: Vec<(Arc<Record>, EventTime)>,
+    pub(crate) seen_terms: Vec<(KeyRef, EventTime)>,
+}
+
+#[derive(Debug)]
+pub struct Engine {
+    program: Arc<Program>,
+    facts: Vec<RuleFacts>,
+    limits: Limits,
+    mode: Mode,
+    detect: Detect,
+    keyed: Keyed,
+    contexts: Contexts,
+    book: Book,
+    blind: Blind,
+    dedup: Dedup,
+    stats: Stats,
+    watermark: Option<EventTime>,
+    lasting: Option<Lasting>,
+}
+
+impl Engine {
+    pub fn new(program: Arc<Program>, schema: &Schema, limits: Limits, mode: Mode) -> Self {
+        let rules = program.rules();
+        let shapes: Vec<Option<Shape>> =
+            rules.iter().map(|rule| detect::shape(rule, schema, limits.open_span)).collect();
+        // A first sight is an event of its own: its history does not keep the alert open.
+        let span = |shape: &Option<Shape>| match shape {
+            None | Some(Shape::Terms(_)) => Span(0),
+            Some(shape) => shape.span(),
+        };
+        let spans: Vec<Span> = shapes.iter().map(span).collect();
+        let facts = |(rule, span): (&rules::rule::Rule, &Span)| RuleFacts {
+            key_names: detect::key_names(rule, schema),
+            id: rule.id.as_str().into(),
+            open_for: *span,
+        };
+        Self {
+            facts: rules.iter().zip(&spans).map(facts).collect(),
+            contexts: Contexts::new(rules, &spans, limits),
+            keyed: Keyed::new(shapes, limits),
+            book: Book::default(),
+            blind: Blind::new(schema),
+            dedup: Dedup::new(MAX_IDS, DEDUP_RETENTION),
+            detect: Detect::new(Arc::clone(&program)),
+            stats: Stats::default(),
+            watermark: None,
+            lasting: None,
+            program,
+            limits,
+            mode,
+        }
+    }
+
+    /// Takes one event. What is new is told at once; what changes, when time next advances.
+    pub fn push(&mut self, source: &Arc<str>, record: Record) -> Vec<AlertChange> {
+        let short = short_id(&record.event.id);
+        let fate = self.fate(&record, short);
+        self.stats.count(source, fate);
+        if fate != Fate::Evaluated {
+            return Vec::new();
+        }
+        let record = Arc::new(record);
+        let until = self.evaluate(&record);
+        if let Some(lasting) = &mut self.lasting {
+            lasting.ids.push((short, record.event.time));
+            lasting.held.extend(until.map(|until| (record, until)));
+        }
+        match self.mode {
+            Mode::Revisions => self.tell(Book::tell_fresh),
+            Mode::Finals => Vec::new(),
+        }
+    }
+
+    /// Counts what a source could not read.
+    pub fn reject(&mut self, source: &Arc<str>) {
+        self.stats.count(source, Fate::Rejected);
+    }
+
+    fn fate(&mut self, record: &Record, short: ShortId) -> Fate {
+        if !self.dedup.insert(short, record.event.time) {
+            return Fate::Duplicate;
+        }
+        self.blind.note(record);
+        if let Some(line) = self.detect.drop_reason(&record.event) {
+            *self.stats.by_drop.entry(line).or_default() += 1;
+            return Fate::Dropped;
+        }
+        // Older than any state and than the memory of ids: it may be a repetition for all we know.
+        if self.watermark.is_some_and(|watermark| record.event.time < watermark - DEDUP_RETENTION) {
+            return Fate::Late;
+        }
+        Fate::Evaluated
+    }
+
+    /// Returns until when state rests on the event, if any does.
+    fn evaluate(&mut self, record: &Arc<Record>) -> Option<EventTime> {
+        let detected = self.detect.detect(record);
+        let time = record.event.time;
+        let mut until: Option<EventTime> = None;
+        let mut hold = |span: Span| until = until.max(Some(time + span));
+        for (rule, context) in detected.contexts {
+            let reads = &self.contexts.reads(rule)[usize::from(context)];
+            hold(reads.before + self.facts[rule as usize].open_for + self.limits.grace);
+            let pool = reads.pool;
+            let links = self.contexts.add(pool, record);
+            let (book, view) = self.book_and_view();
+            book.context_came(&view, pool, &links, time);
+        }
+        for rule in detected.matches {
+            let grace = self.limits.grace;
+            let (book, view) = self.book_and_view();
+            book.put(&view, rule, &JoinKey::default(), Arc::new(single(record)), grace);
+            let after = self.contexts.reads(rule).iter().map(|reads| reads.after).max().unwrap_or_default();
+            hold(after + grace);
+        }
+        for (rule, key, hit) in detected.keyed {
+            let span = match &self.program.rules()[rule as usize].plan {
+                // The term's history is kept as such.
+                Plan::NewTerms(_) => Span(0),
+                _ => self.facts[rule as usize].open_for,
+            };
+            let after = self.contexts.reads(rule).iter().map(|reads| reads.after).max().unwrap_or_default();
+            hold(span + after + self.limits.grace);
+            let changes = self.keyed.push(rule, key, hit);
+            self.take(changes);
+        }
+        until
+    }
+
+    fn take(&mut self, changes: Vec<Change>) {
+        let grace = self.limits.grace;
+        for change in changes {
+            let (book, view) = self.book_and_view();
+            match change {
+                Change::Put { key, found } => book.put(&view, key.0, &key.1, found, grace),
+                Change::Gone { key, anchor } => book.gone(&view, key.0, &key.1, &anchor),
+            }
+        }
+    }
+
+    /// No event before `watermark` is expected any more. Tells what has changed, and in [`Mode::Finals`] what is over.
+    pub fn advance(&mut self, watermark: EventTime) -> Vec<AlertChange> {
+        self.watermark = self.watermark.max(Some(watermark));
+        let changes = self.keyed.advance(watermark);
+        self.take(changes);
+        let seen = self.keyed.take_seen();
+        if let Some(lasting) = &mut self.lasting {
+            lasting.seen_terms.extend(seen);
+        }
+        let told = match self.mode {
+            Mode::Revisions => self.tell(|book, view| {
+                let mut told = book.tell_dirty(view);
+                told.extend(book.close(view, watermark));
+                told
+            }),
+            Mode::Finals => self.tell(|book, view| book.close_finally(view, watermark)),
+        };
+        self.contexts.expire(watermark);
+        self.dedup.expire(watermark);
+        self.blind.expire(watermark - self.limits.grace - self.limits.open_span);
+        self.stats.n_evicted = self.keyed.n_evicted_keys() + self.contexts.n_evicted;
+        told
+    }
+
+    /// Tells what has changed since, without time having passed.
+    pub fn flush(&mut self) -> Vec<AlertChange> {
+        match self.mode {
+            Mode::Revisions => self.tell(Book::tell_dirty),
+            Mode::Finals => Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, tell: impl FnOnce(&mut Book, &View<'_>) -> Vec<AlertChange>) -> Vec<AlertChange> {
+        let (book, view) = self.book_and_view();
+        let changes = tell(book, &view);
+        for change in &changes {
+            match change.state {
+                AlertState::Open | AlertState::Final => self.stats.n_alerts += 1,
+                AlertState::Revised => self.stats.n_revisions += 1,
+                AlertState::Withdrawn => self.stats.n_withdrawn += 1,
+            }
+        }
+        changes
+    }
+
+    fn book_and_view(&mut self) -> (&mut Book, View<'_>) {
+        let view = View {
+            rules: self.program.rules(),
+            facts: &self.facts,
+            contexts: &self.contexts,
+            keyed: &self.keyed,
+            blind: &self.blind,
+        };
+        (&mut self.book, view)
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub fn n_open_alerts(&self) -> usize {
+        self.book.n_open()
+    }
+
+    pub fn n_keys(&self) -> usize {
+        self.keyed.n_keys()
+    }
+
+    pub fn n_context_events(&self) -> usize {
+        self.contexts.n_held()
+    }
+
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// From here on, keeps account of what has to outlive a crash.
+    pub(crate) fn keep_lasting(&mut self) {
+        self.lasting.get_or_insert_default();
+    }
+
+    pub(crate) fn take_lasting(&mut self) -> Lasting {
+        self.lasting.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// An event of an earlier run that state rests on. It counts as received then.
+    pub(crate) fn restore(&mut self, record: Record) {
+        self.dedup.insert(short_id(&record.event.id), record.event.time);
+        self.blind.note(&record);
+        self.evaluate(&Arc::new(record));
+    }
+
+    pub(crate) fn restore_id(&mut self, id: ShortId, time: EventTime) {
+        self.dedup.insert(id, time);
+    }
+
+    pub(crate) fn restore_alert(&mut self, id: AlertId, told: Told) {
+        self.book.remember(id, told);
+    }
+
+    pub(crate) fn restore_term(&mut self, rule_id: &str, key: JoinKey, time: EventTime) {
+        let rules = self.program.rules().iter().zip(0_u32..);
+        let found = rules.filter(|(rule, _)| rule.id == rule_id).map(|(_, idx)| idx).next();
+        if let Some(rule) = found {
+            self.keyed.seed_last_seen(rule, key, time);
+        }
+    }
+}
+
+/// A rule of single events: the event is the match.
+fn single(record: &Arc<Record>) -> Match {
+    let time = record.event.time;
+    Match {
+        anchor: Anchor::Event(record.event.id.clone()),
+        at: Arc::clone(record),
+        evidence: vec![Evidence { stage: Stage::Match, record: Arc::clone(record) }],
+        n_events: 1,
+        start: time,
+        end: time,
+        columns: Vec::new(),
+        is_absence: false,
+    }
+}

@@ -1,0 +1,129 @@
+//! What became of every event: received = evaluated + dropped + duplicate + late + rejected, per source.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// One source's account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Everything the source handed over, readable or not.
+    pub received: u64,
+    pub evaluated: u64,
+    /// Taken by the drop list, after their identity facts were read.
+    pub dropped: u64,
+    pub duplicate: u64,
+    /// Older than what is still kept: evaluated by single-event rules alone would be half an answer, so by none.
+    pub late: u64,
+    pub rejected: u64,
+}
+
+impl Counts {
+    /// Whether every event is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.received == self.evaluated + self.dropped + self.duplicate + self.late + self.rejected
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.evaluated += other.evaluated;
+        self.dropped += other.dropped;
+        self.duplicate += other.duplicate;
+        self.late += other.late;
+        self.rejected += other.rejected;
+    }
+}
+
+/// What happened to one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Evaluated,
+    Dropped,
+    Duplicate,
+    Late,
+    Rejected,
+}
+
+/// The account of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub by_source: BTreeMap<Arc<str>, Counts>,
+    /// By line of the drop list.
+    pub by_drop: BTreeMap<String, u64>,
+    pub n_alerts: u64,
+    pub n_revisions: u64,
+    pub n_withdrawn: u64,
+    /// State that a cap pushed out: keys, events of windows, events held for contexts.
+    pub n_evicted: u64,
+}
+
+impl Stats {
+    pub fn count(&mut self, source: &Arc<str>, fate: Fate) {
+        let counts = match self.by_source.get_mut(source) {
+            Some(counts) => counts,
+            None => self.by_source.entry(Arc::clone(source)).or_default(),
+        };
+        counts.received += 1;
+        match fate {
+            Fate::Evaluated => counts.evaluated += 1,
+            Fate::Dropped => counts.dropped += 1,
+            Fate::Duplicate => counts.duplicate += 1,
+            Fate::Late => counts.late += 1,
+            Fate::Rejected => counts.rejected += 1,
+        }
+    }
+
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.by_source.values().for_each(|counts| total.add(counts));
+        total
+    }
+}
+
+impl fmt::Display for Stats {
+    /// One line: what came in, what became of it, what came out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.total();
+        write!(f, "{} events: {} evaluated", total.received, total.evaluated)?;
+        let rest = [
+            (total.dropped, "dropped by the drop list"),
+            (total.duplicate, "repeated"),
+            (total.late, "too late"),
+            (total.rejected, "unreadable"),
+        ];
+        for (n, what) in rest.into_iter().filter(|(n, _)| *n > 0) {
+            write!(f, ", {n} {what}")?;
+        }
+        let plural = if self.n_alerts == 1 { "" } else { "s" };
+        write!(f, "; {} alert{plural}", self.n_alerts)?;
+        if self.n_revisions > 0 {
+            write!(f, ", {} revised", self.n_revisions)?;
+        }
+        if self.n_withdrawn > 0 {
+            write!(f, ", {} withdrawn", self.n_withdrawn)?;
+        }
+        if self.n_evicted > 0 {
+            write!(f, "; {} pieces of state given up at a cap", self.n_evicted)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_accounted_for() {
+        let mut stats = Stats::default();
+        let source: Arc<str> = "trail".into();
+        for fate in [Fate::Evaluated, Fate::Dropped, Fate::Duplicate, Fate::Late, Fate::Rejected] {
+            stats.count(&source, fate);
+        }
+        assert!(stats.total().is_balanced());
+        assert_eq!(stats.total().received, 5);
+        stats.n_alerts = 1;
+        let line = "5 events: 1 evaluated, 1 dropped by the drop list, 1 repeated, 1 too late, 1 unreadable; 1 alert";
+        assert_eq!(stats.to_string(), line);
+    }
+}
