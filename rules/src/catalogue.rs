@@ -1,3 +1,181 @@
 //! Folders of rule files to a checked set: every bad file is reported, and the rest loads.
 
 pub mod drops;
+pub mod report;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::expr::Expr;
+use crate::rule::{Rule, file};
+use crate::schema::Schema;
+
+use drops::DropLine;
+use report::{Finding, Report};
+
+mod shipped {
+    include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
+}
+
+/// A set of rules, and what is to be said about its files.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// In the order of paths, and by path inside each.
+    pub rules: Vec<Rule<Expr>>,
+    pub drops: Vec<DropLine<Expr>>,
+    /// Files of which something is to be said, good ones included.
+    pub reports: Vec<Report>,
+    /// Files read, good or bad.
+    pub n_files: usize,
+    texts: BTreeMap<PathBuf, Arc<str>>,
+}
+
+/// Reads rule files and folders of them: recursively, in order of names, without hidden files and `_deprecated`.
+/// Drop lists may stand among them.
+pub fn load<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, schema: &mut Schema) -> Loaded {
+    let mut loaded = Loaded::default();
+    for path in paths {
+        for found in walk::files(path.as_ref()) {
+            match found.and_then(|path| walk::read(&path).map(|text| (path, text))) {
+                Ok((path, text)) => loaded.add(&path, &text, schema),
+                Err(fault) => loaded.add_unreadable(&fault),
+            }
+        }
+    }
+    loaded.settle();
+    loaded
+}
+
+/// The shipped rules and the shipped drop list, from the program itself.
+pub fn builtin(schema: &mut Schema) -> Loaded {
+    let mut loaded = Loaded::default();
+    for (path, text) in shipped::FILES {
+        loaded.add(Path::new(path), text, schema);
+    }
+    loaded.settle();
+    loaded
+}
+
+impl Loaded {
+    /// This set followed by another. What one says about the other is settled again: a rule's id occurs once, and a
+    /// rule of ours steps back where the public rule that it covers is there.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        self.rules.extend(other.rules);
+        self.drops.extend(other.drops);
+        self.reports.extend(other.reports);
+        self.n_files += other.n_files;
+        self.texts.extend(other.texts);
+        self.settle();
+        self
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.reports.iter().any(Report::has_errors)
+    }
+
+    fn add(&mut self, path: &Path, text: &str, schema: &mut Schema) {
+        self.n_files += 1;
+        self.texts.insert(path.to_owned(), text.into());
+        let findings = match is_drop_list(text) {
+            true => {
+                let (drops, findings) = drops::read(text, schema);
+                self.drops.extend(drops);
+                findings
+            }
+            false => {
+                let (rule, findings) = file::read(path, text, schema);
+                self.rules.extend(rule);
+                findings
+            }
+        };
+        self.report(path, findings);
+    }
+
+    fn add_unreadable(&mut self, fault: &walk::Unreadable) {
+        self.n_files += 1;
+        let diagnostic = Diagnostic::error(Code::Unreadable, 0..0, fault.to_string());
+        self.report(fault.path(), vec![Finding { diagnostic, query: None }]);
+    }
+
+    fn report(&mut self, path: &Path, findings: Vec<Finding>) {
+        if findings.is_empty() {
+            return;
+        }
+        let text = self.texts.get(path).map_or("", |text| text);
+        match self.reports.iter_mut().find(|report| report.path == path) {
+            Some(report) => report.findings.extend(findings),
+            None => {
+                let report = Report::new(path, text, findings);
+                self.reports.push(report);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.refuse_second_ids();
+        self.step_back();
+    }
+
+    fn refuse_second_ids(&mut self) {
+        let mut first: BTreeMap<String, PathBuf> = BTreeMap::new();
+        let mut refused = Vec::new();
+        self.rules.retain(|rule| match first.get(&rule.id) {
+            None => {
+                first.insert(rule.id.clone(), rule.path.clone());
+                true
+            }
+            Some(path) => {
+                let message = format!("rule_id \"{}\" is taken by {}", rule.id, path.to_string_lossy());
+                refused.push((rule.path.clone(), rule.id.clone(), Code::DuplicateRule, message));
+                false
+            }
+        });
+        for (path, id, code, message) in refused {
+            let diagnostic = Diagnostic::error(code, self.place(&path, &id), message)
+                .with_label("the second of that id does not load")
+                .with_help("give one of them a new UUID, or load one of the two files");
+            self.report(&path, vec![Finding { diagnostic, query: None }]);
+        }
+    }
+
+    fn step_back(&mut self) {
+        let by_id: BTreeMap<String, PathBuf> =
+            self.rules.iter().map(|rule| (rule.id.clone(), rule.path.clone())).collect();
+        let mut stepped = Vec::new();
+        self.rules.retain(|rule| {
+            let upstream = rule.upstream_id.as_ref().and_then(|id| Some((id, by_id.get(id)?)));
+            if let Some((id, path)) = upstream {
+                stepped.push((rule.path.clone(), id.clone(), rule.name.clone(), path.clone()));
+            }
+            upstream.is_none()
+        });
+        for (path, id, name, other) in stepped {
+            let message =
+                format!("\"{name}\" steps back: {} is the rule that it covers", other.to_string_lossy());
+            let diagnostic = Diagnostic::warning(Code::StepsBack, self.place(&path, &id), message)
+                .with_help("leave that file out to have this rule again");
+            self.report(&path, vec![Finding { diagnostic, query: None }]);
+        }
+    }
+
+    fn place(&self, path: &Path, text: &str) -> std::ops::Range<usize> {
+        let start = self.texts.get(path).and_then(|file| file.find(text));
+        start.map_or(0..0, |start| start..start + text.len())
+    }
+}
+
+/// A file that only lists what to drop.
+fn is_drop_list(text: &str) -> bool {
+    text.contains("[[drop]]")
+        && DeTable::parse(text)
+            .is_ok_and(|file| file.get_ref().contains_key("drop") && !file.get_ref().contains_key("rule"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,25 @@
 //! ES|QL, Elastic's piped query language: the part of it that can run on a stream. Cut where time comes in: one event
 //! gives rows, and the rows of one group give columns.
 
-use crate::event::{Event, Value};
+use std::sync::Arc;
+
+use crate::diagnostic::{Compiled, Diagnostic};
+use crate::event::{Event, Span, Value};
+use crate::expr::Expr;
+use crate::schema::Schema;
+
+/// What a query means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Esql {
+    /// What `FROM` names.
+    pub index: Vec<String>,
+    /// What the leading `WHERE`s ask of an event.
+    pub predicate: Expr,
+    /// The rest. `None`: the predicate says it all.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// Has a `STATS`.
+    pub is_aggregate: bool,
+}
 
 /// A compiled query.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +38,11 @@ pub struct Row {
 pub type Columns = Vec<(String, Value)>;
 
 impl Pipeline {
+    /// The length of the time bucket that is part of the group.
+    pub fn bucket(&self) -> Option<Span> {
+        None
+    }
+
     /// Whether an event passes a query without `STATS`.
     pub fn keeps(&self, _event: &Event) -> bool {
         true
@@ -34,4 +57,12 @@ impl Pipeline {
     pub fn finish(&self, _key: &[Value], _rows: &[&Row]) -> Option<Columns> {
         Some(Columns::new())
     }
+}
+
+/// Compiles a query.
+///
+/// # Errors
+/// Everything that is wrong with it, in text order.
+pub fn compile(text: &str, _schema: &mut Schema) -> Result<Compiled<Esql>, Vec<Diagnostic>> {
+    Err(vec![Diagnostic::error(crate::diagnostic::Code::UnsupportedCommand, 0..text.len().min(4), "ES|QL")])
 }

@@ -2,6 +2,11 @@
 //!
 //! The shapes are here; [`file`] reads them from a rule file. What fires when is the correlator's.
 
+pub(crate) mod duration;
+pub(crate) mod file;
+pub(crate) mod query;
+pub(crate) mod table;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,6 +75,30 @@ pub enum Language {
     Kuery,
     Eql,
     Esql,
+}
+
+impl Kind {
+    /// As a rule file writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Eql => "eql",
+            Self::Esql => "esql",
+            Self::Threshold => "threshold",
+            Self::NewTerms => "new_terms",
+        }
+    }
+}
+
+impl Language {
+    /// As a rule file writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kuery => "kuery",
+            Self::Eql => "eql",
+            Self::Esql => "esql",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -47,6 +47,24 @@ pub enum Code {
     MatchesAbsent,
     NeverTrue,
     LiteralWildcard,
+
+    BadToml,
+    UnknownKey,
+    MissingKey,
+    WrongKeyType,
+    BadValue,
+    UnsupportedRule,
+    DuplicateRule,
+    StepsBack,
+    NoCases,
+    Unreadable,
+    IgnoredKey,
+
+    UnsupportedCommand,
+    UnknownColumn,
+    MixedTypes,
+    MisplacedAggregate,
+    NoTimeBound,
 }
 
 impl Code {
@@ -88,6 +106,22 @@ impl Code {
             Self::MatchesAbsent => "GT401",
             Self::NeverTrue => "GT402",
             Self::LiteralWildcard => "GT403",
+            Self::BadToml => "GT501",
+            Self::UnknownKey => "GT502",
+            Self::MissingKey => "GT503",
+            Self::WrongKeyType => "GT504",
+            Self::BadValue => "GT505",
+            Self::UnsupportedRule => "GT506",
+            Self::DuplicateRule => "GT507",
+            Self::StepsBack => "GT508",
+            Self::NoCases => "GT509",
+            Self::Unreadable => "GT510",
+            Self::IgnoredKey => "GT511",
+            Self::UnsupportedCommand => "GT601",
+            Self::UnknownColumn => "GT602",
+            Self::MixedTypes => "GT603",
+            Self::MisplacedAggregate => "GT604",
+            Self::NoTimeBound => "GT605",
         }
     }
 }

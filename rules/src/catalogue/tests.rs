@@ -1,0 +1,96 @@
+use std::fs;
+
+use super::*;
+use crate::diagnostic::Severity;
+use crate::diagnostic::render::Style;
+
+fn rule_text(id: &str, more: &str) -> String {
+    format!(
+        "[rule]\nname = \"{id}\"\nrule_id = \"{id}\"\nseverity = \"low\"\nrisk_score = 21\ntype = \"query\"\n\
+         query = 'event.action:exec'\n{more}"
+    )
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let path = std::env::temp_dir().join(format!("groundtrail-catalogue-{}-{name}", std::process::id()));
+        for (file, text) in files {
+            let file = path.join(file);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("a folder in the temporary one");
+            fs::write(file, text).expect("a file in the temporary folder");
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn ids(loaded: &Loaded) -> Vec<&str> {
+    loaded.rules.iter().map(|rule| rule.id.as_str()).collect()
+}
+
+#[test]
+fn a_bad_file_leaves_the_others() {
+    let folder = Folder::new(
+        "bad",
+        &[
+            ("b/good.toml", &rule_text("1", "")),
+            ("a/bad.toml", "[rule"),
+            (".hidden/x.toml", "[rule"),
+            ("_deprecated/x.toml", "[rule"),
+            ("notes.md", "text"),
+            ("z.toml", &rule_text("2", "")),
+        ],
+    );
+    fs::write(folder.0.join("c.toml"), b"\xff\xfe").expect("a file");
+    let loaded = load([&folder.0], &mut Schema::builtin());
+    assert_eq!(ids(&loaded), ["1", "2"]);
+    let bad: Vec<_> =
+        loaded.reports.iter().map(|report| report.path.strip_prefix(&folder.0).expect("below")).collect();
+    assert_eq!(bad, [Path::new("a/bad.toml"), Path::new("c.toml")]);
+    assert_eq!(loaded.n_files, 4);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_reported() {
+    let loaded = load(["/nonexistent/rules"], &mut Schema::builtin());
+    let text = loaded.reports[0].render(Style::Plain);
+    assert!(loaded.has_errors() && text.contains("cannot read \"/nonexistent/rules\""), "{text}");
+}
+
+#[test]
+fn the_second_of_two_equal_ids_names_both_files() {
+    let folder = Folder::new("ids", &[("a.toml", &rule_text("1", "")), ("b.toml", &rule_text("1", ""))]);
+    let loaded = load([&folder.0], &mut Schema::builtin());
+    assert_eq!(ids(&loaded), ["1"]);
+    let text = loaded.reports[0].render(Style::Plain);
+    assert!(text.contains("a.toml") && text.contains("b.toml:2:9"), "{text}");
+}
+
+#[test]
+fn a_rule_of_ours_steps_back_for_the_one_it_covers() {
+    let ours = Folder::new("ours", &[("a.toml", &rule_text("ours", "upstream_id = \"theirs\"\n"))]);
+    let theirs = Folder::new("theirs", &[("a.toml", &rule_text("theirs", ""))]);
+    let mut schema = Schema::builtin();
+    let alone = load([&ours.0], &mut schema);
+    assert_eq!(ids(&alone), ["ours"]);
+    let both = alone.join(load([&theirs.0], &mut schema));
+    assert_eq!(ids(&both), ["theirs"]);
+    assert_eq!(both.reports[0].severity(), Some(Severity::Warning));
+}
+
+#[test]
+fn a_drop_list_may_stand_among_rules() {
+    let line = "[[drop]]\nname = \"polls\"\nreason = \"noise\"\nquery = 'event.action:poll'\n";
+    let bad = "[[drop]]\nname = \"bad\"\nreason = \"noise\"\nquery = 'proces.name:x'\n";
+    let folder = Folder::new("drops", &[("d.toml", &format!("{line}{bad}"))]);
+    let loaded = load([&folder.0], &mut Schema::builtin());
+    assert_eq!(loaded.drops.len(), 1);
+    assert!(loaded.reports[0].render(Style::Plain).contains("did you mean \"process.name\"?"));
+}
