@@ -43,10 +43,21 @@ unsafe impl<const N: usize> Record for ExecRecord<N> {
     const KIND: u32 = kind::EXEC;
 }
 
-/// Puts one record into the ring. `fill` writes every field but the header's kind, size, flags and time, and
-/// returns the flags; `None` gives the record up as unreadable.
+/// Sets bits of [`flag`] in a record that is being filled.
+///
+/// Through memory on purpose: the verifier follows the value of a register through every branch, so flags kept
+/// in one would double its work with each flag. What it reads back from the ring it takes for any value.
 #[inline(always)]
-pub(crate) fn record<R: Record>(fill: impl FnOnce(&mut R) -> Option<u32>) {
+pub(crate) fn raise(header: &mut Header, flags: u32) {
+    let slot = &raw mut header.flags;
+    // SAFETY: points into the record.
+    unsafe { slot.write_volatile(slot.read_volatile() | flags) };
+}
+
+/// Puts one record into the ring. `fill` writes every field but the header's kind, size and time, and adds its
+/// flags with [`raise`]; `None` gives the record up as unreadable.
+#[inline(always)]
+pub(crate) fn record<R: Record>(fill: impl FnOnce(&mut R) -> Option<()>) {
     let boot_ns = boot_ns();
     let Some(tally) = TALLIES.get_ptr_mut(R::KIND) else { return };
     add(tally, |tally| &raw mut tally.seen);
@@ -56,18 +67,23 @@ pub(crate) fn record<R: Record>(fill: impl FnOnce(&mut R) -> Option<u32>) {
         return;
     };
     let target = entry.as_mut_ptr();
-    // SAFETY: the kernel reserved the record's bytes, aligned to 8; any bytes are a `Record`.
-    let Some(flags) = fill(unsafe { &mut *target }) else {
+    // SAFETY: a record starts with its header; the kernel reserved its bytes, aligned to 8.
+    let flags = unsafe { &raw mut (*target.cast::<Header>()).flags };
+    // SAFETY: points into the record.
+    unsafe { flags.write_volatile(0) };
+    // SAFETY: the kernel reserved the record's bytes; any bytes are a `Record`.
+    let Some(()) = fill(unsafe { &mut *target }) else {
         entry.discard(u64::from(BPF_RB_NO_WAKEUP));
         add(tally, |tally| &raw mut tally.unreadable);
         mark_lost(tally, boot_ns);
         return;
     };
+    // SAFETY: points into the record.
+    let flags = unsafe { flags.read_volatile() };
     // SAFETY: a record starts with its header.
     let header = unsafe { &mut *target.cast::<Header>() };
     header.kind = R::KIND;
     header.size = size_of::<R>() as u32;
-    header.flags = flags;
     header.boot_ns = boot_ns;
     count_defects(tally, flags);
     entry.submit(wakeup(size_of::<R>() as u64, flags));

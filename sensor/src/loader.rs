@@ -296,7 +296,9 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &aya::Btf, cgroup: Option<&Path>)
                 File::open(path).map_err(|err| format!("cannot open \"{}\": {err}", path.display()))?;
             let program: &mut CgroupSockAddr = program.try_into().map_err(why)?;
             program.load().map_err(why)?;
-            program.attach(root, CgroupAttachMode::AllowMultiple).map_err(why)?;
+            // No flags: since 5.7 this makes a link, which always shares the hook with other programs, and
+            // `AllowMultiple` is refused there.
+            program.attach(root, CgroupAttachMode::Single).map_err(why)?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use sensor_ebpf::abi::header::{Header, Key, UNSET};
 
 use super::{Access, Probed, Ptr};
+use crate::emit::raise;
 use crate::maps::offset;
 
 /// Indices into `signal_struct.pids`, the same since 4.20 (`include/linux/pid_types.h`).
@@ -74,10 +75,10 @@ pub(crate) fn exit_status<A: Access>(task: Ptr) -> Option<u32> {
     A::load(leader, offset!(task_exit_code))
 }
 
-/// Fills the header from `task`, all but kind, size, flags and time. `None` if the task has no identity;
-/// `Some(false)` if something less than that could not be read.
+/// Fills the header from `task`, all but kind, size and time. `None` if the task has no identity; what else
+/// could not be read is zero, and `absence` is raised for it.
 #[inline(always)]
-pub(crate) fn describe<A: Access>(header: &mut Header, task: Ptr) -> Option<bool> {
+pub(crate) fn describe<A: Access>(header: &mut Header, task: Ptr, absence: u32) -> Option<()> {
     let leader = A::load::<Ptr>(task, offset!(task_group_leader))?;
     header.process = key_of_leader::<A>(leader)?;
     header.tid = tid::<A>(task)?;
@@ -90,11 +91,20 @@ pub(crate) fn describe<A: Access>(header: &mut Header, task: Ptr) -> Option<bool
     header.sessionid = A::load(task, offset!(task_sessionid)).unwrap_or(UNSET);
     let cgroup = cgroup_node::<A>(task).and_then(|node| A::load::<u64>(node, offset!(kernfs_id)));
     header.cgroup_id = cgroup.unwrap_or(0);
-    let whole = credentials::<A>(header, task).is_some();
-    let whole = namespaces::<A>(header, task).is_some() && whole;
-    let whole = groups::<A>(header, task).is_some() && whole;
+    if parent.is_none() || comm.is_none() {
+        raise(header, absence);
+    }
+    if credentials::<A>(header, task).is_none() {
+        raise(header, absence);
+    }
+    if namespaces::<A>(header, task).is_none() {
+        raise(header, absence);
+    }
+    if groups::<A>(header, task).is_none() {
+        raise(header, absence);
+    }
     terminal::<A>(header, task);
-    Some(whole && parent.is_some() && comm.is_some())
+    Some(())
 }
 
 #[inline(always)]

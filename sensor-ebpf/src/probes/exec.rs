@@ -6,7 +6,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec, ExecRecord, TIERS};
 use sensor_ebpf::abi::header::flag;
 
-use crate::emit;
+use crate::emit::{self, raise};
 use crate::kernel::path::{Ended, walk, walk_cgroup};
 use crate::kernel::{Access, Ptr, Typed, copy_text, task};
 use crate::maps::{offset, setting};
@@ -84,63 +84,64 @@ fn fill<const N: usize>(
     program: Ptr,
     block: &Block,
     degraded: u32,
-) -> Option<u32> {
+) -> Option<()> {
     let exec = &mut record.exec;
-    let is_whole = task::describe::<Typed>(&mut exec.header, current)?;
-    let mut flags = degraded | if is_whole { 0 } else { flag::TASK_FAULT };
-    flags |= names(exec, program);
-    flags |= file(exec, program);
-    flags |= surroundings(exec, current);
+    raise(&mut exec.header, degraded);
+    task::describe::<Typed>(&mut exec.header, current, flag::TASK_FAULT)?;
+    names(exec, program);
+    file(exec, program);
+    surroundings(exec, current);
     exec.args_len = block.args_len;
     exec.env_len = block.env_len;
-    flags |= capture(exec, &mut record.capture, block);
-    Some(flags)
+    capture(exec, &mut record.capture, block);
+    Some(())
 }
 
 /// The path as given, and that of the file which runs in the end.
 #[inline(always)]
-fn names(exec: &mut Exec, program: Ptr) -> u32 {
+fn names(exec: &mut Exec, program: Ptr) {
     let filename = Typed::load::<Ptr>(program, offset!(bprm_filename)).unwrap_or(core::ptr::null());
     let interp = Typed::load::<Ptr>(program, offset!(bprm_interp)).unwrap_or(core::ptr::null());
-    let mut flags = 0;
     if !copy_text(&mut exec.filename, filename) {
-        flags |= flag::FILENAME_TRUNCATED;
+        raise(&mut exec.header, flag::FILENAME_TRUNCATED);
     }
     if !copy_text(&mut exec.interp, interp) {
-        flags |= flag::INTERP_TRUNCATED;
+        raise(&mut exec.header, flag::INTERP_TRUNCATED);
     }
     if filename != interp {
-        flags |= flag::SCRIPT;
+        raise(&mut exec.header, flag::SCRIPT);
     }
-    flags
 }
 
 /// The mapped executable: path and inode.
 #[inline(always)]
-fn file(exec: &mut Exec, program: Ptr) -> u32 {
+fn file(exec: &mut Exec, program: Ptr) {
     (exec.exe_inode, exec.exe_dev, exec.exe_nlink, exec.exe_mode) = (0, 0, 0, 0);
     (exec.exe.len, exec.exe.depth) = (0, 0);
-    let Some(file) = Typed::load::<Ptr>(program, offset!(bprm_file)) else { return flag::EXE_TRUNCATED };
-    let mut flags = 0;
+    let Some(file) = Typed::load::<Ptr>(program, offset!(bprm_file)) else {
+        raise(&mut exec.header, flag::EXE_TRUNCATED);
+        return;
+    };
     if inode(exec, file).is_none() {
-        flags |= flag::TASK_FAULT;
-    } else if exec.exe_nlink == 0 {
-        flags |= flag::EXE_DELETED;
+        raise(&mut exec.header, flag::TASK_FAULT);
     }
-    flags
-        | match walk(&mut exec.exe, file.wrapping_add(offset!(file_path) as usize)) {
-            Ended::Complete => 0,
-            Ended::Truncated => flag::EXE_TRUNCATED,
-            Ended::Detached => flag::EXE_DETACHED,
-        }
+    match walk(&mut exec.exe, file.wrapping_add(offset!(file_path) as usize)) {
+        Ended::Complete => {}
+        Ended::Truncated => raise(&mut exec.header, flag::EXE_TRUNCATED),
+        Ended::Detached => raise(&mut exec.header, flag::EXE_DETACHED),
+    }
 }
 
 #[inline(always)]
 fn inode(exec: &mut Exec, file: Ptr) -> Option<()> {
     let inode = Typed::load::<Ptr>(file, offset!(file_inode))?;
     exec.exe_inode = Typed::load(inode, offset!(inode_ino))?;
-    exec.exe_nlink = Typed::load(inode, offset!(inode_nlink))?;
     exec.exe_mode = u32::from(Typed::load::<u16>(inode, offset!(inode_mode))?);
+    let n_links = Typed::load(inode, offset!(inode_nlink))?;
+    exec.exe_nlink = n_links;
+    if n_links == 0 {
+        raise(&mut exec.header, flag::EXE_DELETED);
+    }
     let sb = Typed::load::<Ptr>(inode, offset!(inode_sb))?;
     exec.exe_dev = Typed::load(sb, offset!(sb_dev))?;
     Some(())
@@ -148,56 +149,57 @@ fn inode(exec: &mut Exec, file: Ptr) -> Option<()> {
 
 /// Working directory and cgroup.
 #[inline(always)]
-fn surroundings(exec: &mut Exec, current: Ptr) -> u32 {
+fn surroundings(exec: &mut Exec, current: Ptr) {
     (exec.cwd.len, exec.cwd.depth) = (0, 0);
     (exec.cgroup.len, exec.cgroup.depth) = (0, 0);
-    let mut flags = 0;
     let cwd = Typed::load::<Ptr>(current, offset!(task_fs))
         .map(|fs| walk(&mut exec.cwd, fs.wrapping_add(offset!(fs_pwd) as usize)));
     if cwd != Some(Ended::Complete) {
-        flags |= flag::CWD_TRUNCATED;
+        raise(&mut exec.header, flag::CWD_TRUNCATED);
     }
     // A kernel without cgroups has no node, and nothing is missing then.
-    if let Some(node) = task::cgroup_node::<Typed>(current) {
-        if walk_cgroup(&mut exec.cgroup, node) != Ended::Complete {
-            flags |= flag::CGROUP_TRUNCATED;
-        }
+    if let Some(node) = task::cgroup_node::<Typed>(current)
+        && walk_cgroup(&mut exec.cgroup, node) != Ended::Complete
+    {
+        raise(&mut exec.header, flag::CGROUP_TRUNCATED);
     }
-    flags
 }
 
 /// Copies the arguments, and as much of the environment as there is room for, chunk by chunk.
 #[inline(always)]
-fn capture<const N: usize>(exec: &mut Exec, room: &mut [u8; N], block: &Block) -> u32 {
+fn capture<const N: usize>(exec: &mut Exec, room: &mut [u8; N], block: &Block) {
     let args = u64::from(block.args_len);
     let total = args + u64::from(block.env_len);
-    let mut flags = 0;
     if args > N as u64 {
-        flags |= flag::ARGS_TRUNCATED;
+        raise(&mut exec.header, flag::ARGS_TRUNCATED);
     }
     if total > N as u64 {
-        flags |= flag::ENV_TRUNCATED;
+        raise(&mut exec.header, flag::ENV_TRUNCATED);
     }
-    let captured = total.min(N as u64);
-    exec.captured = captured as u32;
-    exec.gaps = 0;
+    exec.captured = total.min(N as u64) as u32;
+    let gaps = &raw mut exec.gaps;
+    // SAFETY: points into the record.
+    unsafe { gaps.write_volatile(0) };
     for chunk in 0..N / CHUNK_BYTES {
         let start = chunk * CHUNK_BYTES;
-        if start as u64 >= captured {
+        // Read back each time, like the flags: a number that the verifier knows nothing of is one it need not
+        // follow from chunk to chunk.
+        // SAFETY: points into the record.
+        let captured = unsafe { (&raw const exec.captured).read_volatile() } as usize;
+        if captured <= start {
             break;
         }
         // The compiler knows that the rest is small enough; the verifier has lost sight of it by now.
-        let rest = core::hint::black_box(captured - start as u64);
-        let len = rest.min(CHUNK_BYTES as u64) as u32;
+        let len = core::hint::black_box(captured - start).min(CHUNK_BYTES) as u32;
         // SAFETY: `start + CHUNK_BYTES` is within the room; the helper takes any address and reports a fault.
         let status = unsafe {
             let target = room.as_mut_ptr().add(start);
             bpf_probe_read_user(target.cast(), len, (block.args_start + start as u64) as *const _)
         };
         if status != 0 {
-            exec.gaps |= 1 << chunk;
-            flags |= flag::ARGS_FAULT;
+            // SAFETY: points into the record.
+            unsafe { gaps.write_volatile(gaps.read_volatile() | 1 << chunk) };
+            raise(&mut exec.header, flag::ARGS_FAULT);
         }
     }
-    flags
 }

@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::header::flag;
 
-use crate::emit;
+use crate::emit::{self, raise};
 use crate::kernel::{Ptr, Typed, task};
 use crate::maps::setting;
 
@@ -28,11 +28,14 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn fill(exit: &mut Exit, ending: Ptr) -> Option<u32> {
+fn fill(exit: &mut Exit, ending: Ptr) -> Option<()> {
     // A dying task has often lost its namespaces already, so their absence is no fault here.
-    task::describe::<Typed>(&mut exit.header, ending)?;
+    task::describe::<Typed>(&mut exit.header, ending, 0)?;
     exit._pad = 0;
     let status = task::exit_status::<Typed>(ending);
     exit.status = status.unwrap_or(0);
-    Some(if status.is_some() { 0 } else { flag::TASK_FAULT })
+    if status.is_none() {
+        raise(&mut exit.header, flag::TASK_FAULT);
+    }
+    Some(())
 }

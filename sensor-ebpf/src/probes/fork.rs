@@ -27,10 +27,10 @@ fn is_thread(child: Ptr) -> bool {
 }
 
 #[inline(always)]
-fn fill(fork: &mut Fork, caller: Ptr, child: Ptr) -> Option<u32> {
-    let is_whole = task::describe::<Typed>(&mut fork.header, child)?;
+fn fill(fork: &mut Fork, caller: Ptr, child: Ptr) -> Option<()> {
+    task::describe::<Typed>(&mut fork.header, child, flag::TASK_FAULT)?;
     fork.caller = task::key::<Typed>(caller)?;
     fork.caller_tid = task::tid::<Typed>(caller)?;
     fork._pad = 0;
-    Some(if is_whole { 0 } else { flag::TASK_FAULT })
+    Some(())
 }

@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use sensor_ebpf::abi::connect::{Connect, origin};
 use sensor_ebpf::abi::header::{flag, kind};
 
-use crate::emit;
+use crate::emit::{self, raise};
 use crate::kernel::socket::{ends, is_metadata};
 use crate::kernel::{Probed, Ptr, Typed, task};
 use crate::maps::setting;
@@ -40,14 +40,13 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn fill(connect: &mut Connect, sock: Ptr) -> Option<u32> {
-    let is_whole = task::describe::<Probed>(&mut connect.header, task::current())?;
+fn fill(connect: &mut Connect, sock: Ptr) -> Option<()> {
+    task::describe::<Probed>(&mut connect.header, task::current(), flag::TASK_FAULT)?;
     ends::<Typed>(connect, sock)?;
-    let mut flags = if is_whole { 0 } else { flag::TASK_FAULT };
     // SAFETY: sixteen bytes aligned to words are four words.
     let peer = unsafe { connect.destination.as_ptr().cast::<[u32; 4]>().read() };
     if is_metadata(connect.family, peer) {
-        flags |= flag::METADATA_SERVICE;
+        raise(&mut connect.header, flag::METADATA_SERVICE);
     }
-    Some(flags)
+    Some(())
 }

@@ -10,7 +10,7 @@ use aya_ebpf::programs::SockAddrContext;
 use sensor_ebpf::abi::connect::{Connect, origin};
 use sensor_ebpf::abi::header::{flag, kind};
 
-use crate::emit;
+use crate::emit::{self, raise};
 use crate::kernel::socket::{AF_INET, AF_INET6, IPPROTO_TCP, is_metadata, set_v6};
 use crate::kernel::{Probed, boot_ns, task};
 use crate::maps::{RECENT_SENDS, SendKey, setting};
@@ -129,12 +129,11 @@ fn report(ctx: &SockAddrContext, peer: &Peer, origin: u32) {
         (connect.old_state, connect.new_state) = (0, 0);
         connect.origin = origin;
         connect._pad = 0;
-        let is_whole = task::describe::<Probed>(&mut connect.header, task::current())?;
-        let mut flags = if is_whole { 0 } else { flag::TASK_FAULT };
+        task::describe::<Probed>(&mut connect.header, task::current(), flag::TASK_FAULT)?;
         if is_metadata(peer.family, peer.address) {
-            flags |= flag::METADATA_SERVICE;
+            raise(&mut connect.header, flag::METADATA_SERVICE);
         }
-        Some(flags)
+        Some(())
     });
 }
 

@@ -1,0 +1,361 @@
+//! Loads the programs into this machine's kernel, does known things, and compares the raw records with what
+//! `/proc` and the test itself know.
+//!
+//! Needs root and a BPF object: `cargo xtask ebpf`, then `cargo test -p sensor --features live-kernel`.
+#![cfg(feature = "live-kernel")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use sensor::loader::{Kernel, LoadOptions};
+use sensor_ebpf::abi::connect::{Connect, origin};
+use sensor_ebpf::abi::exec::Exec;
+use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::fork::Fork;
+use sensor_ebpf::abi::header::{Header, Key, flag, kind};
+use sensor_ebpf::abi::text::Walk;
+
+/// Tells a copy of this test binary what to do instead of testing.
+const ROLE: &str = "GROUNDTRAIL_TEST_ROLE";
+
+struct Records {
+    bytes: Vec<Vec<u8>>,
+}
+
+impl Records {
+    fn of<T: Copy>(&self, wanted: u32, tgid: u32) -> Vec<(T, &[u8])> {
+        let records = self.bytes.iter().filter(|bytes| {
+            let header: Header = read(bytes);
+            assert_eq!(header.size as usize, bytes.len());
+            header.kind == wanted && header.process.tgid == tgid
+        });
+        records.map(|bytes| (read(bytes), &bytes[size_of::<T>()..])).collect()
+    }
+
+    fn exec(&self, tgid: u32) -> (Exec, &[u8]) {
+        self.of(kind::EXEC, tgid).pop().expect("the exec was recorded")
+    }
+
+    fn connects(&self, tgid: u32) -> Vec<Connect> {
+        self.of(kind::CONNECT, tgid).into_iter().map(|(connect, _)| connect).collect()
+    }
+}
+
+fn read<T: Copy>(bytes: &[u8]) -> T {
+    assert!(bytes.len() >= size_of::<T>(), "{} bytes", bytes.len());
+    // SAFETY: long enough, and records are integers and byte arrays alone.
+    unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+}
+
+fn load() -> Kernel {
+    Kernel::load(&LoadOptions::default()).unwrap_or_else(|err| {
+        let mut text = err.to_string();
+        let mut cause: &dyn std::error::Error = &err;
+        while let Some(source) = cause.source() {
+            text += &format!(": {source}");
+            cause = source;
+        }
+        panic!("{text}")
+    })
+}
+
+/// Runs the child to its end and collects records until its exit came through the ring.
+fn watch(kernel: &mut Kernel, mut child: Child) -> (u32, ExitStatus, Records) {
+    let status = child.wait().unwrap();
+    let mut records = Records { bytes: Vec::new() };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while records.of::<Exit>(kind::EXIT, child.id()).is_empty() {
+        kernel.drain(usize::MAX, |bytes| records.bytes.push(bytes.to_vec()));
+        assert!(Instant::now() < deadline, "no exit of {} among {} records", child.id(), records.bytes.len());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (child.id(), status, records)
+}
+
+fn path<const N: usize>(walk: &Walk<N>) -> PathBuf {
+    let mut names: Vec<&[u8]> = walk.components().collect();
+    assert_eq!(names.len(), walk.depth as usize);
+    names.reverse();
+    let text = names.iter().fold(Vec::new(), |text, name| [&text[..], b"/", name].concat());
+    PathBuf::from(std::ffi::OsStr::from_bytes(if text.is_empty() { b"/" } else { &text }))
+}
+
+/// Field 22 of `/proc/PID/stat`.
+fn start_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap()
+}
+
+fn check_is_this_process(key: Key) {
+    assert_eq!(key.tgid, std::process::id());
+    assert_eq!(key.start_boot_ns / 10_000_000, start_ticks(std::process::id()));
+}
+
+fn own_namespace(name: &str) -> u32 {
+    let link = fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+    let text = link.to_str().unwrap().trim_end_matches(']');
+    text.rsplit_once('[').unwrap().1.parse().unwrap()
+}
+
+fn own_id(name: &str) -> u32 {
+    fs::read_to_string(format!("/proc/self/{name}")).map_or(u32::MAX, |text| text.trim().parse().unwrap())
+}
+
+#[test]
+fn every_probe_attaches() {
+    let kernel = load();
+    let refused: Vec<_> = kernel.coverage().refused().collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(kernel.coverage().has("sched_process_exec"));
+}
+
+#[test]
+fn an_exec_is_told_as_proc_tells_it() {
+    let mut kernel = load();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("/bin/true");
+    command.args(["", "a b", "\u{fc}", ""]).env_clear().env("KEY", "value").current_dir(folder.path());
+    let (tgid, status, records) = watch(&mut kernel, command.spawn().unwrap());
+    assert!(status.success());
+
+    let (exec, capture) = records.exec(tgid);
+    let (args, env) = exec.split(capture);
+    assert_eq!(args, "/bin/true\0\0a b\0\u{fc}\0\0".as_bytes());
+    assert_eq!(env, b"KEY=value\0");
+    assert_eq!((exec.args_len as usize, exec.env_len as usize), (args.len(), env.len()));
+    assert_eq!(exec.filename.as_bytes(), b"/bin/true");
+    let exe = fs::canonicalize("/bin/true").unwrap();
+    assert_eq!(path(&exec.exe), exe);
+    let inode = fs::metadata(&exe).unwrap();
+    assert_eq!((exec.exe_inode, u64::from(exec.exe_nlink)), (inode.ino(), inode.nlink()));
+    assert_eq!(exec.exe_mode, inode.mode());
+    assert_eq!(exec.exe_device(), (libc::major(inode.dev()), libc::minor(inode.dev())));
+    assert_eq!(path(&exec.cwd), fs::canonicalize(folder.path()).unwrap());
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    if let Some(own) = cgroups.lines().find_map(|line| line.strip_prefix("0::")) {
+        assert_eq!(path(&exec.cgroup), Path::new(own));
+    }
+
+    let header = &exec.header;
+    assert_eq!(header.flags, 0);
+    assert_eq!((header.tid, header.comm()), (tgid, &b"true"[..]));
+    check_is_this_process(header.parent);
+    assert!(header.boot_ns > header.process.start_boot_ns);
+    assert_eq!(header.pid_ns, own_namespace("pid"));
+    assert_eq!(header.mnt_ns, own_namespace("mnt"));
+    assert_eq!(header.net_ns, own_namespace("net"));
+    assert_eq!((header.loginuid, header.sessionid), (own_id("loginuid"), own_id("sessionid")));
+    // SAFETY: take and return numbers.
+    let (uid, gid, sid, pgid) =
+        unsafe { (libc::getuid(), libc::getgid(), libc::getsid(0) as u32, libc::getpgrp() as u32) };
+    assert_eq!([header.uid, header.euid, header.suid], [uid; 3]);
+    assert_eq!([header.gid, header.egid, header.sgid], [gid; 3]);
+    assert_eq!((header.sid, header.pgid), (sid, pgid));
+
+    let forks = records.of::<Fork>(kind::FORK, tgid);
+    let [(fork, _)] = forks[..] else { panic!("{} forks", forks.len()) };
+    assert_eq!((fork.header.process, fork.header.parent), (header.process, header.parent));
+    check_is_this_process(fork.caller);
+    let (exit, _) = records.of::<Exit>(kind::EXIT, tgid)[0];
+    assert_eq!(exit.header.process, header.process);
+    assert_eq!((exit.code(), exit.signal()), (Some(0), None));
+}
+
+#[test]
+fn thirty_two_kibibytes_of_arguments_survive_whole() {
+    let mut kernel = load();
+    let long: Vec<String> = (0..32).map(|n| format!("{n:02}{}", "x".repeat(1010))).collect();
+    let (tgid, _, records) = watch(&mut kernel, Command::new("/bin/true").args(&long).spawn().unwrap());
+    let (exec, capture) = records.exec(tgid);
+    let expect = format!("/bin/true\0{}\0", long.join("\0"));
+    assert_eq!(exec.split(capture).0, expect.as_bytes());
+    assert_eq!(exec.header.flags & (flag::ARGS_FAULT | flag::ARGS_TRUNCATED), 0);
+    assert_eq!(exec.gaps, 0);
+
+    let huge = "y".repeat(100_000);
+    let (tgid, _, records) = watch(&mut kernel, Command::new("/bin/true").arg(&huge).spawn().unwrap());
+    let (exec, capture) = records.exec(tgid);
+    assert_ne!(exec.header.flags & flag::ARGS_TRUNCATED, 0);
+    assert_eq!(exec.args_len as usize, "/bin/true".len() + 1 + huge.len() + 1);
+    assert_eq!(exec.split(capture).0.len(), capture.len());
+}
+
+#[test]
+fn ends_are_told_apart() {
+    let mut kernel = load();
+    let (tgid, status, records) =
+        watch(&mut kernel, Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().unwrap());
+    assert_eq!(status.signal(), Some(9));
+    assert_eq!(records.of::<Exit>(kind::EXIT, tgid)[0].0.signal(), Some(9));
+
+    let (tgid, _, records) =
+        watch(&mut kernel, Command::new("/bin/sh").args(["-c", "exit 7"]).spawn().unwrap());
+    assert_eq!(records.of::<Exit>(kind::EXIT, tgid)[0].0.code(), Some(7));
+}
+
+#[test]
+fn scripts_and_programs_in_memory_are_marked() {
+    let mut kernel = load();
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("tool");
+    fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let (tgid, _, records) = watch(&mut kernel, Command::new(&script).spawn().unwrap());
+    let (exec, capture) = records.exec(tgid);
+    assert_eq!(exec.header.flags & flag::SCRIPT, flag::SCRIPT);
+    assert_eq!(exec.filename.as_bytes(), script.as_os_str().as_bytes());
+    assert_eq!(exec.interp.as_bytes(), b"/bin/sh");
+    assert_eq!(path(&exec.exe), fs::canonicalize("/bin/sh").unwrap());
+    assert!(exec.split(capture).0.starts_with(b"/bin/sh\0"));
+
+    // SAFETY: a valid name, and no flags that need more.
+    let fd = unsafe { libc::memfd_create(c"hidden".as_ptr(), 0) };
+    assert!(fd >= 0);
+    // SAFETY: just made, and owned here.
+    let mut file = unsafe { fs::File::from_raw_fd(fd) };
+    file.write_all(&fs::read("/bin/true").unwrap()).unwrap();
+    let (tgid, _, records) =
+        watch(&mut kernel, Command::new(format!("/proc/self/fd/{}", file.as_raw_fd())).spawn().unwrap());
+    let (exec, _) = records.exec(tgid);
+    assert!(exec.is_memfd(), "{:?}", path(&exec.exe));
+    assert_ne!(exec.header.flags & flag::EXE_DELETED, 0);
+    assert_eq!(path(&exec.exe), Path::new("/memfd:hidden"));
+}
+
+/// A copy of this test, playing `role` with `port`.
+fn helper(role: &str, port: u16) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "plays_its_role", "--quiet"]).env(ROLE, format!("{role} {port}"));
+    command.arg0("helper").stdout(std::process::Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn plays_its_role() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let (role, port) = role.split_once(' ').unwrap();
+    let port: u16 = port.parse().unwrap();
+    match role {
+        "tcp" => {
+            let v4 = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+            let v6 = TcpStream::connect((Ipv6Addr::LOCALHOST, port));
+            assert!(v4.is_err() && v6.is_err());
+        }
+        "udp" => {
+            let connected = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            connected.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            for _ in 0..5 {
+                let _ = free.send_to(b"x", (Ipv4Addr::LOCALHOST, port));
+            }
+            let free = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+            let _ = free.send_to(b"x", (Ipv6Addr::LOCALHOST, port));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// A loopback port on which nobody listens.
+fn closed_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn tcp_attempts_are_seen_though_they_fail() {
+    let mut kernel = load();
+    let port = closed_port();
+    let (tgid, status, records) = watch(&mut kernel, helper("tcp", port));
+    assert!(status.success());
+    let connects = records.connects(tgid);
+    let [v4, v6] = connects[..] else { panic!("{connects:?}") };
+    assert_eq!((v4.family, v4.protocol, v4.destination_port, v4.origin), (2, 6, port, origin::TCP_STATE));
+    assert_eq!(v4.destination[..4], [127, 0, 0, 1]);
+    assert_eq!(v4.destination[4..], [0; 12]);
+    assert_eq!((v6.family, v6.protocol, v6.destination_port), (10, 6, port));
+    assert_eq!(v6.destination, Ipv6Addr::LOCALHOST.octets());
+    assert_eq!((v4.old_state, v4.new_state), (7, 2));
+    check_is_this_process(v4.header.parent);
+    assert_ne!(v4.header.tid, tgid, "the test harness runs the role in a thread of its own");
+}
+
+#[test]
+fn udp_peers_are_seen_and_repeats_are_counted() {
+    let mut kernel = load();
+    let port = closed_port();
+    let (tgid, status, records) = watch(&mut kernel, helper("udp", port));
+    assert!(status.success());
+    let seen: Vec<_> =
+        records.connects(tgid).iter().map(|c| (c.family, c.protocol, c.destination_port, c.origin)).collect();
+    let expect =
+        [(2, 17, port, origin::CONNECT), (2, 17, port, origin::SENDMSG), (10, 17, port, origin::SENDMSG)];
+    assert_eq!(seen, expect);
+    assert!(records.connects(tgid).iter().all(|connect| connect.cookie != 0));
+    assert!(kernel.losses().unwrap().connect.suppressed >= 4);
+}
+
+#[test]
+fn own_connections_are_left_out_and_counted() {
+    let mut kernel = load();
+    let before = kernel.losses().unwrap().connect.suppressed;
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, closed_port())).is_err());
+    assert!(kernel.losses().unwrap().connect.suppressed > before);
+    let (_, _, records) = watch(&mut kernel, Command::new("/bin/true").spawn().unwrap());
+    assert!(records.connects(std::process::id()).is_empty());
+}
+
+#[test]
+fn every_event_is_accounted_for() {
+    // A ring that holds a handful of records and is not read: what does not fit must be counted.
+    let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
+    let mut kernel = Kernel::load(&options).unwrap();
+    let big = "z".repeat(30_000);
+    for _ in 0..100 {
+        assert!(Command::new("/bin/true").arg(&big).status().unwrap().success());
+    }
+    let mut by_kind = HashMap::<u32, u64>::new();
+    let mut smaller = 0_u64;
+    kernel.drain(usize::MAX, |bytes| {
+        let header: Header = read(bytes);
+        *by_kind.entry(header.kind).or_default() += 1;
+        smaller += u64::from(header.flags & flag::DEGRADED != 0);
+    });
+    let losses = kernel.losses().unwrap();
+    assert!(losses.exec.seen >= 100);
+    assert!(losses.exec.ring_full > 0, "{losses:?}");
+    assert!(smaller > 0 && losses.exec.degraded >= smaller, "{losses:?}");
+    assert!(losses.exec.first_lost_ns > 0 && losses.exec.first_lost_ns <= losses.exec.last_lost_ns);
+    for (name, tally) in losses.by_kind() {
+        // Events of other processes may be in flight while the counters are read.
+        let told = tally.submitted + tally.ring_full + tally.unreadable + tally.suppressed;
+        assert!(tally.seen.abs_diff(told) <= 2, "{name}: {tally:?}");
+        assert_eq!(tally.unreadable, 0, "{name}");
+    }
+    assert!(by_kind[&kind::EXEC] <= losses.exec.submitted);
+}
+
+#[test]
+fn urgent_records_and_filling_rings_wake_the_reader() {
+    let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
+    let mut kernel = Kernel::load(&options).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        kernel.wait(Duration::from_millis(1)).await.unwrap();
+        kernel.drain(usize::MAX, |_| {});
+        let start = Instant::now();
+        let child = std::thread::spawn(|| {
+            let big = "z".repeat(30_000);
+            Command::new("/bin/true").arg(&big).status().unwrap()
+        });
+        kernel.wait(Duration::from_secs(20)).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+        assert!(child.join().unwrap().success());
+    });
+}
