@@ -10,6 +10,7 @@ pub mod config;
 pub mod context;
 pub mod detect;
 pub mod endpoint;
+pub mod identity;
 pub mod indicator;
 pub mod keyed;
 pub mod link;

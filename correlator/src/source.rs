@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rules::event::{Event, Value};
 
+use crate::identity::Fact;
 use crate::indicator::Hit;
 
 pub mod cloudtrail;
@@ -46,6 +47,8 @@ pub struct Record {
     pub raw: Arc<str>,
     /// Its addresses that were on an indicator list when it was read.
     pub(crate) hits: Arc<[Hit]>,
+    /// What it says about hosts and keys, whatever becomes of it.
+    pub(crate) facts: Arc<[Fact]>,
 }
 
 /// Where a source stands after something was delivered. The receiver keeps it once everything before it is safe.

@@ -13,7 +13,7 @@ use crate::source::{Origin, Record};
 
 pub(crate) fn record(id: &str, nanos: i64, origin: Origin) -> Arc<Record> {
     let event = Event::new(id, EventTime(nanos), "logs-test-default");
-    Arc::new(Record { event, origin, raw: Arc::from(""), hits: Arc::from([]) })
+    Arc::new(Record { event, origin, raw: Arc::from(""), hits: Arc::from([]), facts: Arc::from([]) })
 }
 
 pub(crate) fn hit(text: &str) -> Arc<Hit> {

@@ -9,6 +9,7 @@ use serde_json::Map;
 use serde_json::Value as Document;
 use sha2::{Digest as _, Sha256};
 
+use crate::identity::{self, Fact};
 use crate::indicator::{self, Hit, Indicators};
 use crate::link;
 use crate::source::cloudtrail::mapping as cloudtrail;
@@ -67,7 +68,7 @@ impl Normalizer {
         let mut event = Event::new(id, head.time, head.index);
         event.sequence = head.sequence;
         slots.fill(&mut event);
-        Ok(Record { event, origin, raw, hits: hits.into() })
+        Ok(Record { event, origin, raw, hits: hits.into(), facts: head.facts.into() })
     }
 
     fn hits(&self, head: &Head) -> Vec<Hit> {
@@ -123,11 +124,19 @@ struct Head {
     index: String,
     /// Addresses that indicator lists are asked about.
     addresses: Vec<(&'static str, IpAddr)>,
+    facts: Vec<Fact>,
 }
 
 impl Head {
     fn of_aws(id: Option<String>, time: EventTime, dataset: &str) -> Self {
-        Self { id, time, sequence: 0, index: format!("logs-{dataset}-default"), addresses: Vec::new() }
+        Self {
+            id,
+            time,
+            sequence: 0,
+            index: format!("logs-{dataset}-default"),
+            addresses: Vec::new(),
+            facts: Vec::new(),
+        }
     }
 }
 
@@ -142,7 +151,8 @@ fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unre
             let time = read_time("eventTime", call.event_time(), time::parse)?;
             cloudtrail::map(&call, sink);
             link::of_call(&call).put(&[], sink);
-            Ok(Head::of_aws(call.event_id().map(str::to_owned), time, cloudtrail::DATASET))
+            let facts = identity::of_call(&call);
+            Ok(Head { facts, ..Head::of_aws(call.event_id().map(str::to_owned), time, cloudtrail::DATASET) })
         }
         Origin::GuardDuty => {
             let found = guardduty::head(&json).ok_or_else(|| no_time("updatedAt", None))?;
@@ -163,6 +173,7 @@ fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unre
                 sequence: head.sequence,
                 index: head.index(),
                 addresses: if is_marked { Vec::new() } else { addresses },
+                facts: Vec::new(),
             })
         }
     }

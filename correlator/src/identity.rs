@@ -1,0 +1,503 @@
+//! Who is who: which instance has which account, role, addresses and kernel, which key was issued to whom, and where a
+//! sensor watches.
+//!
+//! Facts are read from a record before anything may drop it. What is known is a function of the set of facts, not of
+//! their order: per value the first and the last time it was seen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rules::event::{Event, EventTime, Value};
+use rules::schema::{FieldId, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::link::{is_access_key_id, is_instance_id};
+use crate::source::cloudtrail::record::ApiCall;
+use crate::source::json::Json;
+use crate::source::user_agent::UserAgent;
+use crate::source::{Origin, Record};
+
+/// What a fact is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// An instance id; off EC2 the `host.id` of a sensor.
+    Host(Box<str>),
+    /// An access key id.
+    Key(Box<str>),
+}
+
+/// What a fact says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Attribute {
+    Account,
+    Region,
+    /// The role's name. Of a host: its instance role; of a key: the role it was issued for.
+    Role,
+    PrivateIp,
+    /// The address its calls come from.
+    EgressIp,
+    Name,
+    Kernel,
+    Architecture,
+    Image,
+    InstanceType,
+    Vpc,
+    SsmAgent,
+    /// The principal that started the instance, or asked for the key.
+    Creator,
+    Terminated,
+    /// `ROLE/SESSION`.
+    RoleSession,
+    /// A sensor on the host spoke.
+    Sensor,
+}
+
+/// One fact of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    pub subject: Subject,
+    pub attribute: Attribute,
+    pub value: Box<str>,
+}
+
+/// When a value was seen first and last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    first: EventTime,
+    last: EventTime,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Known {
+    values: BTreeMap<Attribute, BTreeMap<Box<str>, Seen>>,
+}
+
+/// A value of one attribute seen more recently pushes out the one seen longest ago past this.
+const MAX_VALUES: usize = 16;
+
+/// Everything known, up to a cap.
+#[derive(Debug, Clone)]
+pub struct Identities {
+    known: BTreeMap<Subject, Known>,
+    /// Private addresses of several accounts overlap, so the account is part of the key; empty where unknown.
+    by_address: BTreeMap<(Box<str>, IpAddr), BTreeMap<Box<str>, Seen>>,
+    max_subjects: usize,
+    n_evicted: u64,
+    fields: HostFields,
+}
+
+/// What an alert shows of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HostCard {
+    pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ip: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creator: Option<String>,
+    pub is_terminated: bool,
+    /// Whether a sensor was heard from the host at or before the time asked about.
+    pub has_sensor: bool,
+}
+
+/// What is known of a key's issue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct KeyCard {
+    pub id: String,
+    pub role_session: Option<String>,
+    pub role: Option<String>,
+    /// Who asked for it: an ARN, or a service.
+    pub creator: Option<String>,
+}
+
+/// Slots that facts about a host are read from.
+#[derive(Debug, Clone, Default)]
+struct HostFields {
+    instance: Option<FieldId>,
+    host: Option<FieldId>,
+    dataset: Option<FieldId>,
+    attributes: Vec<(FieldId, Attribute)>,
+}
+
+impl HostFields {
+    fn new(schema: &Schema) -> Self {
+        let table = [
+            ("cloud.account.id", Attribute::Account),
+            ("cloud.region", Attribute::Region),
+            ("host.name", Attribute::Name),
+            ("host.ip", Attribute::PrivateIp),
+            ("host.os.kernel", Attribute::Kernel),
+            ("host.architecture", Attribute::Architecture),
+        ];
+        Self {
+            instance: schema.id("cloud.instance.id"),
+            host: schema.id("host.id"),
+            dataset: schema.id("data_stream.dataset"),
+            attributes: table.into_iter().filter_map(|(path, name)| Some((schema.id(path)?, name))).collect(),
+        }
+    }
+}
+
+impl Identities {
+    /// `max_subjects` hosts and keys together are remembered.
+    pub fn new(schema: &Schema, max_subjects: usize) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            max_subjects: max_subjects.max(1),
+            n_evicted: 0,
+            fields: HostFields::new(schema),
+        }
+    }
+
+    /// Takes in a record's facts, and says whether anything became known that was not.
+    pub fn learn(&mut self, record: &Record) -> bool {
+        let mut is_news = false;
+        for fact in record.facts.iter() {
+            is_news |= self.add(fact.subject.clone(), fact.attribute, &fact.value, record.event.time);
+        }
+        if record.origin == Origin::Sensor {
+            is_news |= self.learn_host(&record.event);
+        }
+        is_news
+    }
+
+    fn learn_host(&mut self, event: &Event) -> bool {
+        let text = |field: Option<FieldId>| field.and_then(|field| event.get(field)).and_then(first_text);
+        // Indexed flow records and findings name hosts, too; only what a sensor sends shows that one is there.
+        let is_host_event = text(self.fields.dataset)
+            .is_some_and(|dataset| dataset.starts_with("endpoint.") || dataset == "groundtrail.sensor");
+        let Some(id) =
+            text(self.fields.instance).or_else(|| text(self.fields.host)).filter(|_| is_host_event)
+        else {
+            return false;
+        };
+        let subject = Subject::Host(id.into());
+        let mut is_news = self.add(subject.clone(), Attribute::Sensor, "", event.time);
+        for (field, attribute) in self.fields.attributes.clone() {
+            for value in event.get(field).map_or(&[][..], Value::scalars) {
+                if let Some(text) = value.as_str() {
+                    is_news |= self.add(subject.clone(), attribute, text, event.time);
+                }
+            }
+        }
+        is_news
+    }
+
+    fn add(&mut self, subject: Subject, attribute: Attribute, value: &str, time: EventTime) -> bool {
+        let known = self.known.entry(subject.clone()).or_default();
+        let values = known.values.entry(attribute).or_default();
+        let is_news = match values.get_mut(value) {
+            Some(seen) => {
+                seen.extend(time);
+                false
+            }
+            None => {
+                values.insert(value.into(), Seen { first: time, last: time });
+                if values.len() > MAX_VALUES {
+                    let oldest = values.iter().min_by_key(|(value, seen)| (seen.last, (*value).clone()));
+                    let oldest = oldest.map(|(value, _)| value.clone());
+                    oldest.map(|value| values.remove(&value));
+                }
+                true
+            }
+        };
+        if attribute == Attribute::PrivateIp
+            && let Subject::Host(id) = &subject
+            && let Ok(address) = value.parse::<IpAddr>()
+            && !address.is_loopback()
+        {
+            let account = self.value_at(&subject, Attribute::Account, time).unwrap_or_default();
+            let hosts = self.by_address.entry((account.into(), address)).or_default();
+            hosts.entry(id.clone()).or_insert(Seen { first: time, last: time }).extend(time);
+        }
+        if is_news && self.known.len() > self.max_subjects {
+            self.evict();
+        }
+        is_news
+    }
+
+    /// Forgets the sixteenth part that was not heard of for longest, so that this is rare.
+    fn evict(&mut self) {
+        let last =
+            |known: &Known| known.values.values().flat_map(BTreeMap::values).map(|seen| seen.last).max();
+        let mut by_age: Vec<(Option<EventTime>, Subject)> =
+            self.known.iter().map(|(subject, known)| (last(known), subject.clone())).collect();
+        by_age.sort();
+        let n_gone = (self.known.len() - self.max_subjects).max(self.max_subjects / 16).max(1);
+        for (_, subject) in by_age.into_iter().take(n_gone) {
+            self.known.remove(&subject);
+            self.n_evicted += 1;
+            if let Subject::Host(id) = &subject {
+                self.by_address.retain(|_, hosts| {
+                    hosts.remove(id);
+                    !hosts.is_empty()
+                });
+            }
+        }
+    }
+
+    /// The value that held at a time: the one seen closest before it, else the first ever.
+    fn value_at(&self, subject: &Subject, attribute: Attribute, at: EventTime) -> Option<&str> {
+        pick(self.known.get(subject)?.values.get(&attribute)?, at)
+    }
+
+    pub fn host(&self, id: &str, at: EventTime) -> Option<HostCard> {
+        let subject = Subject::Host(id.into());
+        let known = self.known.get(&subject)?;
+        let one = |attribute| self.value_at(&subject, attribute, at).map(str::to_owned);
+        let seen_by = |attribute| {
+            let values = known.values.get(&attribute);
+            values.is_some_and(|values| values.values().any(|seen| seen.first <= at))
+        };
+        let ips = known.values.get(&Attribute::PrivateIp);
+        let ip = ips.into_iter().flatten().filter(|(_, seen)| seen.first <= at).map(|(ip, _)| ip.to_string());
+        Some(HostCard {
+            id: id.to_owned(),
+            account: one(Attribute::Account),
+            region: one(Attribute::Region),
+            role: one(Attribute::Role),
+            name: one(Attribute::Name),
+            ip: ip.collect(),
+            egress_ip: one(Attribute::EgressIp),
+            kernel: one(Attribute::Kernel),
+            architecture: one(Attribute::Architecture),
+            image: one(Attribute::Image),
+            vpc: one(Attribute::Vpc),
+            creator: one(Attribute::Creator),
+            is_terminated: seen_by(Attribute::Terminated),
+            has_sensor: seen_by(Attribute::Sensor),
+        })
+    }
+
+    /// When a sensor on the host was first and last heard, for what could not be seen.
+    pub fn sensor_seen(&self, id: &str) -> Option<(EventTime, EventTime)> {
+        let values = self.known.get(&Subject::Host(id.into()))?.values.get(&Attribute::Sensor)?;
+        values.values().next().map(|seen| (seen.first, seen.last))
+    }
+
+    /// The host that had an address at a time. Without an account only an address that is nobody else's counts.
+    pub fn host_of_address(&self, account: Option<&str>, address: IpAddr, at: EventTime) -> Option<&str> {
+        if let Some(account) = account {
+            let of_account = self.by_address.get(&(account.into(), address));
+            return of_account
+                .or_else(|| self.by_address.get(&("".into(), address)))
+                .and_then(|hosts| pick(hosts, at));
+        }
+        let everywhere = self.by_address.iter().filter(|((_, held), _)| *held == address);
+        let mut owners = everywhere.filter_map(|(_, hosts)| pick(hosts, at));
+        let owner = owners.next()?;
+        owners.all(|other| other == owner).then_some(owner)
+    }
+
+    pub fn key(&self, id: &str, at: EventTime) -> Option<KeyCard> {
+        let subject = Subject::Key(id.into());
+        self.known.get(&subject)?;
+        let one = |attribute| self.value_at(&subject, attribute, at).map(str::to_owned);
+        Some(KeyCard {
+            id: id.to_owned(),
+            role_session: one(Attribute::RoleSession),
+            role: one(Attribute::Role),
+            creator: one(Attribute::Creator),
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub fn n_evicted(&self) -> u64 {
+        self.n_evicted
+    }
+
+    /// Everything known, to be kept over a restart: one row per value.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        self.known.iter().flat_map(|(subject, known)| {
+            known.values.iter().flat_map(move |(attribute, values)| {
+                values.iter().map(move |(value, seen)| Row {
+                    subject: subject.clone(),
+                    attribute: *attribute,
+                    value: value.clone(),
+                    first: seen.first.0,
+                    last: seen.last.0,
+                })
+            })
+        })
+    }
+
+    /// Takes back what was kept. Rows may come in any order, and again.
+    pub fn restore(&mut self, rows: impl IntoIterator<Item = Row>) {
+        let mut rows: Vec<Row> = rows.into_iter().collect();
+        // Accounts first: they are part of an address's key.
+        rows.sort_by_key(|row| row.attribute);
+        for row in rows {
+            for time in [row.first, row.last] {
+                self.add(row.subject.clone(), row.attribute, &row.value, EventTime(time));
+            }
+        }
+    }
+}
+
+/// One known value as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Row {
+    pub subject: Subject,
+    pub attribute: Attribute,
+    pub value: Box<str>,
+    pub first: i64,
+    pub last: i64,
+}
+
+impl Seen {
+    fn extend(&mut self, time: EventTime) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+    }
+}
+
+fn pick(values: &BTreeMap<Box<str>, Seen>, at: EventTime) -> Option<&str> {
+    let before = values.iter().filter(|(_, seen)| seen.first <= at);
+    let closest = before.max_by_key(|(_, seen)| (seen.last.min(at), seen.first));
+    closest.or_else(|| values.iter().min_by_key(|(_, seen)| seen.first)).map(|(value, _)| value.as_ref())
+}
+
+fn first_text(value: &Value) -> Option<&str> {
+    value.scalars().first()?.as_str().filter(|text| !text.is_empty())
+}
+
+/// Facts of a CloudTrail record.
+pub(crate) fn of_call(call: &ApiCall<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    caller(call, &mut facts);
+    issued_key(call, &mut facts);
+    match call.event_name() {
+        Some("UpdateInstanceInformation") => heartbeat(call, &mut facts),
+        Some("RunInstances") => launched(call, &mut facts),
+        Some("TerminateInstances") => {
+            for id in instances(call.response_elements()).filter_map(|item| item.str_at(&["instanceId"])) {
+                push(&mut facts, &host(id), Attribute::Terminated, Some(""));
+            }
+        }
+        _ => {}
+    }
+    facts
+}
+
+fn push(facts: &mut Vec<Fact>, subject: &Subject, attribute: Attribute, value: Option<&str>) {
+    if let Some(value) = value {
+        facts.push(Fact { subject: subject.clone(), attribute, value: value.into() });
+    }
+}
+
+fn host(id: &str) -> Subject {
+    Subject::Host(id.into())
+}
+
+fn instances<'j, 'a>(body: Option<&'j Json<'a>>) -> impl Iterator<Item = &'j Json<'a>> {
+    body.and_then(|body| body.at(&["instancesSet", "items"])).map_or(&[][..], Json::items).iter()
+}
+
+/// A call by an instance's own role session tells what the instance is.
+fn caller(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
+    let identity = call.user_identity();
+    let Some(session) = identity.arn().and_then(|arn| arn.split_once(":assumed-role/")).map(|(_, rest)| rest)
+    else {
+        return;
+    };
+    let Some((role, name)) = session.rsplit_once('/').filter(|(_, name)| is_instance_id(name)) else {
+        return;
+    };
+    let subject = host(name);
+    push(facts, &subject, Attribute::Role, Some(role));
+    push(facts, &subject, Attribute::Account, identity.account_id());
+    if let Some(agent) = call.user_agent().map(UserAgent::parse) {
+        push(facts, &subject, Attribute::Kernel, agent.os_version.filter(|_| agent.os_name == Some("Linux")));
+    }
+    let address = call.source_address().and_then(|text| text.parse::<IpAddr>().ok().map(|_| text));
+    // Through a VPC endpoint the address is the instance's own.
+    let attribute = if call.vpc_endpoint_id().is_some() { Attribute::PrivateIp } else { Attribute::EgressIp };
+    push(facts, &subject, attribute, address);
+    if let Some(key) = identity.access_key_id().filter(|key| is_access_key_id(key)) {
+        let key = Subject::Key(key.into());
+        push(facts, &key, Attribute::Role, Some(role));
+        push(facts, &key, Attribute::RoleSession, Some(session));
+    }
+}
+
+fn issued_key(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
+    let issued = call
+        .response_str(&["credentials", "accessKeyId"])
+        .or_else(|| call.response_str(&["accessKey", "accessKeyId"]))
+        .filter(|key| is_access_key_id(key));
+    let Some(key) = issued else { return };
+    let identity = call.user_identity();
+    let subject = Subject::Key(key.into());
+    let creator = identity.arn().or_else(|| identity.invoked_by()).or_else(|| identity.principal_id());
+    push(facts, &subject, Attribute::Creator, creator);
+    let arn = call.response_str(&["assumedRoleUser", "arn"]);
+    if let Some((_, session)) = arn.and_then(|arn| arn.split_once(":assumed-role/")) {
+        push(facts, &subject, Attribute::RoleSession, Some(session));
+        push(facts, &subject, Attribute::Role, session.rsplit_once('/').map(|(role, _)| role));
+        // EC2 takes up the role for an instance: the session says which.
+        if let Some((role, name)) = session.rsplit_once('/').filter(|(_, name)| is_instance_id(name)) {
+            push(facts, &host(name), Attribute::Role, Some(role));
+            push(facts, &host(name), Attribute::Account, call.recipient_account_id());
+        }
+    }
+}
+
+/// The SSM agent reports its host every few minutes.
+fn heartbeat(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
+    let Some(id) = call.request_str(&["instanceId"]).filter(|id| is_instance_id(id)) else { return };
+    let subject = host(id);
+    push(facts, &subject, Attribute::Account, call.recipient_account_id());
+    push(facts, &subject, Attribute::Region, call.region());
+    push(facts, &subject, Attribute::PrivateIp, call.request_str(&["iPAddress"]));
+    push(facts, &subject, Attribute::Name, call.request_str(&["computerName"]));
+    push(facts, &subject, Attribute::SsmAgent, call.request_str(&["agentVersion"]));
+    let egress = call.source_address().filter(|text| text.parse::<IpAddr>().is_ok());
+    push(facts, &subject, Attribute::EgressIp, egress.filter(|_| call.vpc_endpoint_id().is_none()));
+}
+
+fn launched(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
+    for item in instances(call.response_elements()) {
+        let Some(id) = item.str_at(&["instanceId"]).filter(|id| is_instance_id(id)) else { continue };
+        let subject = host(id);
+        push(facts, &subject, Attribute::Account, call.recipient_account_id());
+        push(facts, &subject, Attribute::Region, call.region());
+        push(facts, &subject, Attribute::Creator, call.user_identity().arn());
+        for (attribute, key) in [
+            (Attribute::PrivateIp, "privateIpAddress"),
+            (Attribute::Image, "imageId"),
+            (Attribute::InstanceType, "instanceType"),
+            (Attribute::Vpc, "vpcId"),
+            (Attribute::Architecture, "architecture"),
+        ] {
+            push(facts, &subject, attribute, item.str_at(&[key]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
