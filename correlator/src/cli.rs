@@ -3,6 +3,7 @@
 //! Data goes to stdout, diagnostics to stderr. Each verb is a module; what several need (configuration under flags,
 //! rules under configuration) is in [`load`].
 
+mod check;
 mod config;
 mod flags;
 mod junit;
@@ -11,6 +12,7 @@ mod log;
 mod output;
 mod overlap;
 mod reach;
+mod rules;
 mod table;
 mod terminal;
 
@@ -52,6 +54,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Check configuration, rules and sources as `run` would load them
+    Check(check::Flags),
+    /// List the rules, or what they cover
+    Rules {
+        #[command(subcommand)]
+        what: rules::What,
+    },
     /// Print the commented default configuration, or the one in force
     Config {
         #[command(subcommand)]
@@ -112,7 +121,10 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
+    let path = cli.config.as_deref();
     match cli.verb {
-        Verb::Config { what } => config::run(what, cli.config.as_deref(), terminal),
+        Verb::Check(flags) => check::run(flags, load::config(path)?, terminal),
+        Verb::Config { what } => config::run(what, path, terminal),
+        Verb::Rules { what } => rules::run(what, load::config(path)?, terminal),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use file::RotatedFile;
 pub use ndjson::Ndjson;
-pub(crate) use ndjson::json_escape;
+pub(crate) use ndjson::{json_escape, to_line};
 pub use pretty::Pretty;
 
 pub trait Sink {

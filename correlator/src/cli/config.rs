@@ -19,7 +19,7 @@ pub(super) enum What {
 pub(super) fn run(what: What, path: Option<&Path>, terminal: &Terminal) -> Result<Outcome, CliError> {
     let text = match what {
         What::Default => DEFAULT.to_owned(),
-        What::Show => load::config(path)?.to_toml(),
+        What::Show => load::config(path)?.config.to_toml(),
     };
     terminal.data(&text)?;
     Ok(Outcome::Clean)

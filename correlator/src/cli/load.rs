@@ -1,16 +1,196 @@
 //! Configuration file and flags into one `Config`; that into rules, sources and sinks. `run`, `replay`, `check` and
 //! `test` all come through here, so that what one accepts the others do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rules::catalogue::drops::DropLine;
+use rules::catalogue::report::Report;
+use rules::catalogue::{self, Loaded};
+use rules::diagnostic::render::{self, Source, Style};
+use rules::diagnostic::{Diagnostic, Severity};
+use rules::expr::Expr;
+use rules::program::Program;
+use rules::rule::{self, Kind, Rule};
+use rules::schema::Schema;
 
 use super::CliError;
-use crate::config::{Config, SYSTEM_PATH};
+use super::terminal::Terminal;
+use crate::config::{Config, Exception, SYSTEM_PATH};
+use crate::indicator::Indicators;
+use crate::untrusted::Untrusted;
+
+/// A configuration and the file it came from.
+pub(super) struct Configured {
+    pub(super) config: Config,
+    pub(super) path: Option<PathBuf>,
+}
 
 /// The named file, else the system's where there is one, else the defaults.
-pub(super) fn config(path: Option<&Path>) -> Result<Config, CliError> {
-    match path {
-        Some(path) => Ok(Config::load(path)?),
-        None if Path::new(SYSTEM_PATH).exists() => Ok(Config::load(Path::new(SYSTEM_PATH))?),
-        None => Ok(Config::default()),
+pub(super) fn config(path: Option<&Path>) -> Result<Configured, CliError> {
+    let system = Path::new(SYSTEM_PATH);
+    let path = path.or_else(|| system.exists().then_some(system));
+    let config = path.map_or_else(|| Ok(Config::default()), Config::load)?;
+    Ok(Configured { config, path: path.map(Path::to_owned) })
+}
+
+/// Something to say about rules, exceptions or lists that stands in no rule file.
+pub(super) struct Remark {
+    pub(super) is_error: bool,
+    /// One safe line, or a rendered excerpt.
+    pub(super) text: String,
+}
+
+/// The rules that shall run, and everything there is to say about them.
+pub(super) struct RuleSet {
+    pub(super) rules: Vec<Rule<Expr>>,
+    pub(super) drops: Vec<DropLine<Expr>>,
+    pub(super) reports: Vec<Report>,
+    pub(super) remarks: Vec<Remark>,
+    pub(super) schema: Schema,
+}
+
+/// Loads the rules of the configuration, without the disabled ones and with its exceptions.
+pub(super) fn rules(configured: &Configured) -> RuleSet {
+    let config = &configured.config;
+    let mut schema = Schema::builtin();
+    let mut builtin = catalogue::builtin(&mut schema);
+    if !config.rules.has_builtin {
+        builtin.rules.clear();
     }
+    if !config.drop.has_builtin {
+        builtin.drops.clear();
+    }
+    let paths = config.rules.paths.iter().chain(&config.drop.paths);
+    let Loaded { rules, drops, reports, .. } = builtin.join(catalogue::load(paths, &mut schema));
+    let mut set = RuleSet { rules, drops, reports, remarks: Vec::new(), schema };
+    set.disable(&config.rules.disabled);
+    for exception in config.all_exceptions() {
+        set.except(&exception, configured.path.as_deref());
+    }
+    set
+}
+
+impl RuleSet {
+    pub(super) fn has_errors(&self) -> bool {
+        self.reports.iter().any(Report::has_errors) || self.remarks.iter().any(|remark| remark.is_error)
+    }
+
+    /// Everything there is to say, on stderr.
+    pub(super) fn report(&self, terminal: &Terminal) {
+        for report in &self.reports {
+            terminal.block(&report.render(style(terminal.is_stderr_coloured)));
+        }
+        for remark in &self.remarks {
+            match (remark.text.contains('\n'), remark.is_error) {
+                (true, _) => terminal.block(&remark.text),
+                (false, true) => terminal.note("error", &remark.text),
+                (false, false) => terminal.note("warning", &remark.text),
+            }
+        }
+    }
+
+    pub(super) fn into_program(self) -> (Arc<Program>, Arc<Schema>) {
+        let program = Program::with_drops(self.rules, self.drops, &self.schema);
+        (Arc::new(program), Arc::new(self.schema))
+    }
+
+    fn disable(&mut self, ids: &[String]) {
+        for id in ids {
+            let n_before = self.rules.len();
+            self.rules.retain(|rule| rule.id != *id);
+            if self.rules.len() == n_before {
+                self.remark(format!("[rules] disabled names \"{}\", and no loaded rule has that id", Untrusted(id)));
+            }
+        }
+    }
+
+    fn except(&mut self, exception: &Exception, path: Option<&Path>) {
+        let predicate = match rules::kql::compile(&exception.query, &mut self.schema) {
+            Ok(compiled) => {
+                self.remark_on_query(exception, path, &compiled.warnings);
+                compiled.plan
+            }
+            Err(diagnostics) => return self.remark_on_query(exception, path, &diagnostics),
+        };
+        let Some(rule) = self.rules.iter_mut().find(|rule| rule.id == exception.rule_id) else {
+            // A setting of its own may well be about a rule that is not loaded.
+            if !exception.query_at.is_empty() {
+                let id = Untrusted(&exception.rule_id);
+                self.remark(format!("an exception is for rule \"{id}\", and no loaded rule has that id"));
+            }
+            return;
+        };
+        rule.exceptions.push(rule::Exception {
+            name: exception.reason.clone(),
+            reason: exception.reason.clone(),
+            expires: exception.expires,
+            predicate,
+        });
+    }
+
+    fn remark(&mut self, text: String) {
+        self.remarks.push(Remark { is_error: false, text });
+    }
+
+    fn remark_on_query(&mut self, exception: &Exception, path: Option<&Path>, diagnostics: &[Diagnostic]) {
+        if diagnostics.is_empty() {
+            return;
+        }
+        let name = path.map_or_else(|| "exception".to_owned(), |path| path.display().to_string());
+        let file = path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let source = match exception.query_at.is_empty() || file.is_empty() {
+            true => Source::query(&name, &exception.query),
+            false => Source::toml(&name, &file, exception.query_at.clone(), &exception.query),
+        };
+        let is_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        self.remarks.push(Remark { is_error, text: render::render(source, diagnostics, Style::Plain) });
+    }
+}
+
+pub(super) fn style(is_coloured: bool) -> Style {
+    if is_coloured { Style::Coloured } else { Style::Plain }
+}
+
+/// Reads the indicator lists; what cannot be read is said and left out.
+pub(super) fn indicators(config: &Config) -> (Indicators, Vec<Remark>) {
+    let mut indicators = Indicators::default();
+    let mut remarks = Vec::new();
+    for list in &config.indicators {
+        let path = list.path.display().to_string();
+        let shown = Untrusted(&path);
+        match std::fs::read_to_string(&list.path) {
+            Err(error) => remarks.push(Remark {
+                is_error: true,
+                text: format!("cannot read indicators \"{shown}\": {error}"),
+            }),
+            Ok(text) => {
+                let loaded = indicators.load(&text, &list.provider);
+                remarks.extend(loaded.bad.iter().take(5).map(|bad| Remark {
+                    is_error: false,
+                    text: format!("indicators \"{shown}\", line {}: {}", bad.line, Untrusted(&bad.reason)),
+                }));
+                if loaded.bad.len() > 5 {
+                    let text = format!("indicators \"{shown}\": {} more lines could not be read", loaded.bad.len() - 5);
+                    remarks.push(Remark { is_error: false, text });
+                }
+            }
+        }
+    }
+    (indicators, remarks)
+}
+
+pub(super) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Query => "query",
+        Kind::Eql => "eql",
+        Kind::Esql => "esql",
+        Kind::Threshold => "threshold",
+        Kind::NewTerms => "new_terms",
+    }
+}
+
+/// Documents, one per line.
+pub(super) fn json_lines(documents: &[serde_json::Value]) -> String {
+    documents.iter().map(|document| format!("{}\n", crate::sink::to_line(document))).collect()
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use rules::rule::{Rule, Severity, Threat};
 
 use super::flags::{RuleFlags, SourceFlags};
-use super::load::{self, RuleSet};
+use super::load::{self, Configured, RuleSet};
 use super::reach::{Reach, Sources};
 use super::table::Table;
 use super::terminal::Terminal;
@@ -32,17 +32,18 @@ pub(super) struct Flags {
     json: bool,
 }
 
-pub(super) fn run(what: What, mut config: Config, terminal: &Terminal) -> Result<Outcome, CliError> {
+pub(super) fn run(what: What, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
     let (What::List(flags) | What::Coverage(flags)) = &what;
-    flags.rules.apply(&mut config);
-    flags.sources.apply(&mut config)?;
-    let set = load::rules(&config)?;
+    flags.rules.apply(&mut configured.config);
+    flags.sources.apply(&mut configured.config)?;
+    let set = load::rules(&configured);
+    let config = &configured.config;
     set.report(terminal);
     let text = match &what {
         What::List(flags) if flags.json => list_json(&set),
         What::List(_) => list_table(&set, terminal),
-        What::Coverage(flags) if flags.json => coverage_json(&set, &config),
-        What::Coverage(_) => coverage_table(&set, &config, terminal),
+        What::Coverage(flags) if flags.json => coverage_json(&set, config),
+        What::Coverage(_) => coverage_table(&set, config, terminal),
     };
     terminal.data(&text)?;
     Ok(if set.has_errors() { Outcome::Faults } else { Outcome::Clean })
@@ -148,7 +149,7 @@ fn coverage_table(set: &RuleSet, config: &Config, terminal: &Terminal) -> String
         ]);
     }
     let mut out = table.render(terminal.stdout.width.max(100));
-    let sources = Sources::of(config);
+    let sources = Sources::of(config, &set.schema);
     if sources.is_empty() {
         out.push_str("\nNo source is given: which rules can fire is not judged. Add --sensor, --cloudtrail, …\n");
         return out;
@@ -170,13 +171,13 @@ fn coverage_table(set: &RuleSet, config: &Config, terminal: &Terminal) -> String
 }
 
 fn coverage_json(set: &RuleSet, config: &Config) -> String {
-    let sources = Sources::of(config);
+    let sources = Sources::of(config, &set.schema);
     let rows: Vec<_> = by_technique(set)
         .into_iter()
         .map(|(technique, rules)| {
             let rules: Vec<_> = rules
                 .iter()
-                .map(|rule| serde_json::json!({"rule_id": rule.id, "name": rule.name, "can_fire": sources.can_fire(rule)}))
+                .map(|rule| serde_json::json!({"rule_id": rule.id, "name": rule.name, "can_fire": !matches!(sources.reach(rule), Reach::Never { .. })}))
                 .collect();
             serde_json::json!({
                 "tactic": {"id": technique.tactic_id, "name": technique.tactic},

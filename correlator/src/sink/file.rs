@@ -44,14 +44,13 @@ impl RotatedFile {
 
 impl Sink for RotatedFile {
     fn write(&mut self, alert: &Value) -> io::Result<()> {
-        let mut line = to_line(alert);
-        line.push(b'\n');
+        let line = to_line(alert) + "\n";
         let n_bytes = line.len() as u64;
         if self.written > 0 && self.written + n_bytes > self.output.max_bytes {
             self.rotate()?;
         }
         // One write call: a reader that follows the file never sees half a line of ours next to another's.
-        self.file.write_all(&line)?;
+        self.file.write_all(line.as_bytes())?;
         self.written += n_bytes;
         Ok(())
     }

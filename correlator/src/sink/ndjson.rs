@@ -14,19 +14,18 @@ pub struct Ndjson<W>(pub W);
 
 impl<W: Write> Sink for Ndjson<W> {
     fn write(&mut self, alert: &Value) -> io::Result<()> {
-        let mut line = to_line(alert);
-        line.push(b'\n');
-        self.0.write_all(&line)?;
+        let line = to_line(alert) + "\n";
+        self.0.write_all(line.as_bytes())?;
         self.0.flush()
     }
 }
 
 /// The document on one line. Characters that a terminal would act on are `\u` escapes, which JSON reads as the same text.
-pub(crate) fn to_line(document: &Value) -> Vec<u8> {
+pub(crate) fn to_line(document: &Value) -> String {
     let mut line = Vec::with_capacity(4096);
     let mut serializer = serde_json::Serializer::with_formatter(&mut line, Inert);
     document.serialize(&mut serializer).expect("writing a JSON value to memory cannot fail");
-    line
+    String::from_utf8(line).expect("JSON is UTF-8")
 }
 
 /// The character as JSON's `\u` escapes.

@@ -1,0 +1,255 @@
+//! `check`: whether configuration, rules and sources are fit to run, by the loader that `run` uses.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use rules::catalogue::report::Report;
+use rules::plan::Plan;
+use rules::expr::Expr;
+use serde_json::json;
+
+use super::flags::{RuleFlags, SourceFlags};
+use super::load::{self, Configured, Remark, RuleSet};
+use super::overlap;
+use super::reach::{Reach, Sources};
+use super::table::Table;
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::config::{Config, Input, SensorInput};
+use crate::untrusted::Untrusted;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Rule files or folders to check, besides those of the configuration
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    rules: RuleFlags,
+    #[command(flatten)]
+    sources: SourceFlags,
+    /// Form of the report
+    #[arg(long, short, value_name = "FORM", default_value = "text", value_enum, hide_possible_values = true)]
+    output: Form,
+    /// Fail on warnings too
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// One thing found, beyond what rule files say of themselves.
+struct Finding {
+    is_error: bool,
+    area: &'static str,
+    subject: String,
+    message: String,
+}
+
+pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+    let config = &mut configured.config;
+    config.rules.paths.extend(flags.paths);
+    flags.rules.apply(config);
+    flags.sources.apply(config)?;
+    let set = load::rules(&configured);
+    let (_, indicator_remarks) = load::indicators(&configured.config);
+    let mut findings = check_sources(&configured.config);
+    findings.extend(check_store(&configured.config));
+    findings.extend(check_reach(&set, &configured.config));
+    findings.extend(check_drops(&set));
+    let remarks: Vec<&Remark> = set.remarks.iter().chain(&indicator_remarks).collect();
+    let text = match flags.output {
+        Form::Text => text(&set, &remarks, &findings, &configured.config, terminal),
+        Form::Json => json(&set, &remarks, &findings),
+    };
+    terminal.data(&text)?;
+    let has_errors = set.reports.iter().any(Report::has_errors)
+        || remarks.iter().any(|remark| remark.is_error)
+        || findings.iter().any(|finding| finding.is_error);
+    let has_any = !set.reports.is_empty() || !remarks.is_empty() || !findings.is_empty();
+    Ok(if has_errors || (flags.deny_warnings && has_any) { Outcome::Faults } else { Outcome::Clean })
+}
+
+fn check_sources(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut found = |subject: &Path, message: String| {
+        findings.push(Finding { is_error: true, area: "source", subject: subject.display().to_string(), message });
+    };
+    for source in &config.sources {
+        match &source.input {
+            Input::Sensor(SensorInput::Stdin) => {}
+            Input::Sensor(SensorInput::File { path, .. }) => {
+                if let Err(error) = std::fs::File::open(path) {
+                    found(path, format!("cannot read the sensor's file: {error}"));
+                }
+            }
+            Input::Sensor(SensorInput::Unix(path)) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                if folder.is_some_and(|folder| !folder.is_dir()) {
+                    found(path, "cannot listen here: the socket's folder does not exist".to_owned());
+                }
+            }
+            Input::Folder { kind, path, .. } => {
+                if let Err(error) = std::fs::read_dir(path) {
+                    found(path, format!("cannot read the {} folder: {error}", kind.name()));
+                }
+            }
+        }
+    }
+    findings
+}
+
+fn check_store(config: &Config) -> Option<Finding> {
+    let path = config.store.as_ref()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    (!folder.is_dir()).then(|| Finding {
+        is_error: true,
+        area: "store",
+        subject: path.display().to_string(),
+        message: "the store's folder does not exist".to_owned(),
+    })
+}
+
+/// Rules that the sources cannot make fire. Says nothing where no source is given: then rules alone are checked.
+fn check_reach(set: &RuleSet, config: &Config) -> Vec<Finding> {
+    let sources = Sources::of(config, &set.schema);
+    if sources.is_empty() {
+        return Vec::new();
+    }
+    let finding = |rule: &rules::rule::Rule<Expr>, message| Finding {
+        is_error: false,
+        area: "rule",
+        subject: rule.name.clone(),
+        message,
+    };
+    let judge = |rule| match sources.reach(rule) {
+        Reach::Never { missing } => {
+            let advice = Sources::advice(&missing);
+            Some(finding(rule, format!("can never fire with these sources: needs {advice}")))
+        }
+        Reach::WithoutContext { .. } | Reach::Full => None,
+    };
+    set.rules.iter().filter_map(judge).collect()
+}
+
+/// Rules that are about events which a line of the drop list takes away.
+fn check_drops(set: &RuleSet) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in &set.rules {
+        for line in &set.drops {
+            let is_hit = predicates(&rule.plan).into_iter().any(|predicate| {
+                overlap::example(predicate, &line.predicate, &set.schema).is_some()
+            });
+            if is_hit {
+                findings.push(Finding {
+                    is_error: false,
+                    area: "drop list",
+                    subject: rule.name.clone(),
+                    message: format!(
+                        "the line \"{}\" drops events that this rule matches: narrow the rule, or leave the line out ([drop])",
+                        Untrusted(&line.name)
+                    ),
+                });
+            }
+        }
+    }
+    findings
+}
+
+fn predicates(plan: &Plan<Expr>) -> Vec<&Expr> {
+    plan.predicates()
+}
+
+fn text(
+    set: &RuleSet,
+    remarks: &[&Remark],
+    findings: &[Finding],
+    config: &Config,
+    terminal: &Terminal,
+) -> String {
+    let mut out = String::new();
+    let style = load::style(terminal.stdout.is_coloured);
+    for report in &set.reports {
+        out.push_str(&report.render(style));
+        out.push_str("\n\n");
+    }
+    for remark in remarks {
+        let label = if remark.is_error { "error" } else { "warning" };
+        match remark.text.contains('\n') {
+            true => out.push_str(&format!("{}\n\n", remark.text)),
+            false => out.push_str(&format!("{label}: {}\n", remark.text)),
+        }
+    }
+    for finding in findings {
+        let label = if finding.is_error { "error" } else { "warning" };
+        let (subject, message) = (Untrusted(&finding.subject), Untrusted(&finding.message));
+        out.push_str(&format!("{label}: {} \"{subject}\": {message}\n", finding.area));
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&counts(set).render(terminal.stdout.width));
+    let (n_errors, n_warnings) = tally(set, remarks, findings);
+    let sources = match config.sources.len() {
+        0 => "no source given, so whether rules can fire was not judged".to_owned(),
+        1 => "1 source".to_owned(),
+        n => format!("{n} sources"),
+    };
+    out.push_str(&format!("\n{n_errors} errors, {n_warnings} warnings; {sources}\n"));
+    out
+}
+
+/// Rules by type.
+fn counts(set: &RuleSet) -> Table {
+    let mut by_kind: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
+    for rule in &set.rules {
+        let (n_rules, n_cases, n_untested) = by_kind.entry(load::kind_name(rule.kind)).or_default();
+        *n_rules += 1;
+        *n_cases += rule.cases.len();
+        *n_untested += usize::from(rule.cases.is_empty());
+    }
+    let mut table = Table::new(&["type", "rules", "cases", "untested"]);
+    for (kind, (n_rules, n_cases, n_untested)) in by_kind {
+        table.row(vec![kind.to_owned(), n_rules.to_string(), n_cases.to_string(), n_untested.to_string()]);
+    }
+    table.row(vec!["drop lines".to_owned(), set.drops.len().to_string()]);
+    table
+}
+
+fn tally(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> (usize, usize) {
+    let in_files = set.reports.iter().flat_map(|report| &report.findings).map(|finding| finding.is_error());
+    let beside = remarks.iter().map(|remark| remark.is_error).chain(findings.iter().map(|finding| finding.is_error));
+    in_files.chain(beside).fold((0, 0), |(errors, warnings), is_error| match is_error {
+        true => (errors + 1, warnings),
+        false => (errors, warnings + 1),
+    })
+}
+
+fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
+    let level = |is_error: bool| if is_error { "error" } else { "warning" };
+    let mut lines = Vec::new();
+    for report in &set.reports {
+        for finding in &report.findings {
+            let diagnostic = &finding.diagnostic;
+            lines.push(json!({
+                "level": level(finding.is_error()), "area": "rule file", "subject": report.path.display().to_string(),
+                "line": report.line(finding), "code": format!("{}", diagnostic.code),
+                "message": diagnostic.message, "help": diagnostic.help,
+            }));
+        }
+    }
+    lines.extend(remarks.iter().map(|remark| {
+        json!({"level": level(remark.is_error), "area": "configuration", "message": remark.text})
+    }));
+    lines.extend(findings.iter().map(|finding| {
+        json!({"level": level(finding.is_error), "area": finding.area, "subject": finding.subject, "message": finding.message})
+    }));
+    let (n_errors, n_warnings) = tally(set, remarks, findings);
+    lines.push(json!({"summary": {"rules": set.rules.len(), "drop_lines": set.drops.len(),
+        "errors": n_errors, "warnings": n_warnings}}));
+    load::json_lines(&lines)
+}
