@@ -3,15 +3,18 @@
 //! Data goes to stdout, diagnostics to stderr. Each verb is a module; what several need (configuration under flags,
 //! rules under configuration) is in [`load`].
 
+mod cases;
 mod check;
 mod config;
 mod flags;
+mod inputs;
 mod junit;
 mod load;
 mod log;
 mod output;
 mod overlap;
 mod reach;
+mod replay;
 mod rules;
 mod table;
 mod terminal;
@@ -54,6 +57,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run recorded events on a virtual clock and print the alerts
+    Replay(replay::Flags),
+    /// Run the cases inside rule files
+    Test(cases::Flags),
     /// Check configuration, rules and sources as `run` would load them
     Check(check::Flags),
     /// List the rules, or what they cover
@@ -125,6 +132,8 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
     match cli.verb {
         Verb::Check(flags) => check::run(flags, load::config(path)?, terminal),
         Verb::Config { what } => config::run(what, path, terminal),
+        Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
+        Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),
         Verb::Rules { what } => rules::run(what, load::config(path)?, terminal),
     }
 }

@@ -10,4 +10,4 @@ mod replay;
 mod tests;
 
 pub use engine::{Engine, Mode};
-pub use replay::{Replayed, replay};
+pub use replay::{Replayed, replay, sort_finals};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use rules::catalogue::report::Report;
-use rules::plan::Plan;
 use rules::expr::Expr;
+use rules::plan::Plan;
 use serde_json::json;
 
 use super::flags::{RuleFlags, SourceFlags};
@@ -50,7 +50,11 @@ struct Finding {
     message: String,
 }
 
-pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+pub(super) fn run(
+    flags: Flags,
+    mut configured: Configured,
+    terminal: &Terminal,
+) -> Result<Outcome, CliError> {
     let config = &mut configured.config;
     config.rules.paths.extend(flags.paths);
     flags.rules.apply(config);
@@ -77,7 +81,12 @@ pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal)
 fn check_sources(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |subject: &Path, message: String| {
-        findings.push(Finding { is_error: true, area: "source", subject: subject.display().to_string(), message });
+        findings.push(Finding {
+            is_error: true,
+            area: "source",
+            subject: subject.display().to_string(),
+            message,
+        });
     };
     for source in &config.sources {
         match &source.input {
@@ -141,9 +150,9 @@ fn check_drops(set: &RuleSet) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in &set.rules {
         for line in &set.drops {
-            let is_hit = predicates(&rule.plan).into_iter().any(|predicate| {
-                overlap::example(predicate, &line.predicate, &set.schema).is_some()
-            });
+            let is_hit = predicates(&rule.plan)
+                .into_iter()
+                .any(|predicate| overlap::example(predicate, &line.predicate, &set.schema).is_some());
             if is_hit {
                 findings.push(Finding {
                     is_error: false,
@@ -222,7 +231,8 @@ fn counts(set: &RuleSet) -> Table {
 
 fn tally(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> (usize, usize) {
     let in_files = set.reports.iter().flat_map(|report| &report.findings).map(|finding| finding.is_error());
-    let beside = remarks.iter().map(|remark| remark.is_error).chain(findings.iter().map(|finding| finding.is_error));
+    let beside =
+        remarks.iter().map(|remark| remark.is_error).chain(findings.iter().map(|finding| finding.is_error));
     in_files.chain(beside).fold((0, 0), |(errors, warnings), is_error| match is_error {
         true => (errors + 1, warnings),
         false => (errors, warnings + 1),
@@ -242,9 +252,9 @@ fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
             }));
         }
     }
-    lines.extend(remarks.iter().map(|remark| {
-        json!({"level": level(remark.is_error), "area": "configuration", "message": remark.text})
-    }));
+    lines.extend(remarks.iter().map(
+        |remark| json!({"level": level(remark.is_error), "area": "configuration", "message": remark.text}),
+    ));
     lines.extend(findings.iter().map(|finding| {
         json!({"level": level(finding.is_error), "area": finding.area, "subject": finding.subject, "message": finding.message})
     }));

@@ -81,13 +81,7 @@ impl RuleSet {
         for report in &self.reports {
             terminal.block(&report.render(style(terminal.is_stderr_coloured)));
         }
-        for remark in &self.remarks {
-            match (remark.text.contains('\n'), remark.is_error) {
-                (true, _) => terminal.block(&remark.text),
-                (false, true) => terminal.note("error", &remark.text),
-                (false, false) => terminal.note("warning", &remark.text),
-            }
-        }
+        say(&self.remarks, terminal);
     }
 
     pub(super) fn into_program(self) -> (Arc<Program>, Arc<Schema>) {
@@ -100,7 +94,10 @@ impl RuleSet {
             let n_before = self.rules.len();
             self.rules.retain(|rule| rule.id != *id);
             if self.rules.len() == n_before {
-                self.remark(format!("[rules] disabled names \"{}\", and no loaded rule has that id", Untrusted(id)));
+                self.remark(format!(
+                    "[rules] disabled names \"{}\", and no loaded rule has that id",
+                    Untrusted(id)
+                ));
             }
         }
     }
@@ -148,6 +145,17 @@ impl RuleSet {
     }
 }
 
+/// Remarks, on stderr.
+pub(super) fn say(remarks: &[Remark], terminal: &Terminal) {
+    for remark in remarks {
+        match (remark.text.contains('\n'), remark.is_error) {
+            (true, _) => terminal.block(&remark.text),
+            (false, true) => terminal.note("error", &remark.text),
+            (false, false) => terminal.note("warning", &remark.text),
+        }
+    }
+}
+
 pub(super) fn style(is_coloured: bool) -> Style {
     if is_coloured { Style::Coloured } else { Style::Plain }
 }
@@ -171,7 +179,10 @@ pub(super) fn indicators(config: &Config) -> (Indicators, Vec<Remark>) {
                     text: format!("indicators \"{shown}\", line {}: {}", bad.line, Untrusted(&bad.reason)),
                 }));
                 if loaded.bad.len() > 5 {
-                    let text = format!("indicators \"{shown}\": {} more lines could not be read", loaded.bad.len() - 5);
+                    let text = format!(
+                        "indicators \"{shown}\": {} more lines could not be read",
+                        loaded.bad.len() - 5
+                    );
                     remarks.push(Remark { is_error: false, text });
                 }
             }

@@ -151,7 +151,9 @@ fn coverage_table(set: &RuleSet, config: &Config, terminal: &Terminal) -> String
     let mut out = table.render(terminal.stdout.width.max(100));
     let sources = Sources::of(config, &set.schema);
     if sources.is_empty() {
-        out.push_str("\nNo source is given: which rules can fire is not judged. Add --sensor, --cloudtrail, …\n");
+        out.push_str(
+            "\nNo source is given: which rules can fire is not judged. Add --sensor, --cloudtrail, …\n",
+        );
         return out;
     }
     let mut blind = Table::new(&["cannot fire here", "needs"]);

@@ -1,0 +1,228 @@
+//! `test`: the cases inside rule files, through the real normalisation and the real engine, on a virtual clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use rules::catalogue::drops::DropLine;
+use rules::expr::Expr;
+use rules::program::{Program, Role, Scratch};
+use rules::rule::{Case, Rule};
+use rules::schema::Schema;
+
+use super::flags::RuleFlags;
+use super::junit::{self, Suite};
+use super::load::{self, Configured};
+use super::table::Table;
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::alert::AlertChange;
+use crate::indicator::Indicators;
+use crate::keyed::Limits;
+use crate::pipeline;
+use crate::source::Record;
+use crate::source::envelope;
+use crate::source::normalize::Normalizer;
+use crate::untrusted::Untrusted;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Rule files or folders; without any, the shipped catalogue and the configuration's rules
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    rules: RuleFlags,
+    /// Only rules whose name or id holds this text
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Fail when a rule has no cases
+    #[arg(long)]
+    deny_untested: bool,
+}
+
+pub(super) fn run(
+    flags: Flags,
+    mut configured: Configured,
+    terminal: &Terminal,
+) -> Result<Outcome, CliError> {
+    // Exceptions are about one deployment; what a rule means is not.
+    configured.config.exceptions.clear();
+    configured.config.known_endpoints.clear();
+    configured.config.discovery_allowed.clear();
+    flags.rules.apply(&mut configured.config);
+    if !flags.paths.is_empty() {
+        configured.config.rules.has_builtin = false;
+        configured.config.rules.paths = flags.paths;
+    }
+    let mut set = load::rules(&configured);
+    set.report(terminal);
+    let has_errors = set.has_errors();
+    if let Some(text) = &flags.only {
+        set.rules.retain(|rule| rule.name.contains(text.as_str()) || rule.id.contains(text.as_str()));
+    }
+    let bench = Bench::new(set.schema, set.drops);
+    let suites: Vec<Suite> = set.rules.iter().map(|rule| bench.run(rule)).collect();
+    let untested: Vec<&Rule<Expr>> = set.rules.iter().filter(|rule| rule.cases.is_empty()).collect();
+    terminal.data(&report(&suites, terminal))?;
+    for rule in &untested {
+        terminal.note("warning", &format!("rule \"{}\" has no cases", Untrusted(&rule.name)));
+    }
+    if let Some(path) = &flags.junit {
+        std::fs::write(path, junit::render(&suites)).map_err(|source| CliError::Run {
+            what: format!("cannot write \"{}\"", path.display()),
+            source: source.into(),
+        })?;
+    }
+    let has_failed = suites.iter().flat_map(|suite| &suite.cases).any(|case| case.failure.is_some());
+    let is_denied = flags.deny_untested && !untested.is_empty();
+    Ok(if has_errors || has_failed || is_denied { Outcome::Faults } else { Outcome::Clean })
+}
+
+/// What every case runs with.
+struct Bench {
+    schema: Arc<Schema>,
+    drops: Vec<DropLine<Expr>>,
+    normalizer: Normalizer,
+}
+
+impl Bench {
+    fn new(schema: Schema, drops: Vec<DropLine<Expr>>) -> Self {
+        let schema = Arc::new(schema);
+        let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+        Self { schema, drops, normalizer }
+    }
+
+    fn run(&self, rule: &Rule<Expr>) -> Suite {
+        let program = Arc::new(Program::with_drops(vec![rule.clone()], self.drops.clone(), &self.schema));
+        let cases = rule
+            .cases
+            .iter()
+            .map(|case| junit::Case { name: case.name.clone(), failure: self.run_case(&program, case).err() })
+            .collect();
+        Suite { name: rule.name.clone(), cases }
+    }
+
+    /// # Errors
+    /// What is not as the case says, for its author.
+    fn run_case(&self, program: &Arc<Program>, case: &Case) -> Result<(), String> {
+        let records = self.records(case)?;
+        let source: Arc<str> = "case".into();
+        let inputs = records.iter().map(|(_, record)| (Arc::clone(&source), record.clone()));
+        let replayed = pipeline::replay(Arc::clone(program), &self.schema, Limits::default(), inputs);
+        let n_alerts = replayed.alerts.len() as u64;
+        if n_alerts != case.expect {
+            let mut failure = format!("expected {}, got {n_alerts}", count(case.expect, "alert"));
+            failure.extend(replayed.alerts.iter().map(|alert| format!("\n  alert: {}", message(alert))));
+            failure.push_str(&roles(program, &records));
+            return Err(failure);
+        }
+        let held: Vec<String> = replayed.alerts.iter().map(|alert| alert.document.to_string()).collect();
+        let is_missing = |text: &&String| !held.iter().any(|document| holds(document, text));
+        let missing: Vec<String> = case
+            .contains
+            .iter()
+            .filter(is_missing)
+            .map(|text| format!("no alert holds \"{text}\""))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(missing.join("\n")
+            + &replayed
+                .alerts
+                .iter()
+                .map(|alert| format!("\n  alert: {}", message(alert)))
+                .collect::<String>())
+    }
+
+    /// The case's events with the lines of the file they stand on.
+    fn records(&self, case: &Case) -> Result<Vec<(usize, Record)>, String> {
+        let mut records = Vec::new();
+        for (line, text) in (case.line..).zip(case.events.lines()) {
+            if text.trim().is_empty() {
+                continue;
+            }
+            let fault = |error: &dyn std::fmt::Display| format!("line {line}: {error}");
+            for (origin, text) in envelope::unwrap(text).map_err(|error| fault(&error))? {
+                let record = self.normalizer.read(origin, text.as_ref()).map_err(|error| fault(&error))?;
+                records.push((line, record));
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Whether the document's JSON holds the text, as it stands or as JSON would write it.
+fn holds(document: &str, text: &str) -> bool {
+    let quoted = serde_json::Value::from(text).to_string();
+    document.contains(text) || document.contains(&quoted[1..quoted.len() - 1])
+}
+
+fn message(alert: &AlertChange) -> String {
+    alert.document["message"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What each event was to the rule: where a case fails, this is where to look first.
+fn roles(program: &Program, records: &[(usize, Record)]) -> String {
+    let mut scratch = Scratch::default();
+    let mut out = String::new();
+    for (line, record) in records {
+        let mut roles: Vec<String> = Vec::new();
+        program.hits(&record.event, &mut scratch, |hit| {
+            roles.push(match hit.role {
+                Role::Match => "matches".to_owned(),
+                Role::Step(step) => format!("matches step {}", step + 1),
+                Role::Until => "matches until".to_owned(),
+                Role::Context(context) => {
+                    let contexts = &program.rule(hit.rule).contexts;
+                    format!("is context \"{}\"", contexts[usize::from(context)].name)
+                }
+            });
+        });
+        if let Some(dropped) = program.drop_reason(&record.event, &mut scratch) {
+            roles.push(format!("is dropped by \"{}\"", dropped.name));
+        }
+        let roles = if roles.is_empty() { "is nothing to the rule".to_owned() } else { roles.join(", ") };
+        out.push_str(&format!("\n  line {line}: event {} {roles}", record.event.id));
+    }
+    out
+}
+
+fn report(suites: &[Suite], terminal: &Terminal) -> String {
+    let mut table = Table::new(&["", "rule", "cases", "failed"]);
+    let mut failures = String::new();
+    for suite in suites {
+        let n_failed = suite.cases.iter().filter(|case| case.failure.is_some()).count();
+        let mark = if n_failed > 0 {
+            "FAIL"
+        } else if suite.cases.is_empty() {
+            "none"
+        } else {
+            "pass"
+        };
+        table.row(vec![
+            mark.to_owned(),
+            suite.name.clone(),
+            suite.cases.len().to_string(),
+            n_failed.to_string(),
+        ]);
+        for case in &suite.cases {
+            let Some(failure) = &case.failure else { continue };
+            failures.push_str(&format!("\nFAIL {} › {}\n", Untrusted(&suite.name), Untrusted(&case.name)));
+            for line in failure.lines() {
+                failures.push_str(&format!("  {}\n", Untrusted(line).fit(400)));
+            }
+        }
+    }
+    let n_cases: usize = suites.iter().map(|suite| suite.cases.len()).sum();
+    let n_failed = suites.iter().flat_map(|suite| &suite.cases).filter(|case| case.failure.is_some()).count();
+    let (rules, cases) = (count(suites.len() as u64, "rule"), count(n_cases as u64, "case"));
+    format!("{}{failures}\n{rules}, {cases}, {n_failed} failed\n", table.render(terminal.stdout.width))
+}
+
+fn count(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

@@ -1,0 +1,127 @@
+//! Recorded input, read to its end: files and folders of every kind, in parallel, through the sources that `run` follows.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::terminal::Terminal;
+use crate::merge::{Merge, Merged, Outlet, Pace};
+use crate::source::feed::{Feed, Limits};
+use crate::source::folder::{Content, Folder};
+use crate::source::normalize::Normalizer;
+use crate::source::stream::Stream;
+use crate::source::{Record, Rejected, RejectedKind, SourceItem};
+use crate::time::{Lateness, VirtualClock};
+use crate::untrusted::Untrusted;
+
+/// Rejected records that are told one by one.
+const MAX_TOLD: usize = 20;
+/// Items between a source's thread and the merge.
+const CAPACITY: usize = 4096;
+
+#[derive(Debug, Clone)]
+pub(super) enum Input {
+    /// A file of host events; "-" is stdin.
+    Host(PathBuf),
+    /// A file or folder of AWS's.
+    Feed(Content, PathBuf),
+}
+
+/// Everything that was read.
+pub(super) struct Read {
+    pub(super) records: Vec<(Arc<str>, Record)>,
+    pub(super) rejected: Vec<Rejected>,
+}
+
+pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
+    let mut merge = Merge::new(CAPACITY, Pace::Replay, Arc::new(VirtualClock::default()));
+    let outlets: Vec<(&Input, Arc<str>, Outlet)> = inputs
+        .iter()
+        .map(|input| {
+            let name: Arc<str> = input.name().into();
+            (input, Arc::clone(&name), merge.add(name, Lateness::CLOUDTRAIL))
+        })
+        .collect();
+    let mut read = Read { records: Vec::new(), rejected: Vec::new() };
+    std::thread::scope(|scope| {
+        for (input, name, outlet) in outlets {
+            scope.spawn(move || input.read(&name, normalizer, &outlet));
+        }
+        loop {
+            match merge.next(Duration::from_secs(1)) {
+                Some(Merged::Record(id, record)) => read.records.push((Arc::clone(merge.name(id)), record)),
+                Some(Merged::Rejected(rejected)) => read.rejected.push(rejected),
+                Some(Merged::Position(_) | Merged::Watermark(_)) | None => {}
+                Some(Merged::End) => break,
+            }
+        }
+    });
+    read
+}
+
+impl Input {
+    fn name(&self) -> String {
+        match self {
+            Self::Host(path) => format!("host {}", path.display()),
+            Self::Feed(Content::CloudTrail, path) => format!("cloudtrail {}", path.display()),
+            Self::Feed(Content::GuardDuty, path) => format!("guardduty {}", path.display()),
+            Self::Feed(Content::VpcFlow, path) => format!("vpcflow {}", path.display()),
+        }
+    }
+
+    /// Sends everything, and at last what could not be opened. The receiver outlives this thread.
+    fn read(&self, name: &Arc<str>, normalizer: &Normalizer, outlet: &Outlet) {
+        let limits = Limits::default();
+        let source = Arc::clone(name);
+        let opened = match self {
+            Self::Host(path) if path == Path::new("-") => {
+                let stream = Stream { source, limits };
+                let _ = stream.read_once("stdin", io::stdin().lock(), normalizer, outlet);
+                Ok(())
+            }
+            Self::Host(path) => {
+                let stream = Stream { source, limits };
+                stream.read_file(path, normalizer, outlet).map(|_| ()).map_err(|error| error.to_string())
+            }
+            Self::Feed(content, path) if path.is_file() => match File::open(path) {
+                Ok(file) => {
+                    let feed = Feed { source, normalizer, outlet: outlet.clone(), limits };
+                    let shown = path.display().to_string();
+                    let _ = match content {
+                        Content::CloudTrail | Content::GuardDuty => feed.json(&shown, file),
+                        Content::VpcFlow => feed.flow_log(&shown, file),
+                    };
+                    Ok(())
+                }
+                Err(error) => Err(format!("cannot read this file: {error}")),
+            },
+            Self::Feed(content, path) => {
+                let folder = Folder { source, path: path.clone(), content: *content, limits };
+                let _ = folder.read_once(normalizer, outlet);
+                Ok(())
+            }
+        };
+        if let Err(reason) = opened {
+            let rejected = Rejected {
+                source: Arc::clone(name),
+                at: name.to_string(),
+                reason,
+                kind: RejectedKind::Unreadable,
+            };
+            let _ = outlet.send(SourceItem::Rejected(rejected));
+        }
+        let _ = outlet.send(SourceItem::End);
+    }
+}
+
+/// Tells what could not be read, a line each, and counts the rest.
+pub(super) fn say_rejected(rejected: &[Rejected], terminal: &Terminal) {
+    for item in rejected.iter().take(MAX_TOLD) {
+        terminal.note("warning", &format!("{}: {}", Untrusted(&item.at), Untrusted(&item.reason)));
+    }
+    if rejected.len() > MAX_TOLD {
+        terminal.note("warning", &format!("{} more could not be read", rejected.len() - MAX_TOLD));
+    }
+}

@@ -1,0 +1,153 @@
+//! `replay`: recorded events on a virtual clock. The same input gives the same final alerts, in any order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use rules::event::EventTime;
+
+use super::flags::{FormatFlag, RuleFlags};
+use super::inputs::{self, Input};
+use super::load::{self, Configured};
+use super::output;
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::keyed::Limits;
+use crate::pipeline::{self, Engine, Mode};
+use crate::sink::Sink;
+use crate::source::Record;
+use crate::source::folder::Content;
+use crate::source::normalize::Normalizer;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// Host events: a file of NDJSON, or "-" for stdin; may be repeated
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    host: Vec<PathBuf>,
+    /// CloudTrail: a file or a folder; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    cloudtrail: Vec<PathBuf>,
+    /// GuardDuty findings: a file or a folder; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    guardduty: Vec<PathBuf>,
+    /// VPC flow logs: a file or a folder; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    vpcflow: Vec<PathBuf>,
+    /// Print only what stands in the end, ordered by event time
+    #[arg(long = "final")]
+    is_final: bool,
+    /// Take the events in a random order that this number decides
+    #[arg(long, value_name = "SEED")]
+    shuffle: Option<u64>,
+    #[command(flatten)]
+    rules: RuleFlags,
+    #[command(flatten)]
+    format: FormatFlag,
+}
+
+pub(super) fn run(
+    flags: Flags,
+    mut configured: Configured,
+    terminal: &Terminal,
+) -> Result<Outcome, CliError> {
+    flags.rules.apply(&mut configured.config);
+    flags.format.apply(&mut configured.config);
+    let inputs = flags.inputs();
+    if inputs.is_empty() {
+        return Err(CliError::Usage(
+            "nothing to replay: give --host, --cloudtrail, --guardduty or --vpcflow".to_owned(),
+        ));
+    }
+    let set = load::rules(&configured);
+    set.report(terminal);
+    let mut has_faults = set.has_errors();
+    let (indicators, remarks) = load::indicators(&configured.config);
+    load::say(&remarks, terminal);
+    let (program, schema) = set.into_program();
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(indicators));
+
+    let mut read = inputs::read_all(&inputs, &normalizer);
+    inputs::say_rejected(&read.rejected, terminal);
+    has_faults |= !read.rejected.is_empty();
+    match flags.shuffle {
+        Some(seed) => shuffle(&mut read.records, seed),
+        None => read.records.sort_by(|(_, a), (_, b)| order(a).cmp(&order(b))),
+    }
+
+    let mut sink = output::open(&configured.config.output, terminal)?;
+    let mode = if flags.is_final { Mode::Finals } else { Mode::Revisions };
+    let mut engine = Engine::new(program, &schema, Limits::default(), mode);
+    for rejected in &read.rejected {
+        engine.reject(&rejected.source);
+    }
+    let is_ordered = flags.shuffle.is_none();
+    for (source, record) in read.records {
+        let time = record.event.time;
+        let mut changes = engine.push(&source, record);
+        if is_ordered && mode == Mode::Revisions {
+            changes.extend(engine.advance(time));
+        }
+        changes.iter().try_for_each(|change| sink.write(&change.document))?;
+    }
+    let mut rest = engine.advance(EventTime(i64::MAX));
+    if mode == Mode::Finals {
+        pipeline::sort_finals(&mut rest);
+    }
+    rest.iter().try_for_each(|change| sink.write(&change.document))?;
+    terminal.note("replayed", &engine.stats().to_string());
+    Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
+}
+
+impl Flags {
+    fn inputs(&self) -> Vec<Input> {
+        let hosts = self.host.iter().cloned().map(Input::Host);
+        let feeds = [
+            (Content::CloudTrail, &self.cloudtrail),
+            (Content::GuardDuty, &self.guardduty),
+            (Content::VpcFlow, &self.vpcflow),
+        ];
+        let feeds = feeds
+            .into_iter()
+            .flat_map(|(content, paths)| paths.iter().map(move |path| Input::Feed(content, path.clone())));
+        hosts.chain(feeds).collect()
+    }
+}
+
+fn order(record: &Record) -> (EventTime, u64, &str) {
+    (record.event.time, record.event.sequence, &record.event.id)
+}
+
+/// Fisher-Yates on SplitMix64: the same order from the same seed, on every machine and in every version.
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut state = seed;
+    let mut next = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    for idx in (1..items.len()).rev() {
+        let other = next() % (idx as u64 + 1);
+        items.swap(idx, other as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_the_order() {
+        let shuffled = |seed| {
+            let mut items: Vec<u32> = (0..100).collect();
+            shuffle(&mut items, seed);
+            items
+        };
+        assert_eq!(shuffled(7), shuffled(7));
+        assert_ne!(shuffled(7), shuffled(8));
+        let mut sorted = shuffled(7);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+    }
+}
