@@ -1,6 +1,7 @@
 //! Compiled text tests: wildcards, Lucene regular expressions, sets of literals and of networks. Each equals another
 //! when its source does, so that predicates of different rules can be one.
 
+mod ascii;
 pub mod cidr;
 pub mod regex;
 pub mod set;

@@ -70,7 +70,8 @@ pub(super) fn check(
     category_field: &str,
     found: &mut Vec<Diagnostic>,
 ) -> Option<CheckedQuery> {
-    let mut checker = Checker { schema, category_field, found };
+    let is_whole = found.is_empty();
+    let mut checker = Checker { schema, category_field, found, is_whole };
     match query {
         Query::Event(filter) => checker.filter(filter).map(CheckedQuery::Event),
         Query::Sequence(sequence) => checker.sequence(sequence),
@@ -82,6 +83,8 @@ struct Checker<'a> {
     schema: &'a mut Schema,
     category_field: &'a str,
     found: &'a mut Vec<Diagnostic>,
+    /// All of the text parsed: what seems to be missing is not just behind a syntax error.
+    is_whole: bool,
 }
 
 impl Checker<'_> {

@@ -153,7 +153,17 @@ impl Parser {
             let is_optional = self.eat(Symbol::Question);
             let path = self.path()?;
             keys.push(Key { place: Place(start.start..self.last_end()), path, is_optional });
-            if *self.peek() == TokenKind::Symbol(Symbol::OpenParen) {
+            if matches!(
+                self.peek(),
+                TokenKind::Symbol(
+                    Symbol::OpenParen
+                        | Symbol::Star
+                        | Symbol::Slash
+                        | Symbol::Percent
+                        | Symbol::Plus
+                        | Symbol::Minus
+                )
+            ) {
                 let message = "a join key is a field, not an expression";
                 return self.refuse(Code::FieldToField, message, "join by a field that both events carry");
             }

@@ -31,6 +31,9 @@ impl TextSet {
     pub fn contains(&self, text: &str) -> bool {
         match self.case {
             Case::Sensitive => self.holds(text),
+            Case::Folded if self.index.is_none() && text.is_ascii() => {
+                self.items.iter().any(|item| item.eq_ignore_ascii_case(text))
+            }
             Case::Folded => self.holds(&fold(text)),
         }
     }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use super::{Case, fold};
+use super::{Case, ascii, fold};
 
 /// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -95,6 +95,7 @@ impl Wildcard {
     pub fn is_match(&self, text: &str) -> bool {
         match self.case {
             Case::Sensitive => self.shape.is_match(text),
+            Case::Folded if text.is_ascii() => self.shape.is_ascii_match(text),
             Case::Folded => self.shape.is_match(&fold(text)),
         }
     }
@@ -161,6 +162,30 @@ impl Shape {
                 holds_in_order(rest, middle)
             }
             Self::Chars(pieces) => chars_match(pieces, text),
+        }
+    }
+}
+
+/// Matching without case over ASCII, which is nearly all there is, copies nothing. Patterns are in lower case.
+impl Shape {
+    fn is_ascii_match(&self, text: &str) -> bool {
+        let bytes = text.as_bytes();
+        match self {
+            Self::Exact(exact) => text.eq_ignore_ascii_case(exact),
+            Self::Prefix(prefix) => ascii::strip_prefix(bytes, prefix.as_bytes()).is_some(),
+            Self::Suffix(suffix) => ascii::strip_suffix(bytes, suffix.as_bytes()).is_some(),
+            Self::Contains(part) => ascii::find(bytes, part.as_bytes()).is_some(),
+            Self::Ordered { head, middle, tail } => {
+                let rest = ascii::strip_prefix(bytes, head.as_bytes());
+                let rest = rest.and_then(|rest| ascii::strip_suffix(rest, tail.as_bytes()));
+                let Some(mut rest) = rest else { return false };
+                for part in middle {
+                    let Some(at) = ascii::find(rest, part.as_bytes()) else { return false };
+                    rest = &rest[at + part.len()..];
+                }
+                true
+            }
+            Self::Chars(pieces) => chars_match(pieces, &text.to_ascii_lowercase()),
         }
     }
 }
@@ -304,6 +329,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn folding_agrees_with_lower_case(pattern in "[abAB*?é]{0,7}", text in "[abABé]{0,8}|[abAB]{0,8}") {
+            let expect = Wildcard::new(pieces(&pattern.to_lowercase()), Case::Sensitive).is_match(&text.to_lowercase());
+            prop_assert_eq!(Wildcard::new(pieces(&pattern), Case::Folded).is_match(&text), expect);
+        }
+
         #[test]
         fn agrees_with_the_definition(pattern in "[ab*?]{0,7}", text in "[abé]{0,8}") {
             let expect = reference(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>());

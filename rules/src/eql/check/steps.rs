@@ -25,7 +25,9 @@ impl Checker<'_> {
         let shared = self.keys(&sequence.by);
         let maxspan = sequence.maxspan.as_ref().map(|maxspan| self.maxspan(maxspan));
         let head = sequence.place.span();
-        self.shape(sequence, &head);
+        if self.is_whole {
+            self.shape(sequence, &head);
+        }
         let all: Vec<&ast::Step> = sequence.steps.iter().chain(&sequence.until).collect();
         let own = self.own_keys(&all);
         let mut steps: Vec<Option<CheckedStep>> =
@@ -47,7 +49,7 @@ impl Checker<'_> {
 
     pub(super) fn sample(&mut self, sample: &ast::Sample) -> Option<CheckedQuery> {
         let head = sample.place.span();
-        if sample.steps.len() < 2 {
+        if self.is_whole && sample.steps.len() < 2 {
             self.report(Code::TooFewSteps, &head, "a sample needs two steps or more", "use an event query");
         }
         if sample.by.is_empty() && sample.steps.iter().any(|step| step.by.is_empty()) {
@@ -120,7 +122,7 @@ impl Checker<'_> {
         let own: Vec<Option<Vec<Key>>> = steps.iter().map(|step| self.keys(&step.by)).collect();
         let Some(first) = steps.first() else { return own };
         for (step, keys) in steps.iter().zip(&own).skip(1) {
-            if step.by.len() != first.by.len() {
+            if self.is_whole && step.by.len() != first.by.len() {
                 let message = format!(
                     "this step joins by {} of its own fields, the first by {}",
                     step.by.len(),
