@@ -184,7 +184,10 @@ impl<'d> Page<'d> {
     }
 
     fn story(&self) -> Vec<Line> {
-        let story = text(self.alert, "message").unwrap_or_default();
+        let message = text(self.alert, "message").unwrap_or_default();
+        // The rule's name stands in the line above already.
+        let name = text(self.alert, "rule.name").unwrap_or_default();
+        let story = message.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
         wrap(story, self.inner_width(), MAX_STORY_ROWS)
             .into_iter()
             .map(|row| Line::default().own(Paint::Plain, row))

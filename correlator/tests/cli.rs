@@ -77,3 +77,185 @@ fn a_reader_that_leaves_is_no_error() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
 }
+
+const RULE: &str = r#"
+[metadata]
+creation_date = "2026/11/21"
+maturity = "production"
+updated_date = "2026/11/21"
+
+[rule]
+name = "Access key created"
+rule_id = "5a0e6a52-64f5-4b0e-a1c3-6f2f6f1f3a10"
+description = "A long-lived access key was created."
+type = "query"
+language = "kuery"
+index = ["logs-aws.cloudtrail-*"]
+severity = "medium"
+risk_score = 47
+query = '''
+data_stream.dataset:"aws.cloudtrail" and event.action:CreateAccessKey
+'''
+
+[[tests]]
+name = "a key is created"
+expect = 1
+contains = ["mallory"]
+events = '''
+EVENT
+'''
+"#;
+
+fn call(id: &str, name: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"eventVersion":"1.08","eventTime":"2026-11-02T10:00:00Z","eventSource":"iam.amazonaws.com","#,
+            r#""eventName":"{}","awsRegion":"us-east-1","sourceIPAddress":"198.51.100.23","userAgent":"aws-cli/2.17.20","#,
+            r#""userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/mallory","userName":"mallory"}},"#,
+            r#""eventID":"{}","eventType":"AwsApiCall","recipientAccountId":"111122223333"}}"#
+        ),
+        name, id
+    )
+}
+
+fn rule_folder(event: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rule.toml"), RULE.replace("EVENT", event)).unwrap();
+    folder
+}
+
+#[test]
+fn cases_that_pass_end_with_0_and_are_written_as_junit() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let ended = groundtrail(folder.path(), &["test", "rule.toml", "--junit", "out.xml"], "");
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert!(ended.stdout.contains("1 rule, 1 case, 0 failed"), "{}", ended.stdout);
+    let xml = fs::read_to_string(folder.path().join("out.xml")).unwrap();
+    assert!(xml.contains("tests=\"1\" failures=\"0\""), "{xml}");
+}
+
+#[test]
+fn a_case_that_fails_ends_with_1_and_says_what_each_event_was() {
+    let folder = rule_folder(&call("1", "DeleteAccessKey"));
+    let ended = groundtrail(folder.path(), &["test", "rule.toml"], "");
+    assert_eq!(ended.code, 1);
+    for part in [
+        "FAIL Access key created › a key is created",
+        "expected 1 alert, got 0",
+        "event 1 is nothing to the rule",
+    ] {
+        assert!(ended.stdout.contains(part), "{part} is missing: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_text_that_no_alert_holds_fails_the_case() {
+    let folder = rule_folder(&call("1", "CreateAccessKey").replace("mallory", "alice"));
+    let ended = groundtrail(folder.path(), &["test", "rule.toml"], "");
+    assert_eq!(ended.code, 1);
+    assert!(ended.stdout.contains("no alert holds \"mallory\""), "{}", ended.stdout);
+}
+
+#[test]
+fn a_rule_without_cases_is_told_and_may_be_denied() {
+    let folder = rule_folder("");
+    let text = fs::read_to_string(folder.path().join("rule.toml")).unwrap();
+    let bare = text.split("[[tests]]").next().unwrap();
+    fs::write(folder.path().join("rule.toml"), bare).unwrap();
+    let ended = groundtrail(folder.path(), &["test", "rule.toml"], "");
+    assert_eq!(ended.code, 0);
+    assert!(ended.stderr.contains("rule \"Access key created\" has no cases"), "{}", ended.stderr);
+    assert_eq!(groundtrail(folder.path(), &["test", "rule.toml", "--deny-untested"], "").code, 1);
+}
+
+#[test]
+fn a_broken_rule_is_shown_in_its_file_and_the_others_run() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let broken = RULE
+        .replace("event.action:CreateAccessKey", "event.actoin:CreateAccessKey")
+        .replace("5a0e6a52", "6a0e6a52");
+    fs::write(folder.path().join("broken.toml"), broken.replace("EVENT", "")).unwrap();
+    let ended = groundtrail(folder.path(), &["test", "."], "");
+    assert_eq!(ended.code, 1);
+    for part in ["broken.toml:17:", "^^^^^^^^^^^^", "event.action"] {
+        assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
+    }
+    assert!(ended.stdout.contains("1 rule, 1 case, 0 failed"), "{}", ended.stdout);
+}
+
+#[test]
+fn check_tells_what_can_never_fire_and_what_to_add() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let check = |more: &[&str]| {
+        let args = [&["check", "rule.toml", "--no-builtin-rules"], more].concat();
+        groundtrail(folder.path(), &args, "")
+    };
+    let blind = check(&["--sensor", "-"]);
+    assert_eq!(blind.code, 0);
+    let part = "\"Access key created\": can never fire with these sources: needs aws.cloudtrail: add --cloudtrail DIR";
+    assert!(blind.stdout.contains(part), "{}", blind.stdout);
+    assert_eq!(check(&["--sensor", "-", "--deny-warnings"]).code, 1);
+    fs::create_dir(folder.path().join("trail")).unwrap();
+    let full = check(&["--cloudtrail", "trail"]);
+    assert!(!full.stdout.contains("never fire"), "{}", full.stdout);
+    let missing = check(&["--cloudtrail", "nowhere"]);
+    assert_eq!(missing.code, 1);
+    assert!(
+        missing.stdout.contains("source \"nowhere\": cannot read the cloudtrail folder"),
+        "{}",
+        missing.stdout
+    );
+}
+
+#[test]
+fn check_tells_which_drop_line_takes_a_rules_events() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let lines =
+        "[[drop]]\nname = \"keys\"\nreason = \"none\"\nquery = 'event.action:(CreateAccessKey or Other)'\n";
+    fs::write(folder.path().join("drop.toml"), lines).unwrap();
+    let ended = groundtrail(folder.path(), &["check", ".", "--no-builtin-rules", "-o", "json"], "");
+    assert!(
+        ended.stdout.contains("the line \\\"keys\\\" drops events that this rule matches"),
+        "{}",
+        ended.stdout
+    );
+    for line in ended.stdout.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("each line is JSON");
+    }
+}
+
+#[test]
+fn a_replay_prints_one_line_per_alert_and_counts_what_it_could_not_read() {
+    let folder = rule_folder("");
+    let trail = [
+        call("1", "CreateAccessKey"),
+        "{broken".to_owned(),
+        call("2", "ListUsers"),
+        call("3", "CreateAccessKey"),
+    ];
+    fs::write(folder.path().join("trail.ndjson"), trail.join("\n")).unwrap();
+    let args =
+        ["replay", "--cloudtrail", "trail.ndjson", "--rules", "rule.toml", "--no-builtin-rules", "--final"];
+    let ended = groundtrail(folder.path(), &args, "");
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let alerts: Vec<serde_json::Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(alerts.len(), 2, "{}", ended.stdout);
+    assert!(alerts.iter().all(|alert| alert["groundtrail"]["alert"]["state"] == "final"));
+    assert!(ended.stderr.contains("trail.ndjson"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 unreadable; 2 alerts"), "{}", ended.stderr);
+    for seed in ["1", "2", "3"] {
+        let shuffled = groundtrail(folder.path(), &[&args[..], &["--shuffle", seed]].concat(), "");
+        assert_eq!(shuffled.stdout, ended.stdout);
+    }
+    let pretty = groundtrail(folder.path(), &[&args[..], &["-o", "pretty"]].concat(), "");
+    assert!(pretty.stdout.contains("iam:CreateAccessKey"), "{}", pretty.stdout);
+}
+
+#[test]
+fn nothing_to_replay_is_a_mistake_of_the_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = groundtrail(folder.path(), &["replay"], "");
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    assert!(ended.stderr.contains("give --host, --cloudtrail, --guardduty or --vpcflow"), "{}", ended.stderr);
+}

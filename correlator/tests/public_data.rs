@@ -55,7 +55,8 @@ fn text_at(record: &Record, pointer: &str) -> Option<String> {
 fn check_calls(name: &str, n_expected: usize, n_rejected: std::ops::RangeInclusive<usize>) -> Vec<Record> {
     let Some(path) = set(name) else { return Vec::new() };
     let (records, rejected) = read(&path, Content::CloudTrail);
-    let calls: Vec<Record> = records.into_iter().filter(|record| record.origin == Origin::CloudTrail).collect();
+    let calls: Vec<Record> =
+        records.into_iter().filter(|record| record.origin == Origin::CloudTrail).collect();
     assert_eq!(calls.len(), n_expected, "{name}: {rejected:?}");
     assert!(n_rejected.contains(&rejected.len()), "{name}: {} {rejected:?}", rejected.len());
     for call in &calls {
@@ -102,8 +103,18 @@ fn findings_in_both_spellings() {
         for record in &records {
             assert_eq!(record.origin, Origin::GuardDuty);
             let label = text_at(record, "/groundtrail/guardduty/severity").unwrap();
-            let number = record.document().pointer("/event/severity").and_then(serde_json::Value::as_f64).unwrap();
-            assert_eq!(label, if number >= 7.0 { "high" } else if number >= 4.0 { "medium" } else { "low" });
+            let number =
+                record.document().pointer("/event/severity").and_then(serde_json::Value::as_f64).unwrap();
+            assert_eq!(
+                label,
+                if number >= 7.0 {
+                    "high"
+                } else if number >= 4.0 {
+                    "medium"
+                } else {
+                    "low"
+                }
+            );
             for pointer in ["/aws/guardduty/type", "/cloud/account/id"] {
                 assert!(text_at(record, pointer).is_some(), "{pointer} of {}", record.raw);
             }

@@ -57,9 +57,11 @@ pub(super) fn rules(configured: &Configured) -> RuleSet {
     let mut builtin = catalogue::builtin(&mut schema);
     if !config.rules.has_builtin {
         builtin.rules.clear();
+        builtin.reports.retain(|report| !report.path.starts_with("catalogue"));
     }
     if !config.drop.has_builtin {
         builtin.drops.clear();
+        builtin.reports.retain(|report| !report.path.starts_with("drop"));
     }
     let paths = config.rules.paths.iter().chain(&config.drop.paths);
     let Loaded { rules, drops, reports, .. } = builtin.join(catalogue::load(paths, &mut schema));
