@@ -22,6 +22,7 @@ pub mod sink;
 pub mod source;
 pub mod stats;
 pub mod terms;
+pub mod store;
 pub mod time;
 pub mod untrusted;
 pub mod window;

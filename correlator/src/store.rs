@@ -1,0 +1,337 @@
+//! The embedded store: what has to outlive the process. SQLite in WAL mode, one writer.
+//!
+//! Everything of one stretch of input is written in one transaction: the ids that were seen, the events state rests on,
+//! the terms that are known, the alerts, and last the sources' positions. So after a crash either all of it happened or
+//! none, and what was not acknowledged is read again. Alerts are marked once a sink has them; those a crash left unmarked
+//! are handed out again under the same id and revision.
+
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use rules::event::EventTime;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::alert::{AlertChange, AlertId, AlertState};
+use crate::keyed::JoinKey;
+use crate::source::{Origin, Position};
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot open the store \"{}\": {source}; check the path and that this user may write there", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the store \"{}\" has format {found} and this program knows up to {known}: use a newer groundtrail, or another store path",
+        path.display()
+    )]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("cannot write to the store: {0}; nothing after the last commit is acknowledged, and it will be read again")]
+    Write(rusqlite::Error),
+    #[error("cannot read the store: {0}")]
+    Read(rusqlite::Error),
+}
+
+/// An event that state rests on, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldEvent {
+    pub id: [u8; 16],
+    pub origin: Origin,
+    pub raw: String,
+    pub time: EventTime,
+    /// When nothing rests on it any more.
+    pub until: EventTime,
+}
+
+/// A term of a new-terms rule and when it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenTerm {
+    pub rule_id: String,
+    pub key: JoinKey,
+    pub last_seen: EventTime,
+}
+
+/// An alert as it was last told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAlert {
+    pub id: AlertId,
+    pub revision: u32,
+    pub content: [u8; 16],
+    pub is_withdrawn: bool,
+    pub document: String,
+}
+
+/// One stretch of input and what it led to.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    pub ids: Vec<([u8; 16], EventTime)>,
+    pub held: Vec<HeldEvent>,
+    pub terms: Vec<SeenTerm>,
+    pub alerts: &'a [AlertChange],
+    pub positions: Vec<Position>,
+    /// What is older than this is not needed against repetition.
+    pub forget_ids_before: Option<EventTime>,
+    /// What nothing rests on at this time goes.
+    pub watermark: Option<EventTime>,
+}
+
+#[derive(Debug)]
+pub struct Store {
+    conn: Connection,
+}
+
+impl Store {
+    /// Opens a store, making it if it is not there and bringing an older one up to date.
+    ///
+    /// # Errors
+    /// It cannot be opened, or a newer program wrote it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let conn = Connection::open(path).map_err(failed)?;
+        // With WAL, NORMAL loses at most the last transactions on a power cut, never the file; whatever is lost was
+        // not acknowledged to a source that could not be read again.
+        conn.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        conn.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+        Self::prepare(conn, path)
+    }
+
+    /// A store that ends with the process.
+    ///
+    /// # Errors
+    /// Out of memory, in effect.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let conn = Connection::open_in_memory()
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Self::prepare(conn, path)
+    }
+
+    fn prepare(mut conn: Connection, path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+        if found > schema::VERSION {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
+        }
+        schema::migrate(&mut conn, found).map_err(failed)?;
+        Ok(Self { conn })
+    }
+
+    /// Writes a batch, all of it or nothing.
+    ///
+    /// # Errors
+    /// The disk is full or failing: nothing of the batch is acknowledged.
+    pub fn commit(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        self.write(batch).map_err(StoreError::Write)
+    }
+
+    fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        let tx = self.conn.transaction()?;
+        {
+            let mut insert = tx.prepare_cached("insert or ignore into seen (id, time) values (?1, ?2)")?;
+            for (id, time) in &batch.ids {
+                insert.execute(params![&id[..], time.0])?;
+            }
+            let mut insert = tx.prepare_cached(
+                "insert into held (id, origin, raw, time, until) values (?1, ?2, ?3, ?4, ?5)
+                 on conflict (id) do update set until = max(until, excluded.until)",
+            )?;
+            for held in &batch.held {
+                insert.execute(params![&held.id[..], origin_name(held.origin), held.raw, held.time.0, held.until.0])?;
+            }
+            let mut insert = tx.prepare_cached(
+                "insert into terms (rule_id, key, last_seen) values (?1, ?2, ?3)
+                 on conflict (rule_id, key) do update set last_seen = max(last_seen, excluded.last_seen)",
+            )?;
+            for term in &batch.terms {
+                insert.execute(params![term.rule_id, key_text(&term.key), term.last_seen.0])?;
+            }
+            let mut insert = tx.prepare_cached(
+                "insert into alerts (id, rule_id, time, revision, content, state, is_delivered, document)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)
+                 on conflict (id) do update set time = excluded.time, revision = excluded.revision,
+                   content = excluded.content, state = excluded.state, is_delivered = 0, document = excluded.document",
+            )?;
+            for alert in batch.alerts {
+                insert.execute(params![
+                    alert.id.as_str(),
+                    &*alert.rule_id,
+                    alert.time.0,
+                    alert.revision,
+                    &alert.content[..],
+                    alert.state.as_str(),
+                    alert.document.to_string()
+                ])?;
+            }
+            let mut insert = tx.prepare_cached(
+                "insert into positions (source, key, value) values (?1, ?2, ?3)
+                 on conflict (source, key) do update set value = excluded.value",
+            )?;
+            for position in &batch.positions {
+                insert.execute(params![&*position.source, position.key, position.value])?;
+            }
+            if let Some(before) = batch.forget_ids_before {
+                tx.prepare_cached("delete from seen where time < ?1")?.execute([before.0])?;
+            }
+            if let Some(watermark) = batch.watermark {
+                tx.prepare_cached("delete from held where until < ?1")?.execute([watermark.0])?;
+            }
+        }
+        tx.commit()
+    }
+
+    /// Sinks have these.
+    ///
+    /// # Errors
+    /// As [`Self::commit`]: they will be handed out once more after a restart.
+    pub fn mark_delivered(&mut self, alerts: &[AlertChange]) -> Result<(), StoreError> {
+        let mut write = || -> rusqlite::Result<()> {
+            let tx = self.conn.transaction()?;
+            {
+                let mut update =
+                    tx.prepare_cached("update alerts set is_delivered = 1 where id = ?1 and revision = ?2")?;
+                for alert in alerts {
+                    update.execute(params![alert.id.as_str(), alert.revision])?;
+                }
+            }
+            tx.commit()
+        };
+        write().map_err(StoreError::Write)
+    }
+
+    /// # Errors
+    /// The file cannot be read.
+    pub fn ids(&self) -> Result<Vec<([u8; 16], EventTime)>, StoreError> {
+        self.rows("select id, time from seen", |row| Ok((short(row.get_ref(0)?.as_blob()?), EventTime(row.get(1)?))))
+    }
+
+    /// The events state rests on, in event order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn held(&self) -> Result<Vec<HeldEvent>, StoreError> {
+        self.rows("select id, origin, raw, time, until from held order by time, id", |row| {
+            Ok(HeldEvent {
+                id: short(row.get_ref(0)?.as_blob()?),
+                origin: origin_of(row.get_ref(1)?.as_str()?),
+                raw: row.get(2)?,
+                time: EventTime(row.get(3)?),
+                until: EventTime(row.get(4)?),
+            })
+        })
+    }
+
+    /// # Errors
+    /// The file cannot be read.
+    pub fn terms(&self) -> Result<Vec<SeenTerm>, StoreError> {
+        self.rows("select rule_id, key, last_seen from terms", |row| {
+            Ok(SeenTerm {
+                rule_id: row.get(0)?,
+                key: key_of(row.get_ref(1)?.as_str()?),
+                last_seen: EventTime(row.get(2)?),
+            })
+        })
+    }
+
+    /// # Errors
+    /// The file cannot be read.
+    pub fn alerts(&self) -> Result<Vec<StoredAlert>, StoreError> {
+        self.rows("select id, revision, content, state, document from alerts order by time, id", stored_alert)
+    }
+
+    /// Alerts that a crash kept from the sinks, or may have.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn undelivered(&self) -> Result<Vec<StoredAlert>, StoreError> {
+        let query =
+            "select id, revision, content, state, document from alerts where is_delivered = 0 order by time, id";
+        self.rows(query, stored_alert)
+    }
+
+    /// Marks what [`Self::undelivered`] gave as delivered.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn mark_all_delivered(&mut self) -> Result<(), StoreError> {
+        let done = self.conn.execute("update alerts set is_delivered = 1 where is_delivered = 0", []);
+        done.map(|_| ()).map_err(StoreError::Write)
+    }
+
+    /// One alert's document, by the beginning of its id.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn alert(&self, id_prefix: &str) -> Result<Option<StoredAlert>, StoreError> {
+        let query = "select id, revision, content, state, document from alerts
+                     where substr(id, 1, length(?1)) = ?1 order by id limit 1";
+        self.conn.query_row(query, [id_prefix], stored_alert).optional().map_err(StoreError::Read)
+    }
+
+    /// How far a source had come.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn positions(&self, source: &str) -> Result<Vec<Position>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<Position>> {
+            let mut query = self.conn.prepare("select source, key, value from positions where source = ?1")?;
+            let rows = query.query_map([source], |row| {
+                Ok(Position { source: row.get::<_, String>(0)?.into(), key: row.get(1)?, value: row.get(2)? })
+            })?;
+            rows.collect()
+        };
+        read().map_err(StoreError::Read)
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let all = || -> rusqlite::Result<Vec<T>> { self.conn.prepare(query)?.query_map([], read)?.collect() };
+        all().map_err(StoreError::Read)
+    }
+}
+
+fn stored_alert(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAlert> {
+    Ok(StoredAlert {
+        id: AlertId::from_store(row.get_ref(0)?.as_str()?),
+        revision: row.get(1)?,
+        content: short(row.get_ref(2)?.as_blob()?),
+        is_withdrawn: row.get_ref(3)?.as_str()? == AlertState::Withdrawn.as_str(),
+        document: row.get(4)?,
+    })
+}
+
+fn short(bytes: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    let n = bytes.len().min(16);
+    short[..n].copy_from_slice(&bytes[..n]);
+    short
+}
+
+fn key_text(key: &JoinKey) -> String {
+    serde_json::Value::from_iter(key.0.iter().map(Option::as_deref)).to_string()
+}
+
+fn key_of(text: &str) -> JoinKey {
+    let parts: Vec<Option<Box<str>>> = serde_json::from_str(text).unwrap_or_default();
+    JoinKey(parts.into())
+}
+
+const ORIGINS: [(Origin, &str); 4] = [
+    (Origin::Sensor, "sensor"),
+    (Origin::CloudTrail, "cloudtrail"),
+    (Origin::GuardDuty, "guardduty"),
+    (Origin::VpcFlow, "vpcflow"),
+];
+
+fn origin_name(origin: Origin) -> &'static str {
+    ORIGINS.iter().find(|(held, _)| *held == origin).map_or("sensor", |(_, name)| name)
+}
+
+fn origin_of(name: &str) -> Origin {
+    ORIGINS.iter().find(|(_, held)| *held == name).map_or(Origin::Sensor, |(origin, _)| *origin)
+}
