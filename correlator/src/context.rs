@@ -36,6 +36,8 @@ pub(crate) struct Reads {
     pub(crate) links: Arc<[FieldId]>,
     pub(crate) before: Span,
     pub(crate) after: Span,
+    /// How long after an event an alert of this rule may still show it.
+    pub(crate) kept_for: Span,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,7 @@ struct Pool {
     links: Arc<[FieldId]>,
     held: FxHashMap<Link, BTreeMap<Order, Arc<Record>>>,
     by_time: BTreeSet<(Order, Link)>,
-    /// How long after an event an alert may still want it.
+    /// The longest that any rule keeps an event for.
     retention: Span,
 }
 
@@ -65,6 +67,7 @@ impl Contexts {
         let mut reads = Vec::with_capacity(rules.len());
         for (rule, span) in rules.iter().zip(spans) {
             let mut of_rule = Vec::with_capacity(rule.contexts.len());
+            let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
             for context in &rule.contexts {
                 let pool = *known.entry((context.predicate, context.links.clone())).or_insert_with(|| {
                     pools.push(Pool {
@@ -75,10 +78,12 @@ impl Contexts {
                     });
                     pools.len() - 1
                 });
-                let wanted = Span(context.before.0.saturating_add(span.0));
+                // An alert is written anew until it closes: its span after its end, and as long as any context may come.
+                let wanted = context.before + *span + *span + longest;
                 pools[pool].retention = pools[pool].retention.max(wanted);
                 let links = Arc::clone(&pools[pool].links);
-                of_rule.push(Reads { pool, links, before: context.before, after: context.after });
+                let (before, after) = (context.before, context.after);
+                of_rule.push(Reads { pool, links, before, after, kept_for: wanted });
             }
             reads.push(of_rule);
         }

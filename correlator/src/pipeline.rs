@@ -6,8 +6,10 @@
 mod dedup;
 mod engine;
 mod replay;
+mod run;
 #[cfg(test)]
 mod tests;
 
 pub use engine::{Engine, Mode};
-pub use replay::{Replayed, replay, sort_finals};
+pub use replay::{Replayed, finish, replay, sort_finals};
+pub use run::{Delivery, RunError, Runner, StoredPositions};

@@ -13,7 +13,7 @@ pub struct Counts {
     /// Taken by the drop list, after their identity facts were read.
     pub dropped: u64,
     pub duplicate: u64,
-    /// Older than what is still kept: evaluated by single-event rules alone would be half an answer, so by none.
+    /// Older than what is still kept: evaluated, but what it needs beside it may be gone.
     pub late: u64,
     pub rejected: u64,
 }
@@ -88,7 +88,7 @@ impl fmt::Display for Stats {
         let rest = [
             (total.dropped, "dropped by the drop list"),
             (total.duplicate, "repeated"),
-            (total.late, "too late"),
+            (total.late, "very late"),
             (total.rejected, "unreadable"),
         ];
         for (n, what) in rest.into_iter().filter(|(n, _)| *n > 0) {
@@ -123,7 +123,7 @@ mod tests {
         assert!(stats.total().is_balanced());
         assert_eq!(stats.total().received, 5);
         stats.n_alerts = 1;
-        let line = "5 events: 1 evaluated, 1 dropped by the drop list, 1 repeated, 1 too late, 1 unreadable; 1 alert";
+        let line = "5 events: 1 evaluated, 1 dropped by the drop list, 1 repeated, 1 very late, 1 unreadable; 1 alert";
         assert_eq!(stats.to_string(), line);
     }
 }

@@ -28,7 +28,9 @@ pub enum StoreError {
         path.display()
     )]
     Newer { path: PathBuf, found: u32, known: u32 },
-    #[error("cannot write to the store: {0}; nothing after the last commit is acknowledged, and it will be read again")]
+    #[error(
+        "cannot write to the store: {0}; nothing after the last commit is acknowledged, and it will be read again"
+    )]
     Write(rusqlite::Error),
     #[error("cannot read the store: {0}")]
     Read(rusqlite::Error),
@@ -75,6 +77,17 @@ pub struct Batch<'a> {
     pub forget_ids_before: Option<EventTime>,
     /// What nothing rests on at this time goes.
     pub watermark: Option<EventTime>,
+}
+
+impl Batch<'_> {
+    /// Whether there is nothing new to write.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+            && self.held.is_empty()
+            && self.terms.is_empty()
+            && self.alerts.is_empty()
+            && self.positions.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -139,7 +152,13 @@ impl Store {
                  on conflict (id) do update set until = max(until, excluded.until)",
             )?;
             for held in &batch.held {
-                insert.execute(params![&held.id[..], origin_name(held.origin), held.raw, held.time.0, held.until.0])?;
+                insert.execute(params![
+                    &held.id[..],
+                    origin_name(held.origin),
+                    held.raw,
+                    held.time.0,
+                    held.until.0
+                ])?;
             }
             let mut insert = tx.prepare_cached(
                 "insert into terms (rule_id, key, last_seen) values (?1, ?2, ?3)
@@ -204,7 +223,9 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn ids(&self) -> Result<Vec<([u8; 16], EventTime)>, StoreError> {
-        self.rows("select id, time from seen", |row| Ok((short(row.get_ref(0)?.as_blob()?), EventTime(row.get(1)?))))
+        self.rows("select id, time from seen", |row| {
+            Ok((short(row.get_ref(0)?.as_blob()?), EventTime(row.get(1)?)))
+        })
     }
 
     /// The events state rests on, in event order.
@@ -246,8 +267,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn undelivered(&self) -> Result<Vec<StoredAlert>, StoreError> {
-        let query =
-            "select id, revision, content, state, document from alerts where is_delivered = 0 order by time, id";
+        let query = "select id, revision, content, state, document from alerts where is_delivered = 0 order by time, id";
         self.rows(query, stored_alert)
     }
 
@@ -270,19 +290,14 @@ impl Store {
         self.conn.query_row(query, [id_prefix], stored_alert).optional().map_err(StoreError::Read)
     }
 
-    /// How far a source had come.
+    /// How far all sources had come.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn positions(&self, source: &str) -> Result<Vec<Position>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<Position>> {
-            let mut query = self.conn.prepare("select source, key, value from positions where source = ?1")?;
-            let rows = query.query_map([source], |row| {
-                Ok(Position { source: row.get::<_, String>(0)?.into(), key: row.get(1)?, value: row.get(2)? })
-            })?;
-            rows.collect()
-        };
-        read().map_err(StoreError::Read)
+    pub fn all_positions(&self) -> Result<Vec<Position>, StoreError> {
+        self.rows("select source, key, value from positions order by source, key", |row| {
+            Ok(Position { source: row.get::<_, String>(0)?.into(), key: row.get(1)?, value: row.get(2)? })
+        })
     }
 
     fn rows<T>(

@@ -3,7 +3,7 @@
 //! A new alert is told at once. Changes are gathered and told when time advances, so that an alert that grows by a
 //! hundred events in a second is one revision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
@@ -18,6 +18,9 @@ use super::{AlertChange, AlertId, AlertState};
 use crate::context::{Contexts, Link, link_values};
 use crate::keyed::{Anchor, JoinKey, Keyed, Match};
 use crate::source::Record;
+
+/// Closed alerts that are remembered, in case their events come once more.
+const MAX_KNOWN: usize = 1_000_000;
 
 /// What the world knows of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,19 +71,34 @@ pub(crate) struct Book {
     suppressions: Suppressions,
     /// Alerts that are closed, or that an earlier run told.
     known: FxHashMap<AlertId, Told>,
+    known_since: VecDeque<AlertId>,
 }
 
 impl Book {
     /// What an earlier run told: it is told again only if it has changed.
     pub(crate) fn remember(&mut self, id: AlertId, told: Told) {
-        self.known.insert(id, told);
+        if self.known.insert(id.clone(), told).is_none() {
+            self.known_since.push_back(id);
+        }
+        while self.known.len() > MAX_KNOWN {
+            let Some(oldest) = self.known_since.pop_front() else { break };
+            self.known.remove(&oldest);
+        }
     }
 
-    pub(crate) fn put(&mut self, view: &View<'_>, rule: u32, key: &JoinKey, found: Arc<Match>, grace: Span) {
+    /// Takes a match that came or changed. Returns when its alert closes, if it is one.
+    pub(crate) fn put(
+        &mut self,
+        view: &View<'_>,
+        rule: u32,
+        key: &JoinKey,
+        found: Arc<Match>,
+        grace: Span,
+    ) -> Option<EventTime> {
         let said = &view.rules[rule as usize];
         let facts = &view.facts[rule as usize];
         if said.is_building_block {
-            return;
+            return None;
         }
         let id = AlertId::new(&said.id, key, &found.anchor);
         let reads = view.contexts.reads(rule);
@@ -110,6 +128,7 @@ impl Book {
             }
         }
         self.closing.insert((closes, id));
+        Some(closes)
     }
 
     pub(crate) fn gone(&mut self, view: &View<'_>, rule: u32, key: &JoinKey, anchor: &Anchor) {
@@ -245,7 +264,7 @@ impl Book {
             }
         }
         if let Some(told) = alert.told {
-            self.known.insert(id.clone(), told);
+            self.remember(id.clone(), told);
         }
     }
 

@@ -4,16 +4,27 @@
 //! `U` is the `until` step.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rules::event::{Event, EventTime};
+use rules::schema::Schema;
 
 use super::{Change, Hit, JoinKey, Keyed, Limits, Match, Shape};
+use crate::source::normalize::Normalizer;
 use crate::source::{Origin, Record};
 
 pub(crate) fn record(id: &str, nanos: i64, origin: Origin) -> Arc<Record> {
-    let event = Event::new(id, EventTime(nanos), "logs-test-default");
-    Arc::new(Record { event, origin, raw: Arc::from(""), hits: Arc::from([]), facts: Arc::from([]) })
+    static BLANK: OnceLock<Record> = OnceLock::new();
+    let read = || {
+        let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::default());
+        normalizer
+            .read(Origin::Sensor, r#"{"@timestamp":"2026-11-21T00:00:00Z"}"#)
+            .expect("an event with a time")
+    };
+    let mut record = BLANK.get_or_init(read).clone();
+    record.event = Event::new(id, EventTime(nanos), "logs-test-default");
+    record.origin = origin;
+    Arc::new(record)
 }
 
 pub(crate) fn hit(text: &str) -> Arc<Hit> {

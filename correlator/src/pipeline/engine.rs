@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
-use rules::plan::Plan;
 use rules::program::Program;
 use rules::schema::Schema;
+use rustc_hash::FxHashMap;
 
 use super::dedup::{Dedup, ShortId, short_id};
 use crate::alert::blind::Blind;
@@ -35,7 +35,7 @@ const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
 pub(crate) struct Lasting {
     pub(crate) ids: Vec<(ShortId, EventTime)>,
     /// Events that state rests on, and until when it does.
-    pub(crate) held: Vec<(Arc<Record>, EventTime)>,
+    pub(crate) held: FxHashMap<Box<str>, (Arc<Record>, EventTime)>,
     pub(crate) seen_terms: Vec<(KeyRef, EventTime)>,
 }
 
@@ -94,15 +94,15 @@ impl Engine {
         let short = short_id(&record.event.id);
         let fate = self.fate(&record, short);
         self.stats.count(source, fate);
-        if fate != Fate::Evaluated {
+        if fate != Fate::Duplicate
+            && let Some(lasting) = &mut self.lasting
+        {
+            lasting.ids.push((short, record.event.time));
+        }
+        if !matches!(fate, Fate::Evaluated | Fate::Late) {
             return Vec::new();
         }
-        let record = Arc::new(record);
-        let until = self.evaluate(&record);
-        if let Some(lasting) = &mut self.lasting {
-            lasting.ids.push((short, record.event.time));
-            lasting.held.extend(until.map(|until| (record, until)));
-        }
+        self.evaluate(&Arc::new(record));
         match self.mode {
             Mode::Revisions => self.tell(Book::tell_fresh),
             Mode::Finals => Vec::new(),
@@ -123,57 +123,60 @@ impl Engine {
             *self.stats.by_drop.entry(line).or_default() += 1;
             return Fate::Dropped;
         }
-        // Older than any state and than the memory of ids: it may be a repetition for all we know.
+        // What it needs beside it may be gone, and so may be the memory of having seen it. Its alerts keep their names.
         if self.watermark.is_some_and(|watermark| record.event.time < watermark - DEDUP_RETENTION) {
             return Fate::Late;
         }
         Fate::Evaluated
     }
 
-    /// Returns until when state rests on the event, if any does.
-    fn evaluate(&mut self, record: &Arc<Record>) -> Option<EventTime> {
+    fn evaluate(&mut self, record: &Arc<Record>) {
         let detected = self.detect.detect(record);
         let time = record.event.time;
-        let mut until: Option<EventTime> = None;
-        let mut hold = |span: Span| until = until.max(Some(time + span));
         for (rule, context) in detected.contexts {
             let reads = &self.contexts.reads(rule)[usize::from(context)];
-            hold(reads.before + self.facts[rule as usize].open_for + self.limits.grace);
-            let pool = reads.pool;
+            let (pool, until) = (reads.pool, time + reads.kept_for + self.limits.grace);
+            self.hold(record, until);
             let links = self.contexts.add(pool, record);
             let (book, view) = self.book_and_view();
             book.context_came(&view, pool, &links, time);
         }
         for rule in detected.matches {
-            let grace = self.limits.grace;
-            let (book, view) = self.book_and_view();
-            book.put(&view, rule, &JoinKey::default(), Arc::new(single(record)), grace);
-            let after = self.contexts.reads(rule).iter().map(|reads| reads.after).max().unwrap_or_default();
-            hold(after + grace);
+            self.put(rule, &JoinKey::default(), Arc::new(single(record)));
         }
         for (rule, key, hit) in detected.keyed {
-            let span = match &self.program.rules()[rule as usize].plan {
-                // The term's history is kept as such.
-                Plan::NewTerms(_) => Span(0),
-                _ => self.facts[rule as usize].open_for,
-            };
-            let after = self.contexts.reads(rule).iter().map(|reads| reads.after).max().unwrap_or_default();
-            hold(span + after + self.limits.grace);
+            self.hold(record, time + self.facts[rule as usize].open_for + self.limits.grace);
             let changes = self.keyed.push(rule, key, hit);
             self.take(changes);
         }
-        until
     }
 
     fn take(&mut self, changes: Vec<Change>) {
-        let grace = self.limits.grace;
         for change in changes {
-            let (book, view) = self.book_and_view();
             match change {
-                Change::Put { key, found } => book.put(&view, key.0, &key.1, found, grace),
-                Change::Gone { key, anchor } => book.gone(&view, key.0, &key.1, &anchor),
+                Change::Put { key, found } => self.put(key.0, &key.1, found),
+                Change::Gone { key, anchor } => {
+                    let (book, view) = self.book_and_view();
+                    book.gone(&view, key.0, &key.1, &anchor);
+                }
             }
         }
+    }
+
+    fn put(&mut self, rule: u32, key: &JoinKey, found: Arc<Match>) {
+        let grace = self.limits.grace;
+        let (book, view) = self.book_and_view();
+        let Some(closes) = book.put(&view, rule, key, Arc::clone(&found), grace) else { return };
+        // All of it lasts as long as the alert: part of the evidence would be another alert after a restart.
+        for item in &found.evidence {
+            self.hold(&item.record, closes);
+        }
+    }
+
+    fn hold(&mut self, record: &Arc<Record>, until: EventTime) {
+        let Some(lasting) = &mut self.lasting else { return };
+        let held = lasting.held.entry(record.event.id.clone()).or_insert_with(|| (Arc::clone(record), until));
+        held.1 = held.1.max(until);
     }
 
     /// No event before `watermark` is expected any more. Tells what has changed, and in [`Mode::Finals`] what is over.

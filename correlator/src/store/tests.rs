@@ -49,8 +49,7 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(store.ids().unwrap(), [([1; 16], EventTime(5))]);
     assert_eq!(store.held().unwrap(), [held]);
     assert_eq!(store.terms().unwrap(), [term]);
-    assert_eq!(store.positions("trail").unwrap(), [position]);
-    assert!(store.positions("other").unwrap().is_empty());
+    assert_eq!(store.all_positions().unwrap(), [position]);
     let alerts = store.alerts().unwrap();
     assert_eq!((alerts.len(), alerts[0].revision, alerts[0].is_withdrawn), (1, 1, false));
 }
