@@ -1,7 +1,7 @@
 //! `cargo xtask ebpf`: the eBPF object, pure Rust on the same stable compiler.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::setup;
@@ -15,11 +15,22 @@ pub(crate) fn prepare() -> Result<PathBuf, Failure> {
     let built = shell::target().join("ebpf").join(TARGET).join("release/groundtrail-ebpf");
     let place = shell::target().join("ebpf/groundtrail-ebpf.o");
     let bytes = fs::read(&built)?;
+    let old = fs::read(&place).ok();
     // An object that has not changed keeps its time, so that the sensor is not built again for it.
-    if fs::read(&place).ok().as_ref() != Some(&bytes) {
+    if old.as_ref() != Some(&bytes) {
         fs::write(&place, bytes)?;
     }
+    if old.is_none() {
+        announce(&place)?;
+    }
     Ok(place)
+}
+
+/// Makes cargo ask the sensor's build script again: a file that was not there is not one it watches.
+fn announce(object: &Path) -> Result<(), Failure> {
+    let now = fs::metadata(object)?.modified()?;
+    let script = fs::File::options().append(true).open(shell::root().join("sensor/build.rs"))?;
+    Ok(script.set_modified(now)?)
 }
 
 /// Lints the programs as they are compiled for the kernel.

@@ -80,47 +80,76 @@ fn rustc_version() -> Result<String, Failure> {
     version.map(str::to_owned).ok_or_else(|| Failure(format!("cannot read a version out of \"{text}\"")))
 }
 
-/// Finds, fetches and unpacks the package over the mirror that apt uses; nothing is installed.
+/// Finds, fetches and unpacks the package over the mirrors that apt uses; nothing is installed.
 fn debian_rust_src(version: &str, into: &Path) -> Result<(), Failure> {
+    let mirrors = debian_mirrors()?;
+    for (mirror, suite) in mirrors.iter().flat_map(|mirror| SUITES.map(|suite| (mirror, suite))) {
+        // rust-src is architecture-independent, and every architecture's list names it.
+        let list = format!("{mirror}/dists/{suite}/main/binary-amd64/Packages.xz");
+        let fetch = format!("curl -fsSL --connect-timeout 10 '{list}' | xz -dc");
+        let Ok(packages) = shell::output(Command::new("sh").args(["-c", &fetch])) else { continue };
+        let Some(package) = package(&packages, version) else { continue };
+        shell::say(format!("unpacking {} of {suite} below the target folder", package.file));
+        return unpack(mirror, &package, into);
+    }
+    Err(Failure(format!("no Debian suite within reach carries rust-src {version}")))
+}
+
+/// The Debian mirrors among apt's sources. Others (security, vendors) have no package pool of Debian's.
+fn debian_mirrors() -> Result<Vec<String>, Failure> {
     let sites = shell::output(Command::new("apt-get").args([
         "indextargets",
         "--format",
         "$(SITE)",
         "Created-By: Packages",
     ]))?;
-    let mirror = sites
-        .lines()
-        .find(|site| !site.contains("security"))
-        .ok_or_else(|| Failure("apt knows no mirror".to_owned()))?;
-    let mirror = mirror.trim_end_matches('/');
-    for suite in SUITES {
-        // rust-src is architecture-independent, and every architecture's list names it.
-        let list = format!("{mirror}/dists/{suite}/main/binary-amd64/Packages.xz");
-        let Ok(packages) =
-            shell::output(Command::new("sh").args(["-c", &format!("curl -fsSL '{list}' | xz -dc")]))
-        else {
-            continue;
-        };
-        let Some(file) = package_file(&packages, version) else { continue };
-        fs::create_dir_all(into)?;
-        let deb = into.join("rust-src.deb");
-        let url = format!("{mirror}/{}", file.replace('+', "%2B"));
-        shell::output(Command::new("curl").args(["-fsSL", "-o"]).arg(&deb).arg(url))?;
-        shell::output(Command::new("dpkg").arg("-x").arg(&deb).arg(into))?;
-        fs::remove_file(&deb)?;
-        return Ok(());
+    let mut mirrors = Vec::new();
+    for site in sites.lines().map(|site| site.trim_end_matches('/')) {
+        let is_mirror = site.starts_with("http") && site.ends_with("/debian");
+        if is_mirror && !mirrors.iter().any(|known| known == site) {
+            mirrors.push(site.to_owned());
+        }
     }
-    Err(Failure(format!("no Debian suite carries rust-src {version}")))
+    if mirrors.is_empty() { Err(Failure("apt knows no Debian mirror".to_owned())) } else { Ok(mirrors) }
 }
 
-/// The file of `rust-src` at this version in a suite's package list.
-fn package_file<'a>(packages: &'a str, version: &str) -> Option<&'a str> {
+/// Unpacks beside the final place and moves it there whole, so that a run cut short leaves nothing half done.
+fn unpack(mirror: &str, package: &Package<'_>, into: &Path) -> Result<(), Failure> {
+    let partial = into.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial)?;
+    let deb = partial.join("rust-src.deb");
+    let url = format!("{mirror}/{}", package.file.replace('+', "%2B"));
+    shell::output(Command::new("curl").args(["-fsSL", "--connect-timeout", "10", "-o"]).arg(&deb).arg(url))?;
+    let sum = shell::output(Command::new("sha256sum").arg(&deb))?;
+    if sum.split_whitespace().next() != Some(package.sha256) {
+        return Err(Failure(format!("{} does not have the checksum that its list gives", package.file)));
+    }
+    shell::output(Command::new("dpkg").arg("-x").arg(&deb).arg(&partial))?;
+    fs::remove_file(&deb)?;
+    if into.exists() {
+        fs::remove_dir_all(into)?;
+    }
+    Ok(fs::rename(&partial, into)?)
+}
+
+/// Where a package lies on a mirror, and what its bytes must add up to.
+#[derive(Debug, PartialEq, Eq)]
+struct Package<'a> {
+    file: &'a str,
+    sha256: &'a str,
+}
+
+/// `rust-src` at this version in a suite's package list.
+fn package<'a>(packages: &'a str, version: &str) -> Option<Package<'a>> {
     packages.split("\n\n").find_map(|paragraph| {
         let field =
             |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         let is_it = field("Package")? == "rust-src"
             && field("Version")?.split(['+', '-', '~']).next() == Some(version);
-        is_it.then(|| field("Filename")).flatten()
+        is_it.then(|| Some(Package { file: field("Filename")?, sha256: field("SHA256")? })).flatten()
     })
 }
 
@@ -152,15 +181,16 @@ pub(crate) fn bpf_linker() -> Result<PathBuf, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::package_file;
+    use super::{Package, package};
 
-    const LIST: &str = "Package: rust-src\nVersion: 1.94.1+dfsg1-1\nFilename: pool/old.deb\n\nPackage: rustc\nVersion: \
-                        1.95.0+dfsg1-2\nFilename: pool/rustc.deb\n\nPackage: rust-src\nSource: rustc\nVersion: \
-                        1.95.0+dfsg1-2~bpo13+1\nFilename: pool/new.deb";
+    const LIST: &str = "Package: rust-src\nVersion: 1.94.1+dfsg1-1\nFilename: pool/old.deb\nSHA256: 01\n\n\
+                        Package: rustc\nVersion: 1.95.0+dfsg1-2\nFilename: pool/rustc.deb\nSHA256: 02\n\n\
+                        Package: rust-src\nSource: rustc\nVersion: 1.95.0+dfsg1-2~bpo13+1\n\
+                        Filename: pool/new.deb\nSHA256: 03";
 
     #[test]
     fn the_package_of_exactly_our_version_is_found() {
-        assert_eq!(package_file(LIST, "1.95.0"), Some("pool/new.deb"));
-        assert_eq!(package_file(LIST, "1.95"), None);
+        assert_eq!(package(LIST, "1.95.0"), Some(Package { file: "pool/new.deb", sha256: "03" }));
+        assert_eq!(package(LIST, "1.95"), None);
     }
 }
