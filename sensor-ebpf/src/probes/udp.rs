@@ -101,13 +101,13 @@ fn report_once(ctx: &SockAddrContext, peer: &Peer) {
         SendKey { cookie: cookie(ctx), address: bytes(peer.address), port: u32::from(peer.port), _pad: 0 };
     let now = boot_ns();
     // SAFETY: the value is copied at once; a concurrent update is another recent time.
-    let last = unsafe { RECENT_SENDS.get(&key) }.copied();
+    let last = unsafe { RECENT_SENDS.get(key) }.copied();
     if last.is_some_and(|last| now.wrapping_sub(last) < REPEAT_NS) {
         emit::suppress(kind::CONNECT);
         return;
     }
     // A full or busy map means a record too many, never one too few.
-    let _ = RECENT_SENDS.insert(&key, &now, 0);
+    let _ = RECENT_SENDS.insert(key, now, 0);
     report(ctx, peer, origin::SENDMSG);
 }
 
