@@ -87,7 +87,7 @@ impl Trace {
             command.arg("--config").arg(config);
         }
         command.args(["replay", "--final", "--output", "ndjson"]);
-        command.arg("--sensor").arg(place("host.ndjson"));
+        command.arg("--host").arg(place("host.ndjson"));
         for feed in ["cloudtrail", "guardduty", "vpcflow"] {
             command.arg(format!("--{feed}")).arg(place(feed));
         }

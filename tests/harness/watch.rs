@@ -26,13 +26,18 @@ pub struct Watch {
     stages: Vec<u64>,
 }
 
+/// Says so where this process is not root.
+pub fn not_root() -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let is_root =
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
+    (!is_root).then(|| "not root, and eBPF programs need it; run with sudo".to_owned())
+}
+
 /// What keeps these tests from this machine, or `None`.
 pub fn obstacle() -> Option<String> {
-    let uid = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let is_root =
-        uid.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"));
-    if !is_root {
-        return Some("not root, and eBPF programs need it; run with sudo".to_owned());
+    if let Some(reason) = not_root() {
+        return Some(reason);
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Some(

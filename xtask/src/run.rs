@@ -101,7 +101,11 @@ fn replay_instead(reason: &str) -> Result<(), Failure> {
     let trace = shell::root().join(RECORDED);
     let mut command = Command::new(release("groundtrail"));
     command.arg("--config").arg(trace.join("groundtrail.toml")).arg("replay");
-    command.arg("--sensor").arg(trace.join("host.ndjson")).arg("--cloudtrail").arg(&trace);
+    command
+        .arg("--host")
+        .arg(trace.join("host.ndjson"))
+        .arg("--cloudtrail")
+        .arg(trace.join("cloudtrail.json"));
     shell::succeed(&mut command)
 }
 
