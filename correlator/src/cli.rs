@@ -6,7 +6,9 @@
 mod cases;
 mod check;
 mod config;
+mod explain;
 mod flags;
+mod follow;
 mod inputs;
 mod junit;
 mod load;
@@ -16,6 +18,7 @@ mod overlap;
 mod reach;
 mod replay;
 mod rules;
+mod run;
 mod table;
 mod terminal;
 
@@ -29,7 +32,7 @@ use terminal::{ColorChoice, Terminal};
 const EXIT_CODES: &str = "Exit codes:
   0  done, and nothing wrong was found
   1  faults in what was looked at: failed rule tests, findings of a check, unreadable records
-  2  the command line, the configuration or a rule file is wrong; nothing was run
+  2  the command line or the configuration is wrong; nothing was run
   3  the run itself failed: a file, a socket or the store";
 
 /// Watches hosts and AWS together: which process, started by whom, made which API call as which principal.
@@ -57,8 +60,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Follow sources and print alerts as they come
+    Run(run::Flags),
     /// Run recorded events on a virtual clock and print the alerts
     Replay(replay::Flags),
+    /// Show an alert of the store with all its evidence
+    Explain(explain::Flags),
     /// Run the cases inside rule files
     Test(cases::Flags),
     /// Check configuration, rules and sources as `run` would load them
@@ -132,6 +139,8 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
     match cli.verb {
         Verb::Check(flags) => check::run(flags, load::config(path)?, terminal),
         Verb::Config { what } => config::run(what, path, terminal),
+        Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
+        Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),
         Verb::Rules { what } => rules::run(what, load::config(path)?, terminal),

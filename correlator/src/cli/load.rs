@@ -86,6 +86,15 @@ impl RuleSet {
         say(&self.remarks, terminal);
     }
 
+    /// # Errors
+    /// When an exception of the configuration does not compile: running without it is not what was asked for.
+    pub(super) fn refuse_bad_exceptions(&self) -> Result<(), CliError> {
+        if self.remarks.iter().any(|remark| remark.is_error) {
+            return Err(CliError::Usage("an exception of the configuration is wrong, see above".to_owned()));
+        }
+        Ok(())
+    }
+
     pub(super) fn into_program(self) -> (Arc<Program>, Arc<Schema>) {
         let program = Program::with_drops(self.rules, self.drops, &self.schema);
         (Arc::new(program), Arc::new(self.schema))

@@ -60,6 +60,7 @@ pub(super) fn run(
     }
     let set = load::rules(&configured);
     set.report(terminal);
+    set.refuse_bad_exceptions()?;
     let mut has_faults = set.has_errors();
     let (indicators, remarks) = load::indicators(&configured.config);
     load::say(&remarks, terminal);

@@ -1,0 +1,166 @@
+//! `run`: follows sources and tells alerts as they come, until it is told to stop.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use clap::Args;
+use rules::event::Span;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::flags::{FormatFlag, RuleFlags, SourceFlags};
+use super::follow;
+use super::load::{self, Configured, RuleSet};
+use super::log;
+use super::output;
+use super::reach::{Reach, Sources};
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::alert::AlertChange;
+use crate::config::Config;
+use crate::keyed::Limits;
+use crate::merge::{Merge, Pace};
+use crate::pipeline::{Delivery, Engine, Mode, RunError, Runner, StoredPositions};
+use crate::sink::{Fanout, Sink};
+use crate::source::Rejected;
+use crate::source::folder::{NoPositions, Positions};
+use crate::source::normalize::Normalizer;
+use crate::source::stop::Stop;
+use crate::store::Store;
+use crate::time::SystemClock;
+
+/// Items between the sources and the engine.
+const CAPACITY: usize = 8192;
+/// A source that has said nothing for so long holds nobody up.
+const IDLE_AFTER: Span = Span::from_secs(2);
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    sources: SourceFlags,
+    /// Keep alerts, open sequences and positions in this file, over restarts
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RuleFlags,
+    #[command(flatten)]
+    format: FormatFlag,
+}
+
+pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+    log::init("info");
+    let config = &mut configured.config;
+    flags.sources.apply(config)?;
+    flags.rules.apply(config);
+    flags.format.apply(config);
+    if flags.store.is_some() {
+        config.store = flags.store;
+    }
+    if config.sources.is_empty() {
+        let message = "nothing to watch: give --sensor, --cloudtrail, --guardduty or --vpcflow, or [[source]] in the configuration";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    let set = load::rules(&configured);
+    set.report(terminal);
+    set.refuse_bad_exceptions()?;
+    let config = &configured.config;
+    tell_reach(&set, config);
+    let (indicators, remarks) = load::indicators(config);
+    load::say(&remarks, terminal);
+    let n_rules = set.rules.len();
+    let (program, schema) = set.into_program();
+    let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
+
+    let store = config.store.as_deref().map(Store::open).transpose().map_err(fault("cannot start"))?;
+    let positions: Arc<dyn Positions> = match &store {
+        Some(store) => Arc::new(StoredPositions::load(store).map_err(fault("cannot start"))?),
+        None => Arc::new(NoPositions),
+    };
+    let mut delivery = Told { sink: output::open(&config.output, terminal)? };
+    let stop = Stop::default();
+    let mut merge = Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock));
+    let threads = follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop)?;
+    stop_on_signals(&stop)?;
+    info!(rules = n_rules, sources = threads.len(), store = ?config.store, "watching");
+
+    let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
+    let mut runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
+    let ended = runner.run(&mut merge, &stop, &mut delivery);
+    stop.stop();
+    drop(merge);
+    threads.into_iter().flatten().for_each(join);
+    let stats = ended.map_err(|error| match error {
+        RunError::Deliver(error) => CliError::Output(error),
+        error => fault("stopped")(error),
+    })?;
+    terminal.note("ended", &stats.to_string());
+    Ok(Outcome::Clean)
+}
+
+fn fault<E: std::error::Error + Send + Sync + 'static>(what: &str) -> impl Fn(E) -> CliError {
+    move |source| CliError::Run { what: what.to_owned(), source: source.into() }
+}
+
+/// A source's thread has nothing to say in the end; one that panicked has been loud already.
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        warn!("a source ended in a panic");
+    }
+}
+
+fn tell_reach(set: &RuleSet, config: &Config) {
+    let sources = Sources::of(config, &set.schema);
+    let n_blind = set.rules.iter().filter(|rule| matches!(sources.reach(rule), Reach::Never { .. })).count();
+    if n_blind > 0 {
+        let n_rules = set.rules.len();
+        warn!(blind = n_blind, rules = n_rules, "some rules cannot fire with these sources; `groundtrail check` names them");
+    }
+}
+
+/// Ends the run in good order on SIGINT and SIGTERM, and at once on a second one.
+fn stop_on_signals(stop: &Stop) -> Result<(), CliError> {
+    let failed = |source: io::Error| CliError::Run { what: "cannot listen for signals".to_owned(), source: source.into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?)
+    };
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            for n_signals in 0.. {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if n_signals > 0 {
+                    std::process::exit(3);
+                }
+                stop.stop();
+            }
+        });
+    });
+    Ok(())
+}
+
+/// Hands alerts to the sinks and trouble to the log.
+struct Told {
+    sink: Fanout,
+}
+
+impl Delivery for Told {
+    fn alert(&mut self, change: &AlertChange) -> io::Result<()> {
+        self.sink.write(&change.document)
+    }
+
+    fn again(&mut self, document: &str) -> io::Result<()> {
+        self.sink.write(&serde_json::from_str(document)?)
+    }
+
+    fn rejected(&mut self, rejected: &Rejected) {
+        let Rejected { source, at, reason, .. } = rejected;
+        warn!(source = &**source, at = at.as_str(), reason = reason.as_str(), "could not be read");
+    }
+}
