@@ -1,19 +1,27 @@
 //! The host agent: kernel records in, ECS events out.
 //!
 //! Reading order: [`config`], [`loader`], [`ring`], [`decode`] and [`clock`] at the edge; [`process`] and [`container`]
-//! for who is who; [`enrich`] where a record becomes an [`event`].
+//! for who is who; [`enrich`] where a record becomes an [`event`]; [`output`]
+//! and [`pipeline`] for where it goes; [`record`] for doing all of that again without a kernel.
 
+pub mod assembly;
 pub mod btf;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod container;
 pub mod decode;
+pub mod doctor;
 pub mod enrich;
 pub mod event;
 pub mod host;
 pub mod loader;
 pub mod lookup;
 pub mod offsets;
+pub mod output;
+pub mod pipeline;
 pub mod probes;
 pub mod process;
+pub mod record;
 pub mod ring;
+pub mod stats;

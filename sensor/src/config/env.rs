@@ -67,6 +67,10 @@ impl EnvAllow {
         Ok(Self { patterns })
     }
 
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+
     /// The allowed variables of a NUL-separated block, as `KEY=value`.
     pub fn filter(&self, block: &[u8]) -> Vec<String> {
         let variables = block.split(|&byte| byte == 0).filter_map(|variable| {

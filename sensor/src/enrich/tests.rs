@@ -136,7 +136,7 @@ fn connect(head: Header, ip: [u8; 4], port: u16) -> Vec<u8> {
 
 fn event(enricher: &mut Enricher, bytes: &[u8]) -> Option<Value> {
     let record = decode::decode(bytes).expect("a record");
-    enricher.record(&record, &mut Names, |_, event| serde_json::to_value(event).expect("serializable"))
+    enricher.record(&record, &mut Names, |_, _, event| serde_json::to_value(event).expect("serializable"))
 }
 
 fn check(value: &Value, expect: &Expect) {
@@ -147,20 +147,56 @@ const SHELL: header::Key = header::Key { start_boot_ns: 1_000_000_000, tgid: 10,
 const AWS: header::Key = header::Key { start_boot_ns: 2_000_000_000, tgid: 11, _pad: 0 };
 const NONE: header::Key = header::Key { start_boot_ns: 0, tgid: 0, _pad: 0 };
 
-/// A shell that forks and runs the AWS CLI, a Python script.
-fn aws(enricher: &mut Enricher) -> Value {
-    event(enricher, &exec(head(0, 1_100_000_000, SHELL, NONE), "/bin/bash", "/usr/bin/bash", "-bash\0", ""))
-        .expect("an event");
+/// A process of `/proc` with a name alone.
+pub(crate) fn snapshot(tgid: u32, start_ticks: u64, name: &str) -> Snapshot {
+    let image = Image { name: name.into(), args: vec![name.into()], ..Image::default() };
+    Snapshot {
+        tgid: Tgid(tgid),
+        start_ticks,
+        parent: None,
+        image,
+        credentials: None,
+        tty: None,
+        cgroup: None,
+    }
+}
+
+/// A shell that runs the AWS CLI, which connects and ends.
+pub(crate) fn records() -> Vec<Vec<u8>> {
+    let exit = Exit { header: head(kind::EXIT, 3_000_000_000, AWS, SHELL), status: 0, _pad: 0 };
+    let [shell, fork, exec] = aws_records();
+    vec![shell, fork, exec, connect(head(0, 2_200_000_000, AWS, SHELL), [10, 0, 0, 1], 443), bytes_of(&exit)]
+}
+
+/// Something of no tree that is looked at.
+pub(crate) fn stranger() -> Vec<u8> {
+    exec(
+        head(0, 2_050_000_000, abi_key(99, 2_050_000_000), NONE),
+        "/bin/stranger",
+        "/bin/stranger",
+        "stranger\0",
+        "",
+    )
+}
+
+fn aws_records() -> [Vec<u8>; 3] {
     let fork =
         Fork { header: head(kind::FORK, 2_000_000_000, AWS, SHELL), caller: SHELL, caller_tid: 10, _pad: 0 };
-    event(enricher, &bytes_of(&fork)).expect("an event");
     let args = "/usr/bin/python3\0/usr/local/bin/aws\0s3\0ls\0\0";
     let env = "PATH=/bin\0AWS_SECRET_ACCESS_KEY=hush\0AWS_PROFILE=dev\0";
-    event(
-        enricher,
-        &exec(head(0, 2_100_000_000, AWS, SHELL), "/usr/local/bin/aws", "/usr/bin/python3.11", args, env),
-    )
-    .expect("an event")
+    let head = |at, key, parent| head(0, at, key, parent);
+    [
+        exec(head(1_100_000_000, SHELL, NONE), "/bin/bash", "/usr/bin/bash", "-bash\0", ""),
+        bytes_of(&fork),
+        exec(head(2_100_000_000, AWS, SHELL), "/usr/local/bin/aws", "/usr/bin/python3.11", args, env),
+    ]
+}
+
+/// A shell that forks and runs the AWS CLI, a Python script.
+fn aws(enricher: &mut Enricher) -> Value {
+    let events = aws_records().map(|bytes| event(enricher, &bytes).expect("an event"));
+    let [_, _, exec] = events;
+    exec
 }
 
 #[test]
@@ -370,15 +406,14 @@ fn exit_tells_the_code_once() {
 #[test]
 fn two_connections_of_one_moment_have_two_ids() {
     let mut enricher = enricher();
-    let ids: Vec<Value> =
-        [80, 81]
-            .iter()
-            .map(|port| {
-                event(&mut enricher, &connect(head(0, 5, AWS, SHELL), [10, 0, 0, 1], *port))
+    let ids: Vec<Value> = [80, 81]
+        .iter()
+        .map(|port| {
+            event(&mut enricher, &connect(head(0, 5, AWS, SHELL), [10, 0, 0, 1], *port))
                     .expect("an event")["event"]["id"]
                     .clone()
-            })
-            .collect();
+        })
+        .collect();
     assert_ne!(ids[0], ids[1]);
 }
 

@@ -1,0 +1,126 @@
+//! From the bytes of one record to its line of NDJSON: what a live run, a recording and a replay share.
+
+use serde::Serialize;
+
+use crate::clock::Utc;
+use crate::decode::{self, Record};
+use crate::enrich::Enricher;
+use crate::event::Event;
+use crate::lookup::Lookups;
+use crate::process::id::Key;
+use crate::process::table::Table;
+
+/// Events made so far, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivered {
+    pub exec: u64,
+    pub fork: u64,
+    pub exit: u64,
+    pub connect: u64,
+    /// Exits that were told twice; the kernel counts both.
+    pub repeated_exits: u64,
+    pub undecodable: u64,
+}
+
+#[derive(Debug)]
+pub struct Assembly {
+    enricher: Enricher,
+    sequence: u64,
+    delivered: Delivered,
+    /// Only this process and its descendants are written.
+    tree: Option<Key>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Written,
+    /// Nothing to tell, or nobody to tell it of.
+    Passed,
+    Undecodable,
+}
+
+impl Assembly {
+    pub fn new(enricher: Enricher) -> Self {
+        Self { enricher, sequence: 0, delivered: Delivered::default(), tree: None }
+    }
+
+    /// Writes only what this process and its descendants do. The table goes on taking in everything.
+    pub fn keep_tree(&mut self, root: Key) {
+        self.tree = Some(root);
+    }
+
+    pub fn enricher(&self) -> &Enricher {
+        &self.enricher
+    }
+
+    pub fn enricher_mut(&mut self) -> &mut Enricher {
+        &mut self.enricher
+    }
+
+    pub fn delivered(&self) -> Delivered {
+        self.delivered
+    }
+
+    /// Appends the record's event to `out`, closed by a newline.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        lookups: &mut dyn Lookups,
+        created: Option<Utc>,
+        out: &mut Vec<u8>,
+    ) -> Fate {
+        let record = match decode::decode(bytes) {
+            Ok(record) => record,
+            Err(err) => {
+                tracing::debug!(%err, "record passed over");
+                self.delivered.undecodable += 1;
+                return Fate::Undecodable;
+            }
+        };
+        let (tree, sequence) = (self.tree, self.sequence + 1);
+        let written = self.enricher.record(&record, lookups, |table, key, mut event| {
+            if !tree.is_none_or(|root| descends(table, key, root)) {
+                return Fate::Passed;
+            }
+            event.event.sequence = sequence;
+            event.event.created = created;
+            append(&event, out);
+            Fate::Written
+        });
+        let fate = written.unwrap_or(Fate::Passed);
+        if fate == Fate::Written {
+            self.sequence = sequence;
+        }
+        self.count(&record, written.is_some());
+        fate
+    }
+
+    /// Appends a report of the sensor's own.
+    pub fn report<'a>(&'a mut self, make: impl FnOnce(&'a Enricher, u64) -> Event<'a>, out: &mut Vec<u8>) {
+        self.sequence += 1;
+        let mut event = make(&self.enricher, self.sequence);
+        event.event.sequence = self.sequence;
+        append(&event, out);
+    }
+
+    fn count(&mut self, record: &Record<'_>, is_told: bool) {
+        let counter = match record {
+            Record::Exec(..) => &mut self.delivered.exec,
+            Record::Fork(_) => &mut self.delivered.fork,
+            Record::Exit(_) if !is_told => &mut self.delivered.repeated_exits,
+            Record::Exit(_) => &mut self.delivered.exit,
+            Record::Connect(_) => &mut self.delivered.connect,
+        };
+        *counter += 1;
+    }
+}
+
+fn descends(table: &Table, key: Key, root: Key) -> bool {
+    key == root || table.ancestors(key).any(|ancestor| ancestor.key == root)
+}
+
+fn append<T: Serialize>(event: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *out, event).expect("events hold text keys and finite numbers");
+    out.push(b'\n');
+}

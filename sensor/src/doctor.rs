@@ -1,0 +1,239 @@
+//! What the machine offers, a line each, with the way to what is missing. Reads files alone; needs no privilege.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use crate::config::HostConfig;
+use crate::host::{HostFacts, instance};
+use crate::loader::{LoadOptions, has_embedded_object};
+use crate::probes::OLDEST_KERNEL;
+
+/// How serious a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    Good,
+    /// The sensor runs and sees less.
+    Limited,
+    /// The sensor cannot run.
+    Bad,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub subject: &'static str,
+    pub verdict: Verdict,
+    pub found: String,
+    /// What to do. Nothing for a good finding.
+    pub fix: Option<&'static str>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.verdict {
+            Verdict::Good => "ok  ",
+            Verdict::Limited => "warn",
+            Verdict::Bad => "FAIL",
+        };
+        write!(f, "{mark}  {:<14} {}", self.subject, self.found)?;
+        self.fix.map_or(Ok(()), |fix| write!(f, ": {fix}"))
+    }
+}
+
+/// Bits of `linux/capability.h`.
+const CAPABILITIES: [(&str, u32); 4] =
+    [("CAP_BPF", 39), ("CAP_PERFMON", 38), ("CAP_SYS_PTRACE", 19), ("CAP_DAC_READ_SEARCH", 2)];
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Inode of the first pid namespace, `PROC_PID_INIT_INO` in `linux/proc_ns.h`.
+const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+pub fn examine(root: &Path, host: &HostConfig, load: &LoadOptions) -> Vec<Finding> {
+    vec![
+        kernel(root),
+        btf(root),
+        capabilities(root),
+        lockdown(root),
+        cgroup2(root),
+        pid_namespace(root),
+        host_id(root, host),
+        instance_id(root, host),
+        object(load),
+    ]
+}
+
+fn good(subject: &'static str, found: impl Into<String>) -> Finding {
+    Finding { subject, verdict: Verdict::Good, found: found.into(), fix: None }
+}
+
+fn lacking(subject: &'static str, verdict: Verdict, found: impl Into<String>, fix: &'static str) -> Finding {
+    Finding { subject, verdict, found: found.into(), fix: Some(fix) }
+}
+
+fn read(root: &Path, path: &str) -> Option<String> {
+    Some(fs::read_to_string(root.join(path)).ok()?.trim().to_owned())
+}
+
+fn kernel(root: &Path) -> Finding {
+    let release = read(root, "proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into());
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < OLDEST_KERNEL {
+        return lacking("kernel", Verdict::Bad, release, "the sensor needs 5.10 or newer");
+    }
+    good("kernel", release)
+}
+
+fn btf(root: &Path) -> Finding {
+    if root.join("sys/kernel/btf/vmlinux").exists() {
+        return good("BTF", "the kernel shows its types");
+    }
+    let fix = "run a kernel built with CONFIG_DEBUG_INFO_BTF, as all current distribution kernels are";
+    lacking("BTF", Verdict::Bad, "no /sys/kernel/btf/vmlinux", fix)
+}
+
+fn capabilities(root: &Path) -> Finding {
+    let status = read(root, "proc/self/status").unwrap_or_default();
+    let effective =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let has = |bit: u32| effective.unwrap_or(0) & (1 << bit) != 0;
+    let missing: Vec<&str> = CAPABILITIES
+        .iter()
+        .filter(|(_, bit)| !has(*bit) && !(*bit >= 38 && has(CAP_SYS_ADMIN)))
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        return good("capabilities", "all that are needed");
+    }
+    let verdict = if missing.iter().any(|name| matches!(*name, "CAP_BPF" | "CAP_PERFMON")) {
+        Verdict::Bad
+    } else {
+        Verdict::Limited
+    };
+    lacking(
+        "capabilities",
+        verdict,
+        format!("missing {}", missing.join(", ")),
+        "run as root, or grant them to the service",
+    )
+}
+
+fn lockdown(root: &Path) -> Finding {
+    match read(root, "sys/kernel/security/lockdown") {
+        Some(modes) if modes.contains("[confidentiality]") => {
+            let fix = "boot with lockdown=integrity or none: this mode forbids reading kernel memory";
+            lacking("lockdown", Verdict::Bad, "confidentiality", fix)
+        }
+        Some(modes) if modes.contains("[integrity]") => {
+            good("lockdown", "integrity, which the sensor can live with")
+        }
+        Some(_) => good("lockdown", "none"),
+        None => good("lockdown", "not in this kernel"),
+    }
+}
+
+fn cgroup2(root: &Path) -> Finding {
+    let mounts = read(root, "proc/self/mountinfo").unwrap_or_default();
+    let point = mounts.lines().find_map(|line| {
+        let (head, tail) = line.split_once(" - ")?;
+        tail.starts_with("cgroup2 ").then(|| head.split(' ').nth(4))?
+    });
+    match point {
+        Some(point) => good("cgroup2", format!("mounted at {point}")),
+        None => {
+            let fix = "mount one (mount -t cgroup2 none /sys/fs/cgroup) to see UDP peers and containers";
+            lacking("cgroup2", Verdict::Limited, "not mounted", fix)
+        }
+    }
+}
+
+fn pid_namespace(root: &Path) -> Finding {
+    match fs::read_link(root.join("proc/self/ns/pid")) {
+        Ok(link) if link.as_os_str() == ROOT_PID_NAMESPACE => good("pid namespace", "the host's"),
+        Ok(_) => {
+            let fix = "run the container with the host's (--pid=host), or processes older than the sensor stay unknown";
+            lacking("pid namespace", Verdict::Limited, "a container's", fix)
+        }
+        Err(_) => lacking("pid namespace", Verdict::Bad, "/proc cannot be read", "mount proc"),
+    }
+}
+
+fn host_id(root: &Path, host: &HostConfig) -> Finding {
+    match HostFacts::gather(root, host) {
+        Ok(facts) => good("host id", facts.id),
+        Err(err) => {
+            lacking("host id", Verdict::Bad, err.to_string(), "without it events of two hosts would mix")
+        }
+    }
+}
+
+fn instance_id(root: &Path, host: &HostConfig) -> Finding {
+    match host.instance_id.clone().or_else(|| instance::instance_id(root)) {
+        Some(id) => good("instance id", id),
+        None if instance::is_ec2(root) => {
+            let fix = "set host.instance_id, or alerts are not joined with what AWS logged of this instance";
+            lacking("instance id", Verdict::Limited, "hidden, though this is EC2", fix)
+        }
+        None => good("instance id", "none: not an EC2 instance"),
+    }
+}
+
+fn object(load: &LoadOptions) -> Finding {
+    match &load.object {
+        Some(path) if path.is_file() => good("BPF object", path.display().to_string()),
+        Some(path) => {
+            let found = format!("\"{}\" is not there", path.display());
+            lacking("BPF object", Verdict::Bad, found, "build it with `cargo xtask ebpf`")
+        }
+        None if has_embedded_object() => good("BPF object", "built in"),
+        None => {
+            let fix = "build it with `cargo xtask ebpf`, or name one with --ebpf-object";
+            lacking("BPF object", Verdict::Bad, "none was built in", fix)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(files: &[(&str, &str)], subject: &str) -> Verdict {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            fs::write(path, text).expect("written");
+        }
+        let findings = examine(dir.path(), &HostConfig::default(), &LoadOptions::default());
+        findings.into_iter().find(|finding| finding.subject == subject).expect("examined").verdict
+    }
+
+    #[test]
+    fn each_subject_is_judged_by_what_is_there() {
+        let release = "proc/sys/kernel/osrelease";
+        assert_eq!(verdict(&[(release, "5.4.0-150-generic\n")], "kernel"), Verdict::Bad);
+        assert_eq!(verdict(&[(release, "5.10.223\n")], "kernel"), Verdict::Good);
+        assert_eq!(verdict(&[(release, "6.18.44-x\n")], "kernel"), Verdict::Good);
+        assert_eq!(verdict(&[], "BTF"), Verdict::Bad);
+        let status = "proc/self/status";
+        assert_eq!(verdict(&[(status, "CapEff:\t000001ffffffffff\n")], "capabilities"), Verdict::Good);
+        assert_eq!(verdict(&[(status, "CapEff:\t0000000000280004\n")], "capabilities"), Verdict::Good);
+        assert_eq!(verdict(&[(status, "CapEff:\t0000000000200000\n")], "capabilities"), Verdict::Limited);
+        assert_eq!(verdict(&[(status, "CapEff:\t0\n")], "capabilities"), Verdict::Bad);
+        let lockdown = "sys/kernel/security/lockdown";
+        assert_eq!(verdict(&[(lockdown, "none integrity [confidentiality]\n")], "lockdown"), Verdict::Bad);
+        assert_eq!(verdict(&[(lockdown, "none [integrity] confidentiality\n")], "lockdown"), Verdict::Good);
+        let mounts = "proc/self/mountinfo";
+        assert_eq!(
+            verdict(&[(mounts, "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")], "cgroup2"),
+            Verdict::Good
+        );
+        assert_eq!(
+            verdict(&[(mounts, "30 23 0:26 / /x rw - cgroup cgroup rw,cpu\n")], "cgroup2"),
+            Verdict::Limited
+        );
+        let vendor = "sys/devices/virtual/dmi/id/sys_vendor";
+        assert_eq!(verdict(&[(vendor, "Amazon EC2\n")], "instance id"), Verdict::Limited);
+        assert_eq!(verdict(&[], "host id"), Verdict::Bad);
+    }
+}

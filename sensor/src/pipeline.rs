@@ -1,0 +1,198 @@
+//! The live run: drain, decode, enrich, write; reports in between; and the order in which it ends.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout};
+
+use crate::assembly::Assembly;
+use crate::clock::{Clock, boot_now};
+use crate::config::Config;
+use crate::enrich::Enricher;
+use crate::host::{HostError, HostFacts};
+use crate::loader::{Kernel, LoadError, LoadOptions};
+use crate::lookup::Live;
+use crate::output::{Output, OutputError};
+use crate::stats::{self, LossReport};
+
+/// Records taken before the timers get their turn.
+const MAX_DRAIN: usize = 4096;
+const LOSS_EVERY: Duration = Duration::from_secs(1);
+const HEALTH_EVERY: Duration = Duration::from_secs(60);
+/// How long a writer that is stuck may hold up the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most that the end takes out of a ring that others go on filling.
+const MAX_LAST_BYTES: usize = 64 << 20;
+/// A clock that moved less is left alone: jitter of the measurement is no news.
+const CLOCK_SLACK_NS: u64 = 1_000_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("cannot listen for signals")]
+    Signal { source: io::Error },
+    #[error("cannot read the ring")]
+    Ring { source: io::Error },
+}
+
+/// The sensor at work: attached, seeded, reading.
+struct Running {
+    kernel: Kernel,
+    assembly: Assembly,
+    lookups: Live,
+    losses: LossReport,
+    /// Lines on their way to the output.
+    batch: Vec<u8>,
+}
+
+/// Attaches and emits events until a signal ends it.
+///
+/// # Errors
+/// What stands in the way at the start, or stopped it later. An end by signal is none.
+pub async fn run(config: &Config, load: &LoadOptions) -> Result<(), RunError> {
+    let mut stop = Stop::listen().map_err(|source| RunError::Signal { source })?;
+    let facts = Arc::new(HostFacts::gather(Path::new("/"), &config.host)?);
+    let output = Output::open(&config.output)?;
+    let mut running = Running::start(config, load, facts)?;
+    let result = running.until(&mut stop, &output, config.limits.poll).await;
+    running.end(&output).await;
+    match timeout(PATIENCE, output.finish()).await {
+        Ok(finished) => finished?,
+        Err(_) => tracing::warn!("the reader of the events is stuck, leaving without it"),
+    }
+    result
+}
+
+impl Running {
+    /// Attaches first and looks at /proc second, so that nothing falls in between; what the kernel says wins.
+    fn start(config: &Config, load: &LoadOptions, facts: Arc<HostFacts>) -> Result<Self, RunError> {
+        let kernel = Kernel::load(load)?;
+        let lookups = Live::new(Path::new("/"), config.environment.clone());
+        let mut enricher =
+            Enricher::new(facts, Clock::measure(), config.environment.clone(), config.limits.max_processes);
+        enricher.table_mut().seed(lookups.proc().all());
+        let coverage = kernel.coverage();
+        for warning in &coverage.warnings {
+            tracing::warn!(warning, "degraded");
+        }
+        for (probe, reason) in coverage.refused() {
+            tracing::warn!(probe = probe.program, reason, "probe skipped");
+        }
+        tracing::info!(n_processes = enricher.table().stats().n_held, "watching");
+        Ok(Self {
+            kernel,
+            assembly: Assembly::new(enricher),
+            lookups,
+            losses: LossReport::new(boot_now()),
+            batch: Vec::new(),
+        })
+    }
+
+    async fn until(&mut self, stop: &mut Stop, output: &Output, poll: Duration) -> Result<(), RunError> {
+        self.health("started");
+        let (mut loss_at, mut health_at) = (Instant::now() + LOSS_EVERY, Instant::now() + HEALTH_EVERY);
+        loop {
+            let n_records = self.drain();
+            let now = Instant::now();
+            if now >= loss_at {
+                loss_at = now + LOSS_EVERY;
+                self.lookups.refresh();
+                self.loss(output);
+            }
+            if now >= health_at {
+                health_at = now + HEALTH_EVERY;
+                self.follow_clock();
+                self.health("running");
+            }
+            if !self.batch.is_empty() {
+                // A place first, the batch second: a signal that comes while we wait must not cost the batch.
+                match stop.or(output.reserve()).await {
+                    Some(Some(place)) => place.send(std::mem::take(&mut self.batch)),
+                    Some(None) | None => return Ok(()),
+                }
+            }
+            // A full drain means that there is more: only the signals get a look in between.
+            let pause = if n_records < MAX_DRAIN { poll } else { Duration::ZERO };
+            match stop.or(self.kernel.wait(pause)).await {
+                Some(waited) => waited.map_err(|source| RunError::Ring { source })?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes what is in the ring, says what was lost, and says goodbye.
+    async fn end(&mut self, output: &Output) {
+        // The programs still run: what is in the ring now is drained, not what comes while we do.
+        while self.drain() == MAX_DRAIN && self.batch.len() < MAX_LAST_BYTES {}
+        self.loss(output);
+        self.health("stopped");
+        match timeout(PATIENCE, output.reserve()).await {
+            Ok(Some(place)) => place.send(std::mem::take(&mut self.batch)),
+            Ok(None) | Err(_) => tracing::warn!("nobody reads the events any more, the last ones are lost"),
+        }
+    }
+
+    fn drain(&mut self) -> usize {
+        let Self { kernel, assembly, lookups, batch, .. } = self;
+        let created = assembly.enricher().clock().now();
+        kernel.drain(MAX_DRAIN, |bytes| _ = assembly.push(bytes, lookups, Some(created), batch))
+    }
+
+    fn loss(&mut self, output: &Output) {
+        let Ok(losses) = self.kernel.losses() else { return };
+        let (now, clock) = (boot_now(), self.assembly.enricher().clock());
+        let undecodable = self.assembly.delivered().undecodable;
+        for loss in self.losses.since(&losses, undecodable, output.n_lost(), now, clock) {
+            tracing::warn!(kind = loss.kind, cause = loss.cause, count = loss.count, "events lost");
+            self.assembly.report(|enricher, nth| enricher.loss(loss, now, nth), &mut self.batch);
+        }
+    }
+
+    fn health(&mut self, state: &'static str) {
+        let Ok(losses) = self.kernel.losses() else { return };
+        let table = self.assembly.enricher().table().stats();
+        let report = stats::health(state, self.kernel.coverage(), &losses, self.assembly.delivered(), table);
+        self.assembly.report(|enricher, nth| enricher.health(report, boot_now(), nth), &mut self.batch);
+    }
+
+    fn follow_clock(&mut self) {
+        let (held, measured) = (self.assembly.enricher().clock(), Clock::measure());
+        if held.offset_ns().abs_diff(measured.offset_ns()) > CLOCK_SLACK_NS {
+            tracing::info!(offset_ns = measured.offset_ns() - held.offset_ns(), "the wall clock moved");
+            self.assembly.enricher_mut().set_clock(measured);
+        }
+    }
+}
+
+/// The two signals that ask for an orderly end.
+pub struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// # Errors
+    /// If the runtime cannot register them.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The future's value, or nothing if a signal came first.
+    pub async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => None,
+            _ = self.interrupt.recv() => None,
+            value = work => Some(value),
+        }
+    }
+}
