@@ -1,10 +1,11 @@
 //! Alerts: from a match, and what explains it, to the document that sinks and renderers read.
 //!
 //! Reading order: [`book`] (which alerts are open and what changed), `document` (the ECS document), `story` (its sentence),
-//! [`blind`] (what could not be seen). Where alerts go is [`crate::sink`]'s.
+//! [`cast`] (who takes part), [`blind`] (what could not be seen). Where alerts go is [`crate::sink`]'s.
 
 pub(crate) mod blind;
 pub(crate) mod book;
+pub(crate) mod cast;
 mod document;
 mod story;
 mod suppression;

@@ -12,10 +12,12 @@ use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::blind::Blind;
+use super::cast::{Cast, CastFields};
 use super::document::{self, Explained, Parts};
 use super::suppression::Suppressions;
 use super::{AlertChange, AlertId, AlertState};
 use crate::context::{Contexts, Link, link_values};
+use crate::identity::Identities;
 use crate::keyed::{Anchor, JoinKey, Keyed, Match};
 use crate::source::Record;
 
@@ -46,6 +48,8 @@ pub(crate) struct View<'a> {
     pub(crate) contexts: &'a Contexts,
     pub(crate) keyed: &'a Keyed,
     pub(crate) blind: &'a Blind,
+    pub(crate) identities: &'a Identities,
+    pub(crate) cast: &'a CastFields,
 }
 
 #[derive(Debug)]
@@ -273,9 +277,12 @@ impl Book {
         let found = &alert.found;
         let mut severity = mapped_severity(rule, found);
         let mut contexts = Vec::with_capacity(rule.contexts.len());
+        let mut cast = Cast::default();
+        found.evidence.iter().for_each(|item| cast.add(view.cast, &item.record));
         let reads = view.contexts.reads(alert.rule).iter().zip(&alert.links);
         for (context, (reads, links)) in rule.contexts.iter().zip(reads) {
             let attached = view.contexts.find(reads, links, found.start, found.end);
+            attached.records.iter().for_each(|record| cast.add(view.cast, record));
             let is_evidence = |record: &Arc<Record>| {
                 found.evidence.iter().any(|item| item.record.event.id == record.event.id)
             };
@@ -291,8 +298,11 @@ impl Book {
             contexts.push(Explained { name: context.name.clone(), events, n_more: attached.n_more });
         }
         let risk_score = if severity == rule.severity { rule.risk_score } else { usual_risk(severity) };
+        let (hosts, keys) = cast.cards(view.identities, found.end);
         document::build(Parts {
             id,
+            hosts,
+            keys,
             rule,
             key: &alert.key,
             key_names: &view.facts[alert.rule as usize].key_names,

@@ -8,6 +8,7 @@ use rules::rule::{Rule, Severity, Threat, ThreatEntry};
 use serde_json::{Map, Value, json};
 
 use super::{AlertId, AlertState, story};
+use crate::identity::{HostCard, KeyCard};
 use crate::keyed::{JoinKey, Match};
 use crate::time;
 
@@ -30,6 +31,8 @@ pub(super) struct Parts<'a> {
     pub(super) severity: Severity,
     pub(super) risk_score: u64,
     pub(super) n_suppressed: u64,
+    pub(super) hosts: Vec<HostCard>,
+    pub(super) keys: Vec<KeyCard>,
 }
 
 /// Objects that an alert takes over from the first event that has them: the anchor's, then the evidence, then contexts.
@@ -188,6 +191,12 @@ fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
         "could_not_see": could_not_see,
         "rule_hash": rule.hash,
     });
+    if !parts.hosts.is_empty() {
+        alert["hosts"] = json!(parts.hosts);
+    }
+    if !parts.keys.is_empty() {
+        alert["keys"] = json!(parts.keys);
+    }
     let n_more = found.n_events.saturating_sub(found.evidence.len() as u64);
     if n_more > 0 {
         alert["evidence_more"] = n_more.into();

@@ -10,9 +10,11 @@ use rustc_hash::FxHashMap;
 use super::dedup::{Dedup, ShortId, short_id};
 use crate::alert::blind::Blind;
 use crate::alert::book::{Book, RuleFacts, Told, View};
+use crate::alert::cast::CastFields;
 use crate::alert::{AlertChange, AlertId, AlertState};
 use crate::context::Contexts;
 use crate::detect::{self, Detect};
+use crate::identity::Identities;
 use crate::keyed::{Anchor, Change, Evidence, JoinKey, KeyRef, Keyed, Limits, Match, Shape, Stage};
 use crate::source::Record;
 use crate::stats::{Fate, Stats};
@@ -28,6 +30,8 @@ pub enum Mode {
 
 /// How many ids are remembered against repetition, and for how long after their event.
 const MAX_IDS: usize = 5_000_000;
+/// Hosts and keys whose facts are remembered.
+const MAX_IDENTITIES: usize = 200_000;
 const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
 
 /// What has to outlive a crash, since it was last taken.
@@ -50,6 +54,8 @@ pub struct Engine {
     contexts: Contexts,
     book: Book,
     blind: Blind,
+    identities: Identities,
+    cast: CastFields,
     dedup: Dedup,
     stats: Stats,
     watermark: Option<EventTime>,
@@ -78,6 +84,8 @@ impl Engine {
             keyed: Keyed::new(shapes, limits),
             book: Book::default(),
             blind: Blind::new(schema),
+            identities: Identities::new(schema, MAX_IDENTITIES),
+            cast: CastFields::new(schema),
             dedup: Dedup::new(MAX_IDS, DEDUP_RETENTION),
             detect: Detect::new(Arc::clone(&program)),
             stats: Stats::default(),
@@ -119,6 +127,8 @@ impl Engine {
             return Fate::Duplicate;
         }
         self.blind.note(record);
+        // What an event says about who is who is kept even where the event is not.
+        self.identities.learn(record);
         if let Some(line) = self.detect.drop_reason(&record.event) {
             *self.stats.by_drop.entry(line).or_default() += 1;
             return Fate::Dropped;
@@ -231,6 +241,8 @@ impl Engine {
             contexts: &self.contexts,
             keyed: &self.keyed,
             blind: &self.blind,
+            identities: &self.identities,
+            cast: &self.cast,
         };
         (&mut self.book, view)
     }
@@ -268,6 +280,7 @@ impl Engine {
     pub(crate) fn restore(&mut self, record: Record) {
         self.dedup.insert(short_id(&record.event.id), record.event.time);
         self.blind.note(&record);
+        self.identities.learn(&record);
         self.evaluate(&Arc::new(record));
     }
 

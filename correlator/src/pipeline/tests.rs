@@ -1,1 +1,414 @@
+use std::io;
+use std::sync::Arc;
 
+use proptest::prelude::*;
+use rules::catalogue;
+use rules::event::{EventTime, Span};
+use rules::program::Program;
+use rules::schema::Schema;
+use serde_json::Value;
+
+use super::*;
+use crate::alert::{AlertChange, AlertState};
+use crate::keyed::Limits;
+use crate::merge::{Merge, Pace};
+use crate::source::normalize::Normalizer;
+use crate::source::stop::Stop;
+use crate::source::{Origin, Position, Record, Rejected, SourceItem};
+use crate::store::Store;
+use crate::time::{Lateness, VirtualClock};
+
+const SENT: &str = r#"
+[rule]
+name = "Command sent"
+rule_id = "00000000-0000-4000-8000-000000000001"
+description = "d"
+type = "query"
+language = "kuery"
+severity = "low"
+risk_score = 21
+query = 'event.provider:"ssm.amazonaws.com" and event.action:SendCommand'
+[[rule.context]]
+name = "commands on the host"
+link = ["groundtrail.link.ssm_command_id"]
+dataset = "endpoint.events.process"
+language = "kuery"
+query = 'event.type:start'
+before = "1m"
+after = "1h"
+raise_severity = "high"
+"#;
+
+const ASKED: &str = r#"
+[rule]
+name = "Asked"
+rule_id = "00000000-0000-4000-8000-000000000002"
+description = "d"
+type = "eql"
+language = "eql"
+severity = "medium"
+risk_score = 47
+query = '''
+sequence by host.id, process.parent.entity_id with maxspan=1s
+  [process where event.type == "start" and process.name == "curl"]
+  [network where event.action == "connection_attempted"]
+'''
+"#;
+
+const SWEPT: &str = r#"
+[rule]
+name = "Swept"
+rule_id = "00000000-0000-4000-8000-000000000003"
+description = "d"
+type = "threshold"
+language = "kuery"
+from = "now-30m"
+severity = "medium"
+risk_score = 47
+query = 'event.provider:"ec2.amazonaws.com"'
+[rule.threshold]
+field = ["aws.cloudtrail.user_identity.arn"]
+value = 3
+[[rule.threshold.cardinality]]
+field = "event.action"
+value = 3
+"#;
+
+const FIRST: &str = r#"
+[rule]
+name = "First"
+rule_id = "00000000-0000-4000-8000-000000000004"
+description = "d"
+type = "new_terms"
+language = "kuery"
+severity = "medium"
+risk_score = 47
+query = 'event.category:process'
+[rule.new_terms]
+field = "new_terms_fields"
+value = ["host.id", "process.name"]
+[[rule.new_terms.history_window_start]]
+field = "history_window_start"
+value = "now-10d"
+"#;
+
+struct World {
+    program: Arc<Program>,
+    schema: Arc<Schema>,
+    normalizer: Normalizer,
+}
+
+fn world(rules: &[&str]) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    for (idx, text) in rules.iter().enumerate() {
+        std::fs::write(dir.path().join(format!("{idx}.toml")), text).unwrap();
+    }
+    let mut schema = Schema::builtin();
+    let loaded = catalogue::load([dir.path()], &mut schema);
+    assert_eq!(loaded.rules.len(), rules.len(), "{:?}", loaded.reports);
+    let schema = Arc::new(schema);
+    let program = Arc::new(Program::compile(loaded.rules, &schema));
+    World { program, normalizer: Normalizer::new(Arc::clone(&schema), Arc::default()), schema }
+}
+
+impl World {
+    fn engine(&self, mode: Mode) -> Engine {
+        Engine::new(Arc::clone(&self.program), &self.schema, Limits::default(), mode)
+    }
+
+    fn read(&self, line: &str) -> Record {
+        let origin = if line.contains("eventSource") { Origin::CloudTrail } else { Origin::Sensor };
+        self.normalizer.read(origin, line).unwrap()
+    }
+
+    fn finals(&self, lines: &[String]) -> Vec<String> {
+        let source: Arc<str> = "test".into();
+        let inputs = lines.iter().map(|line| (Arc::clone(&source), self.read(line)));
+        let replayed = replay(Arc::clone(&self.program), &self.schema, Limits::default(), inputs);
+        assert!(replayed.stats.total().is_balanced());
+        replayed.alerts.iter().map(|alert| alert.document.to_string()).collect()
+    }
+}
+
+const COMMAND: &str = "11111111-2222-3333-4444-555555555555";
+
+fn second(tenths: u32) -> String {
+    format!("2026-11-02T10:{:02}:{:02}.{}Z", tenths / 600, tenths / 10 % 60, tenths % 10)
+}
+
+fn sent(tenths: u32) -> String {
+    let time = second(tenths / 10 * 10).replace(".0Z", "Z");
+    format!(
+        r#"{{"eventID":"send-{tenths}","eventTime":"{time}","eventSource":"ssm.amazonaws.com","eventName":"SendCommand","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/mallory"}},"requestParameters":{{}},"responseElements":{{"command":{{"commandId":"{COMMAND}"}}}}}}"#
+    )
+}
+
+fn described(name: &str, tenths: u32) -> String {
+    let time = second(tenths / 10 * 10).replace(".0Z", "Z");
+    format!(
+        r#"{{"eventID":"{name}-{tenths}","eventTime":"{time}","eventSource":"ec2.amazonaws.com","eventName":"Describe{name}","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/mallory"}},"requestParameters":{{}},"responseElements":null}}"#
+    )
+}
+
+fn exec(name: &str, tenths: u32) -> String {
+    let time = second(tenths);
+    format!(
+        r#"{{"@timestamp":"{time}","event":{{"id":"exec-{name}-{tenths}","category":["process"],"type":["start"],"action":"exec","dataset":"endpoint.events.process"}},"data_stream":{{"type":"logs","dataset":"endpoint.events.process","namespace":"default"}},"host":{{"id":"web-1","name":"web-1","os":{{"type":"linux"}}}},"user":{{"name":"root"}},"process":{{"name":"{name}","command_line":"{name} x","entity_id":"p{tenths}","parent":{{"entity_id":"shell"}},"env_vars":["SSM_COMMAND_ID={COMMAND}"]}}}}"#
+    )
+}
+
+fn connect(tenths: u32) -> String {
+    let time = second(tenths);
+    format!(
+        r#"{{"@timestamp":"{time}","event":{{"id":"net-{tenths}","category":["network"],"type":["start"],"action":"connection_attempted","dataset":"endpoint.events.network"}},"data_stream":{{"type":"logs","dataset":"endpoint.events.network","namespace":"default"}},"host":{{"id":"web-1","name":"web-1","os":{{"type":"linux"}}}},"process":{{"name":"curl","entity_id":"p","parent":{{"entity_id":"shell"}}}},"destination":{{"ip":"169.254.169.254","port":80}}}}"#
+    )
+}
+
+fn alert(document: &Value) -> &Value {
+    &document["groundtrail"]["alert"]
+}
+
+#[test]
+fn a_cloud_alert_fires_alone_and_gains_the_host_half() {
+    let world = world(&[SENT]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    let first = engine.push(&source, world.read(&sent(0)));
+    assert_eq!((first.len(), first[0].state, first[0].revision), (1, AlertState::Open, 1));
+    assert_eq!(alert(&first[0].document)["severity"], "low");
+    let silent = "no events of endpoint.events.process were received at all";
+    assert_eq!(alert(&first[0].document)["could_not_see"][0], silent);
+
+    assert!(engine.push(&source, world.read(&exec("sh", 20))).is_empty(), "changes wait for the tick");
+    let second = engine.flush();
+    assert_eq!((second.len(), second[0].state, second[0].revision), (1, AlertState::Revised, 2));
+    assert_eq!(second[0].id, first[0].id);
+    let document = alert(&second[0].document);
+    assert_eq!(document["severity"], "high");
+    assert_eq!(document["context"][0]["events"][0]["process"]["name"], "sh");
+    assert_eq!(document["could_not_see"].as_array().map(Vec::len), Some(0));
+    let story = second[0].document["message"].as_str().unwrap();
+    assert!(story.contains("user/mallory called ssm:SendCommand"), "{story}");
+    assert!(story.contains("on web-1, root ran \"sh x\""), "{story}");
+    assert!(engine.flush().is_empty(), "nothing changed since");
+}
+
+#[test]
+fn context_that_came_first_is_there_at_once() {
+    let world = world(&[SENT]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    engine.push(&source, world.read(&exec("sh", 20)));
+    let told = engine.push(&source, world.read(&sent(0)));
+    assert_eq!(alert(&told[0].document)["context"][0]["events"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn what_lies_outside_the_span_is_not_attached() {
+    let world = world(&[SENT]);
+    let lines = [exec("before", 0), sent(1200), exec("after", 1300)];
+    let finals = world.finals(&lines);
+    let document: Value = serde_json::from_str(&finals[0]).unwrap();
+    let events = alert(&document)["context"][0]["events"].as_array().unwrap();
+    assert_eq!(events.iter().map(|event| &event["process"]["name"]).collect::<Vec<_>>(), ["after"]);
+}
+
+#[test]
+fn a_repeated_event_is_counted_and_changes_nothing() {
+    let world = world(&[SENT, FIRST]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    assert_eq!(engine.push(&source, world.read(&exec("sh", 5))).len(), 1);
+    assert!(engine.push(&source, world.read(&exec("sh", 5))).is_empty());
+    let total = engine.stats().total();
+    assert_eq!((total.received, total.evaluated, total.duplicate), (2, 1, 1));
+}
+
+#[test]
+fn a_sequence_alert_names_its_key_and_stages() {
+    let world = world(&[ASKED]);
+    let finals = world.finals(&[exec("curl", 100), connect(104)]);
+    let document: Value = serde_json::from_str(&finals[0]).unwrap();
+    let own = alert(&document);
+    assert_eq!(own["join"]["host.id"], "web-1");
+    assert_eq!(own["join"]["process.parent.entity_id"], "shell");
+    assert_eq!(own["evidence"][0]["stage"], "step 1");
+    assert_eq!(own["evidence"][1]["event"]["event"]["action"], "connection_attempted");
+    assert_eq!(own["state"], "final");
+    assert!(own.get("revision").is_none());
+    assert_eq!(document["@timestamp"], "2026-11-02T10:00:10.400Z", "the completing event's");
+}
+
+#[test]
+fn a_withdrawn_alert_is_told_and_may_come_back() {
+    let absent = ASKED.replace(
+        "[network where event.action == \"connection_attempted\"]",
+        "![network where event.action == \"connection_attempted\"]",
+    );
+    let world = world(&[&absent]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    assert!(engine.push(&source, world.read(&exec("curl", 100))).is_empty());
+    let at = crate::time::parse("2026-11-02T10:00:30Z").unwrap();
+    let told = engine.advance(at);
+    assert_eq!((told.len(), told[0].state), (1, AlertState::Open));
+    assert!(engine.push(&source, world.read(&connect(104))).is_empty());
+    let told = engine.flush();
+    assert_eq!((told.len(), told[0].state, told[0].revision), (1, AlertState::Withdrawn, 2));
+    assert!(engine.advance(EventTime(i64::MAX)).is_empty());
+}
+
+/// Keeps what is delivered.
+#[derive(Default)]
+struct Kept {
+    told: Vec<AlertChange>,
+    again: Vec<String>,
+    n_left: Option<usize>,
+}
+
+impl Delivery for Kept {
+    fn alert(&mut self, change: &AlertChange) -> io::Result<()> {
+        if let Some(n_left) = &mut self.n_left {
+            *n_left = n_left.checked_sub(1).ok_or_else(|| io::Error::other("the sink broke"))?;
+        }
+        self.told.push(change.clone());
+        Ok(())
+    }
+
+    fn again(&mut self, document: &str) -> io::Result<()> {
+        self.again.push(document.to_owned());
+        Ok(())
+    }
+
+    fn rejected(&mut self, _rejected: &Rejected) {}
+}
+
+/// One run over a store: the lines come, then the run is stopped.
+fn run_once(world: &World, store: Store, lines: &[String], kept: &mut Kept) -> Result<(), RunError> {
+    let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T10:00:00Z").unwrap()));
+    let mut merge = Merge::new(1024, Pace::Live { idle_after: Span::from_secs(10) }, clock);
+    let outlet = merge.add("test", Lateness(Span::from_secs(1200)));
+    for line in lines {
+        outlet.send(SourceItem::Record(world.read(line))).unwrap();
+    }
+    let position = Position { source: "test".into(), key: "file".into(), value: lines.len().to_string() };
+    outlet.send(SourceItem::Position(position)).unwrap();
+    drop(outlet);
+    let stop = Stop::default();
+    stop.stop();
+    let mut runner =
+        Runner::new(world.engine(Mode::Revisions), Mode::Revisions, Some(store), &world.normalizer)?;
+    runner.run(&mut merge, &stop, kept).map(|_| ())
+}
+
+#[test]
+fn a_restart_goes_on_where_it_stopped_and_repeats_nothing() {
+    let world = world(&[SENT, ASKED, SWEPT, FIRST]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let open = || Store::open(&path).unwrap();
+
+    let mut first = Kept::default();
+    let lines = [sent(0), described("Images", 10), described("Regions", 20), exec("curl", 100)];
+    run_once(&world, open(), &lines, &mut first).unwrap();
+    let names = |kept: &Kept| -> Vec<(String, &str, u32)> {
+        let name = |change: &AlertChange| change.document["rule"]["name"].as_str().unwrap().to_owned();
+        kept.told.iter().map(|change| (name(change), change.state.as_str(), change.revision)).collect()
+    };
+    assert!(names(&first).contains(&("Command sent".into(), "open", 1)), "{:?}", names(&first));
+    assert_eq!(open().all_positions().unwrap()[0].value, "4");
+
+    let mut again = Kept::default();
+    run_once(&world, open(), &lines, &mut again).unwrap();
+    assert!(again.told.is_empty() && again.again.is_empty(), "{:?}", names(&again));
+
+    let mut more = Kept::default();
+    run_once(&world, open(), &[connect(104), described("Snapshots", 50)], &mut more).unwrap();
+    let told = names(&more);
+    assert!(
+        told.contains(&("Asked".into(), "open", 1)),
+        "the first step was seen before the restart: {told:?}"
+    );
+    assert!(told.contains(&("Swept".into(), "open", 1)), "{told:?}");
+    assert!(!told.iter().any(|(name, ..)| name == "First"), "{told:?}");
+}
+
+#[test]
+fn alerts_that_a_broken_sink_missed_come_again_under_the_same_id() {
+    let world = world(&[SENT]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let mut broken = Kept { n_left: Some(0), ..Kept::default() };
+    let failed = run_once(&world, Store::open(&path).unwrap(), &[sent(0)], &mut broken);
+    assert!(matches!(failed, Err(RunError::Deliver(_))));
+    let mut next = Kept::default();
+    run_once(&world, Store::open(&path).unwrap(), &[], &mut next).unwrap();
+    assert_eq!(next.again.len(), 1);
+    assert!(next.told.is_empty());
+    let mut last = Kept::default();
+    run_once(&world, Store::open(&path).unwrap(), &[], &mut last).unwrap();
+    assert!(last.again.is_empty());
+}
+
+fn lines() -> impl Strategy<Value = Vec<String>> {
+    let at = 0_u32..3000;
+    let one = prop_oneof![
+        at.clone().prop_map(sent),
+        (prop::sample::select(vec!["Images", "Regions", "Snapshots", "Hosts"]), at.clone())
+            .prop_map(|(name, at)| described(name, at)),
+        (prop::sample::select(vec!["curl", "sh", "aws"]), at.clone()).prop_map(|(name, at)| exec(name, at)),
+        at.prop_map(connect),
+    ];
+    prop::collection::vec(one, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_order_and_repetition_end_in_the_same_bytes(
+        (lines, shuffled) in lines().prop_flat_map(|lines| {
+            let twice: Vec<String> = lines.iter().chain(&lines).cloned().collect();
+            (Just(lines), Just(twice).prop_shuffle())
+        }),
+    ) {
+        let world = world(&[SENT, ASKED, SWEPT, FIRST]);
+        prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
+    }
+
+    #[test]
+    fn eager_alerts_and_their_revisions_end_where_finals_do(lines in lines()) {
+        let world = world(&[SENT, ASKED, SWEPT, FIRST]);
+        let finals = world.finals(&lines);
+        let mut engine = world.engine(Mode::Revisions);
+        let source: Arc<str> = "test".into();
+        let mut last = std::collections::BTreeMap::new();
+        let mut told = Vec::new();
+        for (idx, line) in lines.iter().enumerate() {
+            told.extend(engine.push(&source, world.read(line)));
+            if idx % 5 == 4 {
+                told.extend(engine.flush());
+            }
+        }
+        told.extend(engine.advance(EventTime(i64::MAX)));
+        for change in told {
+            let expected = last.get(&change.id).map_or(1, |(revision, _): &(u32, _)| revision + 1);
+            prop_assert_eq!(change.revision, expected, "no revision is skipped or told twice");
+            last.insert(change.id.clone(), (change.revision, change));
+        }
+        let mut standing: Vec<AlertChange> = last
+            .into_values()
+            .map(|(_, change)| change)
+            .filter(|change| change.state != AlertState::Withdrawn)
+            .collect();
+        sort_finals(&mut standing);
+        let as_final = |change: &AlertChange| {
+            let mut document = change.document.clone();
+            let own = document["groundtrail"]["alert"].as_object_mut().unwrap();
+            own.remove("revision");
+            own.insert("state".into(), "final".into());
+            document.to_string()
+        };
+        prop_assert_eq!(standing.iter().map(as_final).collect::<Vec<_>>(), finals);
+    }
+}
