@@ -12,7 +12,7 @@ mod token;
 
 use std::num::NonZeroU32;
 
-use crate::diagnostic::{Compiled, Diagnostic, conclude};
+use crate::diagnostic::{Compiled, Diagnostic, Severity, conclude};
 use crate::event::Span;
 use crate::expr::Expr;
 use crate::plan::KeyPart;
@@ -79,6 +79,7 @@ pub fn compile_with(
 ) -> Result<Compiled<EqlRule>, Vec<Diagnostic>> {
     let (query, mut found) = parser::parse(text);
     let checked = query.and_then(|query| check::check(&query, schema, options.category_field, &mut found));
-    let plan = checked.map(|checked| compile::compile(&checked, &mut found));
+    let is_sound = found.iter().all(|diagnostic| diagnostic.severity == Severity::Warning);
+    let plan = checked.filter(|_| is_sound).map(|checked| compile::compile(&checked, &mut found));
     conclude(plan, found)
 }

@@ -5,8 +5,8 @@ mod properties;
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::diagnostic::Code;
 use crate::diagnostic::render::{Source, Style, render};
-use crate::diagnostic::{Code, Severity};
 use crate::{eval, testing};
 
 fn event_rule(query: &str, schema: &mut Schema) -> Expr {
