@@ -25,6 +25,7 @@ pub enum Code {
     BadDate,
     NotBoolean,
     NullValue,
+    ObjectField,
 
     TooFewSteps,
     KeyCount,
@@ -87,6 +88,7 @@ impl Code {
             Self::BadDate => "GT107",
             Self::NotBoolean => "GT108",
             Self::NullValue => "GT109",
+            Self::ObjectField => "GT110",
             Self::TooFewSteps => "GT201",
             Self::KeyCount => "GT202",
             Self::KeyType => "GT203",

@@ -13,7 +13,7 @@ use crate::event::Span;
 use crate::expr::{Comparison, Expr, Function, Test};
 use crate::literal::Literal;
 use crate::plan::KeyPart;
-use crate::schema::{FieldId, Schema};
+use crate::schema::{FieldId, FieldType, Schema};
 
 pub(super) enum CheckedQuery {
     Event(CheckedFilter),
@@ -108,6 +108,12 @@ impl Checker<'_> {
 
     fn field(&mut self, path: &str, span: Range<usize>) -> Option<FieldId> {
         match self.schema.resolve(path) {
+            // Events carry the leaves only, so a test of the object would never hold.
+            Ok(field) if self.schema.field(field).kind == FieldType::Flattened => {
+                let help = format!("name a field of it, as in `{path}.name`");
+                self.report(Code::ObjectField, &span, &format!("\"{path}\" is an object"), &help);
+                None
+            }
             Ok(field) => Some(field),
             Err(unknown) => {
                 let help = match unknown.suggestion {

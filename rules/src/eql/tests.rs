@@ -622,6 +622,7 @@ fn each_fault_has_its_code() {
         ("process where match(process.name, \"a~b\")", Code::BadPattern),
         ("process where process.start > \"soon\"", Code::BadDate),
         ("process where process.start > \"now-1d\"", Code::DateMath),
+        ("any where aws.cloudtrail.flattened.request_parameters != null", Code::ObjectField),
         ("process where process.pid > null", Code::NullValue),
         ("process where process.name in (null)", Code::NullValue),
         ("process where process.name in ()", Code::WrongArguments),

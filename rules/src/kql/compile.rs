@@ -10,7 +10,7 @@ use crate::literal::{Literal, Number};
 use crate::pattern::Case;
 use crate::pattern::set::TextSet;
 use crate::pattern::wildcard::{Piece, Wildcard};
-use crate::schema::{FieldId, Schema};
+use crate::schema::{FieldId, FieldType, Schema};
 
 /// `None` where an error leaves nothing to evaluate.
 pub(super) fn compile(query: &Node, schema: &mut Schema, found: &mut Vec<Diagnostic>) -> Option<Expr> {
@@ -222,6 +222,11 @@ impl Compiler<'_> {
 
     fn field(&mut self, path: &str, span: &Range<usize>) -> Option<FieldId> {
         match self.schema.resolve(path) {
+            // Events carry the leaves only, so a test of the object would never hold.
+            Ok(field) if self.schema.field(field).kind == FieldType::Flattened => {
+                let help = format!("name a field of it, as in `{path}.name`");
+                self.report(Code::ObjectField, span, &format!("\"{path}\" is an object"), &help)
+            }
             Ok(field) => Some(field),
             Err(unknown) => {
                 let found = Diagnostic::error(

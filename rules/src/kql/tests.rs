@@ -334,6 +334,7 @@ fn each_fault_has_its_code() {
         (r"process.name: a\b", Code::UnknownEscape),
         ("process.nmae: a", Code::UnknownField),
         ("zzz*: a", Code::UnknownField),
+        ("aws.cloudtrail.flattened.request_parameters: *", Code::ObjectField),
         ("process.pid: abc", Code::WrongType),
         ("process.pid: 1*", Code::WrongType),
         ("process.pid > 1*", Code::WrongType),
