@@ -36,6 +36,7 @@ pub struct Style {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     events: BTreeSet<String>,
+    message: Option<String>,
     severity: Option<String>,
     could_not_see: BTreeSet<String>,
 }
@@ -44,6 +45,7 @@ impl Shown {
     pub fn of(alert: &Value) -> Self {
         Self {
             events: document::carried(alert).iter().map(|carried| carried.id().to_owned()).collect(),
+            message: scalar(alert, "message"),
             severity: scalar(alert, "groundtrail.alert.severity"),
             could_not_see: texts(alert, "groundtrail.alert.could_not_see")
                 .into_iter()
@@ -76,6 +78,9 @@ pub fn revision(alert: &Value, before: &Shown, style: Style) -> String {
     let now = Shown::of(alert);
     let number = scalar(alert, "groundtrail.alert.revision").unwrap_or_default();
     let mut lines = page.head(&format!(" · revision {number}"));
+    if now.message != before.message {
+        lines.extend(page.story());
+    }
     lines.extend(news(&now, before, page.inner_width()));
     let gained: Vec<Carried<'_>> = document::carried(alert)
         .into_iter()

@@ -259,3 +259,81 @@ fn nothing_to_replay_is_a_mistake_of_the_caller() {
     assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
     assert!(ended.stderr.contains("give --host, --cloudtrail, --guardduty or --vpcflow"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_run_ends_with_its_input_and_its_alerts_can_be_explained_later() {
+    let folder = rule_folder("");
+    let run = ["run", "--sensor", "-", "--store", "gt.db", "--rules", "rule.toml", "--no-builtin-rules"];
+    let now = jiff::Timestamp::now().to_string();
+    let trail = [call("1", "CreateAccessKey"), call("2", "ListUsers")].map(|call| {
+        let record = call.replace("2026-11-02T10:00:00Z", &now);
+        // What the sensor's pipe carries is ECS: here, as another shipper would send the call.
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        serde_json::json!({
+            "@timestamp": record["eventTime"],
+            "event": {"id": record["eventID"], "action": record["eventName"], "dataset": "aws.cloudtrail"},
+            "data_stream": {"type": "logs", "dataset": "aws.cloudtrail", "namespace": "default"},
+            "user": {"name": "mallory"},
+        })
+        .to_string()
+    });
+    let ended = groundtrail(folder.path(), &run, &format!("{}\nnot json\n{}\n", trail[0], trail[1]));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let alerts: Vec<serde_json::Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(alerts.len(), 1, "{}", ended.stdout);
+    assert!(ended.stderr.contains("1 unreadable; 1 alert"), "{}", ended.stderr);
+    for line in ended.stderr.lines().filter(|line| line.starts_with('{')) {
+        serde_json::from_str::<serde_json::Value>(line).expect("a log line is JSON");
+    }
+
+    let again = groundtrail(folder.path(), &run, &format!("{}\n", trail[0]));
+    assert_eq!((again.code, again.stdout.as_str()), (0, ""), "{}", again.stderr);
+
+    let id = alerts[0]["groundtrail"]["alert"]["id"].as_str().unwrap();
+    let explained =
+        groundtrail(folder.path(), &["explain", &id[..8], "--store", "gt.db", "-o", "pretty"], "");
+    assert_eq!(explained.code, 0, "{}", explained.stderr);
+    assert!(
+        explained.stdout.contains("Access key created") && explained.stdout.contains(id),
+        "{}",
+        explained.stdout
+    );
+    let unknown = groundtrail(folder.path(), &["explain", "nothing", "--store", "gt.db"], "");
+    assert_eq!(unknown.code, 1);
+    assert_eq!(groundtrail(folder.path(), &["explain", "x", "--store", "nowhere.db"], "").code, 2);
+    assert!(!folder.path().join("nowhere.db").exists());
+}
+
+#[test]
+fn a_run_that_follows_a_folder_ends_well_when_it_is_told_to() {
+    let folder = rule_folder("");
+    fs::create_dir(folder.path().join("trail")).unwrap();
+    fs::write(folder.path().join("trail/one.json"), call("1", "CreateAccessKey")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["run", "--cloudtrail", "trail", "--rules", "rule.toml", "--no-builtin-rules", "-o", "ndjson"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut first).unwrap();
+    assert!(first.contains("Access key created"), "{first}");
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("1 alert"), "{stderr}");
+}
+
+#[test]
+fn nothing_to_watch_is_a_mistake_of_the_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = groundtrail(folder.path(), &["run"], "");
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("nothing to watch"), "{}", ended.stderr);
+}

@@ -25,7 +25,11 @@ pub(super) struct Flags {
     format: FormatFlag,
 }
 
-pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+pub(super) fn run(
+    flags: Flags,
+    mut configured: Configured,
+    terminal: &Terminal,
+) -> Result<Outcome, CliError> {
     flags.format.apply(&mut configured.config);
     let Some(path) = flags.store.or(configured.config.store) else {
         return Err(CliError::Usage("no store is configured: give --store PATH".to_owned()));

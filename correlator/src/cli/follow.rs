@@ -88,7 +88,9 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<Option<J
                 what: format!("cannot listen on \"{}\"", path.display()),
                 source: source.into(),
             })?;
-            Some(spawn(Box::new(move |around| listener.run(&around.normalizer, &around.outlet, &around.stop))))
+            Some(spawn(Box::new(move |around| {
+                listener.run(&around.normalizer, &around.outlet, &around.stop)
+            })))
         }
         Input::Sensor(SensorInput::File { path, follow: true }) => Some(spawn(Box::new(move |around| {
             let Around { normalizer, positions, stop, outlet } = around;

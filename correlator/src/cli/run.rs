@@ -49,7 +49,11 @@ pub(super) struct Flags {
     format: FormatFlag,
 }
 
-pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+pub(super) fn run(
+    flags: Flags,
+    mut configured: Configured,
+    terminal: &Terminal,
+) -> Result<Outcome, CliError> {
     log::init("info");
     let config = &mut configured.config;
     flags.sources.apply(config)?;
@@ -86,7 +90,8 @@ pub(super) fn run(flags: Flags, mut configured: Configured, terminal: &Terminal)
     info!(rules = n_rules, sources = threads.len(), store = ?config.store, "watching");
 
     let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
-    let mut runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
+    let mut runner =
+        Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
     drop(merge);
@@ -115,13 +120,20 @@ fn tell_reach(set: &RuleSet, config: &Config) {
     let n_blind = set.rules.iter().filter(|rule| matches!(sources.reach(rule), Reach::Never { .. })).count();
     if n_blind > 0 {
         let n_rules = set.rules.len();
-        warn!(blind = n_blind, rules = n_rules, "some rules cannot fire with these sources; `groundtrail check` names them");
+        warn!(
+            blind = n_blind,
+            rules = n_rules,
+            "some rules cannot fire with these sources; `groundtrail check` names them"
+        );
     }
 }
 
 /// Ends the run in good order on SIGINT and SIGTERM, and at once on a second one.
 fn stop_on_signals(stop: &Stop) -> Result<(), CliError> {
-    let failed = |source: io::Error| CliError::Run { what: "cannot listen for signals".to_owned(), source: source.into() };
+    let failed = |source: io::Error| CliError::Run {
+        what: "cannot listen for signals".to_owned(),
+        source: source.into(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let (mut interrupt, mut terminate) = {
         let _inside = runtime.enter();
