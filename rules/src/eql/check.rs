@@ -1,6 +1,7 @@
 //! An EQL tree with its names resolved and its types right. Only this stage makes a [`CheckedQuery`].
 
 mod absent;
+mod call;
 mod condition;
 mod steps;
 

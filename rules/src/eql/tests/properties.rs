@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{ast, compile, parse};
 use crate::diagnostic::Severity;
+use crate::diagnostic::render::{Source, Style, render};
 use crate::schema::Schema;
 
 fn literal() -> impl Strategy<Value = ast::ExprKind> {
@@ -115,6 +116,19 @@ proptest! {
     #[test]
     fn any_text_compiles_or_says_why(text in "\\PC{0,60}") {
         let _ = compile(&text, &mut Schema::builtin());
+    }
+
+    /// Rule files come from strangers, and their text ends up on a terminal.
+    #[test]
+    fn no_text_reaches_the_terminal_as_a_control(text in "[\u{0}-\u{ff}\u{202a}-\u{202e}a-z\"']{0,40}") {
+        let query = format!("process where {text}");
+        let found = match compile(&query, &mut Schema::builtin()) {
+            Ok(compiled) => compiled.warnings,
+            Err(found) => found,
+        };
+        let shown = render(Source::query(&text, &query), &found, Style::Plain);
+        let is_plain = |c: char| c == '\n' || !(c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
+        prop_assert!(shown.chars().all(is_plain), "{:?}", shown);
     }
 
     /// Tokens in any order reach further into the parser than characters do.
