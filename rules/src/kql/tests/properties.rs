@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::{ast, compile, parse};
+use crate::diagnostic::Severity;
 use crate::pattern::wildcard::Piece;
 use crate::schema::Schema;
 
@@ -64,6 +65,20 @@ proptest! {
         match compile(&text, &mut Schema::builtin()) {
             Ok(_) => {}
             Err(found) => prop_assert!(found.iter().all(|diagnostic| diagnostic.span.end <= text.len())),
+        }
+    }
+
+    /// Tokens in any order reach further into the parser than characters do.
+    #[test]
+    fn any_tokens_compile_or_say_why(tokens in proptest::collection::vec(prop_oneof![
+        Just("process.name"), Just("process.pid "), Just("source.ip"), Just("process"), Just("proc*"), Just(": "), Just(":{ "),
+        Just("} "), Just("("), Just(") "), Just("and "), Just(" or "), Just("not "), Just("curl "), Just("\"a*\" "), Just("*"),
+        Just("10 "), Just("10.0.0.0/8 "), Just(">= "), Just("< "), Just("2026-01 "), Just("\\and "), Just("\\"), Just("\""),
+    ], 0..24)) {
+        let text = tokens.concat();
+        if let Err(found) = compile(&text, &mut Schema::builtin()) {
+            prop_assert!(found.iter().any(|diagnostic| diagnostic.severity == Severity::Error), "{}", text);
+            prop_assert!(found.iter().all(|diagnostic| diagnostic.span.end <= text.len()), "{}", text);
         }
     }
 }
