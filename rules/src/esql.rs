@@ -1,19 +1,34 @@
-//! ES|QL, Elastic's piped query language: the part of it that can run on a stream. Cut where time comes in: one event
-//! gives rows, and the rows of one group give columns.
+//! ES|QL, Elastic's piped query language, from text to a predicate and a pipeline: the part of it that can run on a
+//! stream. Sorting and limits are read and mean nothing; commands that look at other rows or other tables are refused.
+
+mod aggregate;
+mod ast;
+mod check;
+mod dissect;
+mod evaluate;
+mod extract;
+mod function;
+mod ir;
+mod lexer;
+mod parser;
+mod pipeline;
+mod scope;
+mod value;
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Compiled, Diagnostic};
-use crate::event::{Event, Span, Value};
+use crate::diagnostic::{Compiled, Diagnostic, conclude};
 use crate::expr::Expr;
 use crate::schema::Schema;
+
+pub use pipeline::{Columns, Pipeline, Row};
 
 /// What a query means.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Esql {
     /// What `FROM` names.
     pub index: Vec<String>,
-    /// What the leading `WHERE`s ask of an event.
+    /// What `WHERE`s ask of the event's own fields.
     pub predicate: Expr,
     /// The rest. `None`: the predicate says it all.
     pub pipeline: Option<Arc<Pipeline>>,
@@ -21,48 +36,15 @@ pub struct Esql {
     pub is_aggregate: bool,
 }
 
-/// A compiled query.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pipeline {}
-
-/// What one event brings to one group.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The group. A null is an empty list. Holds the start of the time bucket where the query has one.
-    pub key: Vec<Value>,
-    /// What the aggregates read. A null is an empty list.
-    pub inputs: Vec<Value>,
-}
-
-/// The columns of a result, in the order of the query, without those that are null.
-pub type Columns = Vec<(String, Value)>;
-
-impl Pipeline {
-    /// The length of the time bucket that is part of the group.
-    pub fn bucket(&self) -> Option<Span> {
-        None
-    }
-
-    /// Whether an event passes a query without `STATS`.
-    pub fn keeps(&self, _event: &Event) -> bool {
-        true
-    }
-
-    /// The event's rows: none where a `WHERE` leaves it out, several where a group field has several values.
-    pub fn rows(&self, _event: &Event) -> Vec<Row> {
-        vec![Row { key: Vec::new(), inputs: Vec::new() }]
-    }
-
-    /// The result of one group. `None`: the group does not pass what follows `STATS`.
-    pub fn finish(&self, _key: &[Value], _rows: &[&Row]) -> Option<Columns> {
-        Some(Columns::new())
-    }
-}
-
 /// Compiles a query.
 ///
 /// # Errors
-/// Everything that is wrong with it, in text order.
-pub fn compile(text: &str, _schema: &mut Schema) -> Result<Compiled<Esql>, Vec<Diagnostic>> {
-    Err(vec![Diagnostic::error(crate::diagnostic::Code::UnsupportedCommand, 0..text.len().min(4), "ES|QL")])
+/// Everything that is wrong with it, warnings included, in text order.
+pub fn compile(text: &str, schema: &mut Schema) -> Result<Compiled<Esql>, Vec<Diagnostic>> {
+    let (query, mut found) = parser::parse(text);
+    let plan = query.and_then(|query| check::check(&query, schema, &mut found));
+    conclude(plan, found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,3 +94,13 @@ fn a_drop_list_may_stand_among_rules() {
     assert_eq!(loaded.drops.len(), 1);
     assert!(loaded.reports[0].render(Style::Plain).contains("did you mean \"process.name\"?"));
 }
+#[test]
+fn the_shipped_rules_load_without_a_word() {
+    let loaded = builtin(&mut Schema::builtin());
+    let said: Vec<String> = loaded.reports.iter().map(|report| report.render(Style::Plain)).collect();
+    assert_eq!(said, Vec::<String>::new());
+    assert!(loaded.rules.len() >= 20 && !loaded.drops.is_empty());
+    let untested: Vec<_> =
+        loaded.rules.iter().filter(|rule| !rule.cases.iter().any(|case| case.expect > 0)).collect();
+    assert!(untested.is_empty(), "each shipped rule has a case that fires: {untested:?}");
+}

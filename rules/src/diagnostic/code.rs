@@ -65,7 +65,6 @@ pub enum Code {
     UnknownColumn,
     MixedTypes,
     MisplacedAggregate,
-    NoTimeBound,
 }
 
 impl Code {
@@ -123,7 +122,6 @@ impl Code {
             Self::UnknownColumn => "GT602",
             Self::MixedTypes => "GT603",
             Self::MisplacedAggregate => "GT604",
-            Self::NoTimeBound => "GT605",
         }
     }
 }

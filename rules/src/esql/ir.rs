@@ -1,0 +1,63 @@
+//! Expressions with names looked up and types checked: what is evaluated.
+
+use crate::event::Span;
+use crate::expr;
+use crate::literal::Literal;
+use crate::pattern::cidr::CidrSet;
+use crate::pattern::regex::Regex;
+use crate::pattern::wildcard::Wildcard;
+use crate::schema::FieldId;
+
+use super::function::Function;
+use super::value::Type;
+
+/// A checked expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Ir {
+    Null,
+    Literal(Literal),
+    Field(FieldId, Type),
+    /// `@timestamp`, and `NOW()`: on a stream, now is when the event happened.
+    EventTime,
+    EventId,
+    EventIndex,
+    /// A computed column.
+    Slot(usize),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
+    Compare(Comparison, Box<(Self, Self)>),
+    In(Box<Self>, Vec<Self>),
+    Like(Box<Self>, Vec<Wildcard>),
+    Rlike(Box<Self>, Vec<Regex>),
+    Cidr(Box<Self>, CidrSet),
+    IsNull(Box<Self>),
+    Arithmetic(Operator, Type, Box<(Self, Self)>),
+    /// A date moved by so many nanoseconds.
+    Shift(Box<Self>, i64),
+    /// The start of the bucket of that length, counted from the epoch.
+    Truncate(Box<Self>, Span),
+    Call(Function, Vec<Self>),
+    /// Conditions with their values, and the value otherwise.
+    Case(Vec<(Self, Self)>, Box<Self>),
+    /// `KQL("...")`
+    Predicate(expr::Expr),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+}
