@@ -100,6 +100,8 @@ pub enum Outcome {
 pub struct ProbeReport {
     pub probe: &'static Probe,
     pub outcome: Outcome,
+    /// Instructions the verifier followed, of the million it allows; kernels before 5.16 do not tell.
+    pub n_verified: Option<u32>,
 }
 
 /// What this sensor can see on this kernel.
@@ -277,7 +279,9 @@ fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<
             },
             Err(reason) => Outcome::Refused(reason),
         };
-        reports.push(ProbeReport { probe, outcome });
+        let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
+        let n_verified = info.and_then(|info| info.verified_instruction_count());
+        reports.push(ProbeReport { probe, outcome, n_verified });
     }
     Ok(reports)
 }

@@ -1,10 +1,11 @@
 //! From a dentry or a cgroup node up to its root.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use core::ptr::{read_volatile, write_volatile};
+use sensor_ebpf::abi::settings::ABSENT;
 use sensor_ebpf::abi::text::{NAME_BYTES, Walk};
 
-use super::{Access, Probed, Ptr};
+use super::Ptr;
 use crate::maps::offset;
 
 /// Components of a path that are followed: the verifier wants a bound, and deeper paths are cut at the root
@@ -27,35 +28,21 @@ pub(crate) enum Ended {
 #[inline(always)]
 pub(crate) fn walk<const N: usize>(out: &mut Walk<N>, path: Ptr) -> Ended {
     start(out);
-    let (Some(mut dentry), Some(mut mnt)) =
-        (Probed::load::<Ptr>(path, offset!(path_dentry)), Probed::load::<Ptr>(path, offset!(path_mnt)))
-    else {
-        return Ended::Truncated;
-    };
+    let mut dentry = peek(path, offset!(path_dentry));
+    let mut mnt = peek(path, offset!(path_mnt));
     for _ in 0..MAX_DEPTH {
-        let Some(root) = Probed::load::<Ptr>(mnt, offset!(vfsmount_root)) else { return Ended::Truncated };
-        if dentry == root {
+        if dentry == peek(mnt, offset!(vfsmount_root)) {
             let mount = mnt.wrapping_sub(offset!(mount_mnt) as usize);
-            let Some(above) = Probed::load::<Ptr>(mount, offset!(mount_parent)) else {
-                return Ended::Truncated;
-            };
+            let above = peek(mount, offset!(mount_parent));
             if above == mount {
                 return Ended::Complete;
             }
-            let Some(mountpoint) = Probed::load::<Ptr>(mount, offset!(mount_mountpoint)) else {
-                return Ended::Truncated;
-            };
-            dentry = mountpoint;
+            dentry = peek(mount, offset!(mount_mountpoint));
             mnt = above.wrapping_add(offset!(mount_mnt) as usize);
             continue;
         }
-        let (Some(parent), Some(name)) = (
-            Probed::load::<Ptr>(dentry, offset!(dentry_parent)),
-            Probed::load::<Ptr>(dentry, offset!(dentry_name)),
-        ) else {
-            return Ended::Truncated;
-        };
-        if !push(out, name) {
+        let parent = peek(dentry, offset!(dentry_parent));
+        if !push(out, peek(dentry, offset!(dentry_name))) {
             return Ended::Truncated;
         }
         if parent == dentry {
@@ -70,19 +57,32 @@ pub(crate) fn walk<const N: usize>(out: &mut Walk<N>, path: Ptr) -> Ended {
 #[inline(always)]
 pub(crate) fn walk_cgroup<const N: usize>(out: &mut Walk<N>, node: Ptr) -> Ended {
     start(out);
+    if offset!(kernfs_parent) == ABSENT || offset!(kernfs_name) == ABSENT {
+        return Ended::Truncated;
+    }
     let mut node = node;
     for _ in 0..MAX_CGROUP_DEPTH {
-        let Some(parent) = Probed::load::<Ptr>(node, offset!(kernfs_parent)) else { return Ended::Truncated };
+        let parent = peek(node, offset!(kernfs_parent));
         if parent.is_null() {
             return Ended::Complete;
         }
-        let Some(name) = Probed::load::<Ptr>(node, offset!(kernfs_name)) else { return Ended::Truncated };
-        if !push(out, name) {
+        if !push(out, peek(node, offset!(kernfs_name))) {
             return Ended::Truncated;
         }
         node = parent;
     }
     Ended::Truncated
+}
+
+/// A pointer field, null if it cannot be read: the walk then ends at the next name, which cannot be read
+/// either. A branch for each failed read would multiply what the verifier has to follow.
+#[inline(always)]
+fn peek(object: Ptr, offset: u32) -> Ptr {
+    let mut value: Ptr = core::ptr::null();
+    let source = object.wrapping_add(offset as usize);
+    // SAFETY: `value` has room for a pointer; the helper takes any source address and clears it on a fault.
+    unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<Ptr>() as u32, source.cast()) };
+    value
 }
 
 fn start<const N: usize>(out: &mut Walk<N>) {
