@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use document::{Carried, Times, scalar, text, texts, time};
+use document::{Carried, Role, Times, scalar, text, texts, time};
 use line::{Line, Paint, Severity, side_by_side, wrap};
 
 /// From this width on the tree and the calls stand side by side.
@@ -82,11 +82,11 @@ pub fn revision(alert: &Value, before: &Shown, style: Style) -> String {
         lines.extend(page.story());
     }
     lines.extend(news(&now, before, page.inner_width()));
-    let gained: Vec<Carried<'_>> = document::carried(alert)
-        .into_iter()
-        .filter(|carried| !before.events.contains(carried.id()))
-        .collect();
-    let body = page.body(&gained);
+    let mut events = document::carried(alert);
+    for carried in events.iter_mut().filter(|carried| before.events.contains(carried.id())) {
+        carried.role = Role::Known;
+    }
+    let body = page.body(&events);
     page.part(&mut lines, body);
     let id = scalar(alert, "groundtrail.alert.id").unwrap_or_default();
     page.part(&mut lines, vec![Line::default().own(Paint::Dim, "alert     ").foreign(Paint::Dim, &id, 80)]);

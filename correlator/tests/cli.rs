@@ -1,5 +1,10 @@
 //! The program as people call it: what it prints where, and with which exit code it ends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and these helpers are no tests by name"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

@@ -28,6 +28,9 @@ struct Around {
     outlet: Outlet,
 }
 
+/// What a source's thread does until it ends.
+type Work = Box<dyn FnOnce(&Around) -> Result<(), Closed> + Send>;
+
 /// Starts the sources. A thread that cannot be asked to end, because it waits for stdin, is not in the answer.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<Option<J
         max_file_bytes: source.max_file_bytes,
     };
     let stream = Stream { source: Arc::clone(&name), limits };
-    let spawn = |work: Box<dyn FnOnce(&Around) -> Result<(), Closed> + Send>| {
+    let spawn = |work: Work| {
         std::thread::spawn(move || {
             // Closed: the run is over, and nobody waits for more.
             let _ = work(&around);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use rules::event::EventTime;
+use rules::event::{EventTime, Span};
 
 use super::flags::{FormatFlag, RuleFlags};
 use super::inputs::{self, Input};
@@ -18,6 +18,9 @@ use crate::sink::Sink;
 use crate::source::Record;
 use crate::source::folder::Content;
 use crate::source::normalize::Normalizer;
+
+/// As a live run does, changes of alerts are gathered for so long before they are told.
+const TICK: Span = Span::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -82,11 +85,13 @@ pub(super) fn run(
         engine.reject(&rejected.source);
     }
     let is_ordered = flags.shuffle.is_none();
+    let mut last_tick = EventTime(i64::MIN);
     for (source, record) in read.records {
         let time = record.event.time;
         let mut changes = engine.push(&source, record);
-        if is_ordered && mode == Mode::Revisions {
+        if is_ordered && mode == Mode::Revisions && time >= last_tick + TICK {
             changes.extend(engine.advance(time));
+            last_tick = time;
         }
         changes.iter().try_for_each(|change| sink.write(&change.document))?;
     }

@@ -100,6 +100,6 @@ fn duration(Span(nanos): Span) -> String {
 
 fn size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let whole = units.into_iter().find(|(_, unit)| bytes % unit == 0);
+    let whole = units.into_iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
 }

@@ -43,7 +43,8 @@ pub(super) fn lines(events: &[Carried<'_>], times: Times, accent: Paint, width: 
 }
 
 fn collect<'d>(events: &[Carried<'d>]) -> Vec<Call<'d>> {
-    let mut cloud: Vec<&Carried<'d>> = events.iter().filter(|carried| is_cloud(carried.event)).collect();
+    let mut cloud: Vec<&Carried<'d>> =
+        events.iter().filter(|carried| carried.role != Role::Known && is_cloud(carried.event)).collect();
     cloud.sort_by_key(|carried| (time(carried.event), carried.id()));
     let mut calls: Vec<Call<'d>> = Vec::new();
     for carried in cloud {
@@ -69,7 +70,7 @@ fn call<'d>(carried: &Carried<'d>) -> Call<'d> {
     let dataset = text(event, "event.dataset").unwrap_or_default();
     let stage = match carried.role {
         Role::Evidence(stage) => Some(stage).filter(|stage| !stage.is_empty()),
-        Role::Context => None,
+        Role::Context | Role::Known => None,
     };
     let (title, caller) = match dataset {
         "aws.guardduty" => (finding_title(event), Vec::new()),

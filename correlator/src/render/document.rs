@@ -63,6 +63,8 @@ pub(super) enum Role<'d> {
     Evidence(&'d str),
     /// A context join attached it.
     Context,
+    /// It was shown with an earlier revision: it only helps to place what is new.
+    Known,
 }
 
 impl<'d> Carried<'d> {

@@ -278,6 +278,31 @@ fn a_revision_tells_what_was_gained() {
 }
 
 #[test]
+fn what_is_new_is_placed_below_what_was_shown_before() {
+    let full = ssm_alert();
+    let mut first = full.clone();
+    let events = first["groundtrail"]["alert"]["context"][0]["events"].as_array_mut().unwrap();
+    events.retain(|event| event["event"]["id"] != "h4");
+    check(
+        &revision(&full, &Shown::of(&first), plain(80)),
+        expect![[r#"
+            ▌ MEDIUM  Command sent through Systems M… · revision 1   2026-03-01 12:00:00 UTC
+            ▌ gained 1 event
+            ▌
+            ▌ PROCESSES  web-1 · i-0abcdef0123456789
+            ▌          systemd(1)  /usr/lib/systemd/systemd --system
+            ▌          └─ amazon-ssm-agent(812)
+            ▌            └─ ssm-document-worker(2211)  11111111-2222
+            ▌              └─ sh(2212) as root  -c /var/lib/amazon/ssm/i-0abcdef0123456789/…
+            ▌ 12:00:03       └─ id(2214)
+            ▌
+            ▌ alert     9f86d081884c7d65
+        "#]],
+        80,
+    );
+}
+
+#[test]
 fn a_withdrawn_alert_is_two_lines() {
     let mut document = imds_alert();
     document["groundtrail"]["alert"]["state"] = json!("withdrawn");

@@ -28,6 +28,8 @@ struct Node<'d> {
     parent: Option<&'d str>,
     /// Its own first event, absent for a mere ancestor.
     first: Option<&'d Value>,
+    /// Drawn for its own sake, not only for what is below it.
+    is_news: bool,
     order: Option<Timestamp>,
     stage: Option<&'d str>,
     /// What it did besides running, and how often, in order.
@@ -51,9 +53,10 @@ struct Host<'d> {
 
 /// The tree as lines of at most `width` columns; empty when no event names a process.
 pub(super) fn lines(events: &[Carried<'_>], times: Times, accent: Paint, width: usize) -> Vec<Line> {
-    let hosts = collect(events);
+    let mut hosts = collect(events);
+    hosts.values_mut().for_each(Host::prune);
     let mut lines = Vec::new();
-    for host in hosts.values() {
+    for host in hosts.values().filter(|host| host.has_news()) {
         let heading = Line::default().own(Paint::Heading, "PROCESSES").own(Paint::Plain, "  ");
         lines.push(heading.foreign(Paint::Dim, &host.label, width.saturating_sub(11)));
         Drawing {
@@ -92,11 +95,30 @@ fn host_label(event: &Value) -> String {
 }
 
 impl<'d> Host<'d> {
+    fn has_news(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    /// Leaves only what is new and what it descends from.
+    fn prune(&mut self) {
+        let mut kept = HashSet::new();
+        for (id, node) in &self.nodes {
+            if node.is_news {
+                let mut next = Some(*id);
+                // Ends at a node that is kept already, and so in a ring as well.
+                while let Some(id) = next.filter(|id| kept.insert(*id)) {
+                    next = self.nodes.get(id).and_then(|node| node.parent);
+                }
+            }
+        }
+        self.nodes.retain(|id, _| kept.contains(id));
+    }
+
     fn add(&mut self, entity: &'d str, carried: &Carried<'d>) {
         let event = carried.event;
         let stage = match carried.role {
             Role::Evidence(stage) => Some(stage),
-            Role::Context => None,
+            Role::Context | Role::Known => None,
         };
         let node = self.nodes.entry(entity).or_default();
         let action = text(event, "event.action").unwrap_or_default();
@@ -105,11 +127,17 @@ impl<'d> Host<'d> {
         if is_first || action == "exec" {
             node.fill(&event["process"]);
         }
+        node.user = node.user.or(text(event, "user.name")).or(text(event, "user.id"));
         if is_first {
-            node.first = Some(event);
             node.order = time(event);
         }
-        node.user = node.user.or(text(event, "user.name")).or(text(event, "user.id"));
+        if carried.role == Role::Known {
+            return self.add_ancestors(entity, event);
+        }
+        node.is_news = true;
+        if is_first || node.first.is_none() {
+            node.first = Some(event);
+        }
         if is_about_itself {
             node.stage = stage.or(node.stage);
             if text(event, "event.type") == Some("end") {
