@@ -185,8 +185,12 @@ impl Shape {
 pub struct Limits {
     /// Keys with state, over all rules.
     pub max_keys: usize,
-    /// Hits that wait for earlier ones to come, and events of one window, per key.
+    /// Events of one window, per key.
     pub max_hits_per_key: usize,
+    /// Hits that are kept in case earlier ones come, per key. Past this the oldest is taken as settled.
+    pub max_open_hits_per_key: usize,
+    /// The same over all keys. Past this the key whose time is up first goes.
+    pub max_open_hits: usize,
     /// Events that one alert carries as evidence.
     pub max_evidence: usize,
     /// Events held for contexts, per link value.
@@ -206,6 +210,8 @@ impl Default for Limits {
         Self {
             max_keys: 1_000_000,
             max_hits_per_key: 4_096,
+            max_open_hits_per_key: 65_536,
+            max_open_hits: 1_000_000,
             max_evidence: 100,
             max_context_per_link: 1_024,
             max_context_total: 500_000,

@@ -15,6 +15,10 @@ pub(crate) enum Turn {
     Gone(Anchor),
 }
 
+/// A late hit among so many is worked in at once. Among more it waits for [`KeyState::refresh`], so that a thousand late
+/// hits cost one pass over the key's history and not a thousand.
+const EAGER: usize = 64;
+
 #[derive(Debug, Clone)]
 pub(crate) struct KeyState {
     /// Everything before `hits`, for good.
@@ -23,6 +27,8 @@ pub(crate) struct KeyState {
     hits: VecDeque<Arc<Hit>>,
     /// `base` after all of `hits`.
     tip: Machine,
+    /// `tip` lags behind `hits`: see [`EAGER`].
+    is_stale: bool,
     /// What the world has been told.
     shown: BTreeMap<Anchor, Arc<Match>>,
     newest: EventTime,
@@ -34,6 +40,7 @@ impl KeyState {
             base: Machine::new(shape),
             hits: VecDeque::new(),
             tip: Machine::new(shape),
+            is_stale: false,
             shown: BTreeMap::new(),
             newest: EventTime(i64::MIN),
         }
@@ -49,24 +56,44 @@ impl KeyState {
     ) {
         self.newest = self.newest.max(hit.time());
         let is_last = self.hits.back().is_none_or(|last| last.order() < hit.order());
-        if is_last {
+        if is_last && !self.is_stale {
             self.tip.step(shape, &hit, limits);
             self.tip.settle_soon(shape, limits);
             self.hits.push_back(hit);
             self.tell_touched(watermark, turns);
         } else {
             let at = self.hits.partition_point(|held| held.order() < hit.order());
-            if self.hits[at].order() == hit.order() {
+            if self.hits.get(at).is_some_and(|held| held.order() == hit.order()) {
                 return;
             }
             self.hits.insert(at, hit);
-            self.rerun(shape, limits);
-            self.tell_all(watermark, turns);
+            self.is_stale = true;
+            if self.hits.len() <= EAGER {
+                self.refresh(shape, limits, watermark, turns);
+            }
         }
-        if self.hits.len() > limits.max_hits_per_key {
+        if self.hits.len() > limits.max_open_hits_per_key {
             // Nothing is lost by this but the place of a hit that comes even later.
             self.fold_first(shape, limits);
         }
+    }
+
+    /// Works in the late hits that wait.
+    pub(crate) fn refresh(
+        &mut self,
+        shape: &Shape,
+        limits: &Limits,
+        watermark: Option<EventTime>,
+        turns: &mut Vec<Turn>,
+    ) {
+        if std::mem::take(&mut self.is_stale) {
+            self.rerun(shape, limits);
+            self.tell_all(watermark, turns);
+        }
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale
     }
 
     /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more. For new
@@ -78,6 +105,9 @@ impl KeyState {
         watermark: EventTime,
         turns: &mut Vec<Turn>,
     ) -> Option<EventTime> {
+        if std::mem::take(&mut self.is_stale) {
+            self.rerun(shape, limits);
+        }
         self.tip.settle(shape, limits);
         self.tell_all(Some(watermark), turns);
         let closed = watermark - limits.grace;

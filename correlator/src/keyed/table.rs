@@ -48,6 +48,9 @@ pub struct Keyed {
     limits: Limits,
     keys: FxHashMap<KeyRef, Entry>,
     timers: BTreeSet<(EventTime, KeyRef)>,
+    /// Keys with late hits that wait to be worked in.
+    stale: Vec<KeyRef>,
+    n_open_hits: usize,
     watermark: Option<EventTime>,
     evictions: FxHashMap<u32, Eviction>,
     /// New terms whose last sight is certain since this was last taken.
@@ -61,6 +64,8 @@ impl Keyed {
             limits,
             keys: FxHashMap::default(),
             timers: BTreeSet::new(),
+            stale: Vec::new(),
+            n_open_hits: 0,
             watermark: None,
             evictions: FxHashMap::default(),
             seen: Vec::new(),
@@ -83,10 +88,15 @@ impl Keyed {
             .entry(Arc::clone(&key))
             .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
         let evicted_before = entry.state.n_evicted();
+        let (open_before, was_stale) = (entry.state.n_hits(), entry.state.is_stale());
         let time = hit.time();
         let mut turns = Vec::new();
         entry.state.push(shape, hit, &self.limits, self.watermark, &mut turns);
         let n_hits = entry.state.n_evicted().saturating_sub(evicted_before);
+        self.n_open_hits = self.n_open_hits + entry.state.n_hits() - open_before;
+        if entry.state.is_stale() && !was_stale {
+            self.stale.push(Arc::clone(&key));
+        }
         let visit = entry.state.next_visit(shape, &self.limits);
         if visit < entry.visit {
             self.timers.remove(&(entry.visit, Arc::clone(&key)));
@@ -96,16 +106,31 @@ impl Keyed {
         if n_hits > 0 {
             self.count_eviction(rule, 0, n_hits, time);
         }
-        while self.keys.len() > self.limits.max_keys {
-            self.evict_oldest();
+        while self.keys.len() > self.limits.max_keys || self.n_open_hits > self.limits.max_open_hits {
+            if !self.evict_oldest() {
+                break;
+            }
         }
         changes(&key, turns)
     }
 
+    /// Works in the late hits that wait.
+    pub fn flush(&mut self) -> Vec<Change> {
+        let mut all = Vec::new();
+        for key in std::mem::take(&mut self.stale) {
+            let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { continue };
+            let Some(entry) = self.keys.get_mut(&key) else { continue };
+            let mut turns = Vec::new();
+            entry.state.refresh(shape, &self.limits, self.watermark, &mut turns);
+            all.extend(changes(&key, turns));
+        }
+        all
+    }
+
     /// No event before `watermark` is expected any more.
     pub fn advance(&mut self, watermark: EventTime) -> Vec<Change> {
+        let mut all = self.flush();
         self.watermark = self.watermark.max(Some(watermark));
-        let mut all = Vec::new();
         while let Some((at, _)) = self.timers.first() {
             if *at >= watermark {
                 break;
@@ -120,7 +145,9 @@ impl Keyed {
         let Some(entry) = self.keys.get_mut(&key) else { return };
         let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { return };
         let mut turns = Vec::new();
+        let open_before = entry.state.n_hits();
         let seen = entry.state.advance(shape, &self.limits, watermark, &mut turns);
+        self.n_open_hits -= open_before - entry.state.n_hits();
         if let Some(time) = seen {
             self.seen.push((Arc::clone(&key), time));
         }
@@ -134,11 +161,14 @@ impl Keyed {
         self.timers.insert((entry.visit, key));
     }
 
-    /// The key whose time is up first has the least to lose.
-    fn evict_oldest(&mut self) {
-        let Some((_, key)) = self.timers.pop_first() else { return };
-        let Some(entry) = self.keys.remove(&key) else { return };
-        self.count_eviction(key.0, 1, entry.state.n_hits() as u64, entry.state.newest());
+    /// The key whose time is up first has the least to lose. Says whether there was one.
+    fn evict_oldest(&mut self) -> bool {
+        let Some((_, key)) = self.timers.pop_first() else { return false };
+        let Some(entry) = self.keys.remove(&key) else { return true };
+        let n_hits = entry.state.n_hits();
+        self.n_open_hits -= n_hits;
+        self.count_eviction(key.0, 1, n_hits as u64, entry.state.newest());
+        true
     }
 
     fn count_eviction(&mut self, rule: u32, n_keys: u64, n_hits: u64, newest: EventTime) {
@@ -172,9 +202,7 @@ impl Keyed {
         self.timers.remove(&(entry.visit, Arc::clone(&key)));
         entry.visit = entry.state.next_visit(shape, &self.limits);
         self.timers.insert((entry.visit, key));
-        while self.keys.len() > self.limits.max_keys {
-            self.evict_oldest();
-        }
+        while self.keys.len() > self.limits.max_keys && self.evict_oldest() {}
     }
 
     /// New terms whose last sight became certain, for the store.
@@ -189,4 +217,66 @@ fn changes(key: &KeyRef, turns: Vec<Turn>) -> Vec<Change> {
         Turn::Gone(anchor) => Change::Gone { key: Arc::clone(key), anchor },
     };
     turns.into_iter().map(turn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rules::event::Span;
+
+    use super::*;
+    use crate::keyed::testing::{Table, hit};
+    use crate::terms::TermsShape;
+    use crate::window::{Test, WindowShape};
+
+    fn threshold(count: u64, seconds: i64) -> Shape {
+        let test = Test::Threshold { count, cardinality: None };
+        Shape::Window(WindowShape { span: Span::from_secs(seconds), is_tumbling: false, test })
+    }
+
+    #[test]
+    fn keys_never_pass_their_cap_and_the_oldest_go() {
+        let limits = Limits { max_keys: 100, ..Limits::default() };
+        let mut table = Table::new(Shape::Terms(TermsShape { window: Span::from_secs(10) }), limits);
+        for n in 0..1_000 {
+            table.push_key(&format!("k{n}"), &hit(&format!("A{n}")));
+            assert!(table.keyed.n_keys() <= 100);
+        }
+        let eviction = table.keyed.eviction(0).unwrap();
+        assert_eq!(eviction.n_keys, 900);
+        assert_eq!(eviction.newest, EventTime(899_000_000_000), "the newest hundred stayed");
+        assert_eq!(table.told.len(), 1_000, "what was told stands");
+    }
+
+    #[test]
+    fn open_hits_never_pass_their_cap() {
+        let limits = Limits { max_open_hits: 50, max_open_hits_per_key: 20, ..Limits::default() };
+        let mut table = Table::new(threshold(1_000, 10), limits);
+        for n in 0..1_000 {
+            table.push_key(&format!("k{}", n % 7), &hit(&format!("A{n}")));
+            assert!(table.keyed.n_open_hits <= 50);
+        }
+    }
+
+    #[test]
+    fn many_late_hits_wait_for_one_pass() {
+        let mut table = Table::new(threshold(400, 1_000), Limits::default());
+        for n in (0..500).rev() {
+            table.push(&hit(&format!("A{n}")));
+        }
+        assert!(table.told.is_empty() && table.keyed.stale.len() == 1);
+        let changes = table.keyed.flush();
+        let [Change::Put { found, .. }] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!((found.n_events, found.start), (500, EventTime(0)));
+        assert!(table.keyed.flush().is_empty());
+    }
+
+    #[test]
+    fn a_key_that_nothing_can_reach_is_forgotten() {
+        let mut table = Table::new(threshold(2, 10), Limits::default());
+        for n in 0..200 {
+            table.push_key(&format!("k{n}"), &hit(&format!("A{n}")));
+        }
+        table.advance(2_000.0);
+        assert_eq!((table.keyed.n_keys(), table.keyed.n_open_hits, table.keyed.timers.len()), (0, 0, 0));
+    }
 }

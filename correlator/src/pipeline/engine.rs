@@ -215,6 +215,8 @@ impl Engine {
 
     /// Tells what has changed since, without time having passed.
     pub fn flush(&mut self) -> Vec<AlertChange> {
+        let changes = self.keyed.flush();
+        self.take(changes);
         match self.mode {
             Mode::Revisions => self.tell(Book::tell_dirty),
             Mode::Finals => Vec::new(),
