@@ -4,11 +4,10 @@ use serde::Serialize;
 
 use crate::clock::Utc;
 use crate::decode::{self, Record};
-use crate::enrich::Enricher;
+use crate::enrich::{self, Enricher};
 use crate::event::Event;
 use crate::lookup::Lookups;
 use crate::process::id::Key;
-use crate::process::table::Table;
 
 /// Events made so far, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,7 +44,7 @@ impl Assembly {
         Self { enricher, sequence: 0, delivered: Delivered::default(), tree: None }
     }
 
-    /// Writes only what this process and its descendants do. The table goes on taking in everything.
+    /// Writes only what this process and its descendants do. The table takes in nothing else either.
     pub fn keep_tree(&mut self, root: Key) {
         self.tree = Some(root);
     }
@@ -78,22 +77,25 @@ impl Assembly {
                 return Fate::Undecodable;
             }
         };
-        let (tree, sequence) = (self.tree, self.sequence + 1);
-        let written = self.enricher.record(&record, lookups, |table, key, mut event| {
-            if !tree.is_none_or(|root| descends(table, key, root)) {
-                return Fate::Passed;
-            }
+        // Decided before the table learns of it: a replay that never sees the record must end up with the same table.
+        if self
+            .tree
+            .is_some_and(|root| !self.enricher.table().is_below(&enrich::sighting(record.header()), root))
+        {
+            return Fate::Passed;
+        }
+        let sequence = self.sequence + 1;
+        let written = self.enricher.record(&record, lookups, |mut event| {
             event.event.sequence = sequence;
             event.event.created = created;
             append(&event, out);
-            Fate::Written
         });
-        let fate = written.unwrap_or(Fate::Passed);
-        if fate == Fate::Written {
-            self.sequence = sequence;
-        }
         self.count(&record, written.is_some());
-        fate
+        if written.is_none() {
+            return Fate::Passed;
+        }
+        self.sequence = sequence;
+        Fate::Written
     }
 
     /// Appends a report of the sensor's own.
@@ -114,10 +116,6 @@ impl Assembly {
         };
         *counter += 1;
     }
-}
-
-fn descends(table: &Table, key: Key, root: Key) -> bool {
-    key == root || table.ancestors(key).any(|ancestor| ancestor.key == root)
 }
 
 fn append<T: Serialize>(event: &T, out: &mut Vec<u8>) {

@@ -84,7 +84,7 @@ impl Enricher {
         &mut self,
         record: &Record<'_>,
         lookups: &mut dyn Lookups,
-        emit: impl FnOnce(&Table, Key, Event<'_>) -> T,
+        emit: impl FnOnce(Event<'_>) -> T,
     ) -> Option<T> {
         let head = *record.header();
         let applied = self.apply(record, lookups)?;
@@ -93,7 +93,7 @@ impl Enricher {
             Record::Connect(connect) => Extra { connect: Some(*connect), ..Extra::default() },
             Record::Exec(..) | Record::Fork(_) => Extra::default(),
         };
-        let out = emit(&self.table, applied.key, self.event(&head, &applied, &extra, lookups)?);
+        let out = emit(self.event(&head, &applied, &extra, lookups)?);
         self.table.expire(BootNs(head.boot_ns));
         Some(out)
     }
@@ -301,7 +301,7 @@ impl Enricher {
     }
 }
 
-fn sighting(head: &Header) -> Sighting {
+pub(crate) fn sighting(head: &Header) -> Sighting {
     Sighting {
         process: kernel_key(head.process),
         // The idle task is nobody's parent worth naming.

@@ -136,7 +136,7 @@ fn connect(head: Header, ip: [u8; 4], port: u16) -> Vec<u8> {
 
 fn event(enricher: &mut Enricher, bytes: &[u8]) -> Option<Value> {
     let record = decode::decode(bytes).expect("a record");
-    enricher.record(&record, &mut Names, |_, _, event| serde_json::to_value(event).expect("serializable"))
+    enricher.record(&record, &mut Names, |event| serde_json::to_value(event).expect("serializable"))
 }
 
 fn check(value: &Value, expect: &Expect) {

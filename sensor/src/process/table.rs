@@ -20,6 +20,8 @@ const GRACE_NS: u64 = 60_000_000_000;
 const MAX_REPAIR: usize = 20;
 /// How deep a lineage is followed.
 const MAX_DEPTH: usize = 4096;
+/// What a session's leader repeats of its arguments on every event below it: ids stand at the front.
+const MAX_LEADER_ARGS: usize = 1024;
 /// How many candidates are looked at to make room for one.
 const MAX_SCAN: usize = 256;
 
@@ -111,6 +113,22 @@ impl Table {
         let parent_of = |process: &&Process| self.get(process.parent?);
         let first = self.get(key).and_then(|process| parent_of(&process));
         std::iter::successors(first, parent_of).take(MAX_DEPTH)
+    }
+
+    /// Whether a sighting is of a process below `root`, or of a child of one; asked without taking it in.
+    pub fn is_below(&self, seen: &Sighting, root: Key) -> bool {
+        let below = |key: Key| key == root || self.ancestors(key).any(|ancestor| ancestor.key == root);
+        [Some(seen.process), seen.parent].into_iter().flatten().filter_map(|key| self.find(key)).any(below)
+    }
+
+    fn find(&self, wanted: KernelKey) -> Option<Key> {
+        let (tgid, start) = (wanted.tgid, wanted.start.ticks());
+        let n_twins = self.twins.get(&(tgid, start)).copied().unwrap_or(0);
+        let keys = (0..=n_twins).map(|nth| Key { tgid, start, nth });
+        let is_it = |key: &Key| {
+            self.get(*key).is_some_and(|held| held.start_ns.is_none_or(|start| start == wanted.start))
+        };
+        keys.into_iter().find(is_it)
     }
 
     /// Takes in a snapshot of `/proc`. What the kernel has said already stands.
@@ -350,7 +368,7 @@ impl Table {
                 pid: key.tgid.0,
                 name: image.name.clone(),
                 executable: image.executable.clone(),
-                args: image.args.clone(),
+                args: leading(&image.args),
                 start: process.start(),
             })),
             _ => inherited.or_else(|| process.entry_leader.clone()),
@@ -420,6 +438,17 @@ impl Table {
 enum Repair<'a> {
     FromProc(&'a mut dyn Lookups),
     No,
+}
+
+/// The first arguments, within [`MAX_LEADER_ARGS`] bytes.
+fn leading(args: &[String]) -> Vec<String> {
+    let mut room = MAX_LEADER_ARGS;
+    let fits = |arg: &&String| {
+        let is_room = arg.len() <= room;
+        room -= if is_room { arg.len() } else { 0 };
+        is_room
+    };
+    args.iter().take_while(fits).cloned().collect()
 }
 
 fn parent_of(snapshot: &Snapshot) -> Option<Key> {

@@ -1,0 +1,252 @@
+//! The real binary on this machine's own kernel: lineage against ground truth, identity over restarts, and a recording
+//! that replays to its own bytes. Needs root and a kernel that takes the programs.
+#![cfg(feature = "live-kernel")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Sensors see each other's processes; tests that count take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The running sensor, whose events are gathered until it is told to end.
+struct Sensor {
+    child: Child,
+    events: JoinHandle<Vec<Value>>,
+}
+
+impl Sensor {
+    /// Starts, and waits until the sensor says that it watches.
+    fn start() -> Self {
+        let config = tempfile::NamedTempFile::new().expect("a file");
+        // Room for the burst whole: a debug build on a busy machine reads slowly, and loss is another test's matter.
+        fs::write(config.path(), "[host]\nid = \"live-test\"\n[limits]\nring_bytes = 134217728\n")
+            .expect("written");
+        let mut child = sensor()
+            .args(["run", "--stdout", "--config"])
+            .arg(config.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the sensor starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let first = lines.next().expect("the sensor ended at once: its message is above");
+        assert!(first.contains("groundtrail_health"), "{first}");
+        let parse = |line: String| serde_json::from_str(&line).expect("a JSON document");
+        let events = thread::spawn(move || lines.map(parse).collect());
+        Self { child, events }
+    }
+
+    /// Ends it as systemd would. What is in the ring must still come out.
+    fn end(mut self) -> Vec<Value> {
+        terminate(&self.child);
+        assert!(self.child.wait().expect("a child").success());
+        self.events.join().expect("the reader ends")
+    }
+}
+
+fn sensor() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_groundtrail-sensor"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn terminate(child: &Child) {
+    let status = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    assert!(status.expect("kill runs").success());
+}
+
+fn text<'v>(event: &'v Value, pointer: &str) -> &'v str {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn is(event: &Value, action: &str) -> bool {
+    event["event"]["action"] == action
+}
+
+/// Execs whose arguments start with these.
+fn execs<'v>(events: &'v [Value], tag: &str) -> Vec<&'v Value> {
+    events
+        .iter()
+        .filter(|event| is(event, "exec") && text(event, "/process/args/1").starts_with(tag))
+        .collect()
+}
+
+#[test]
+fn two_thousand_short_lives_all_have_their_own_parent() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    const N_PARENTS: usize = 10;
+    const N_CHILDREN: usize = 200;
+    let sensor = Sensor::start();
+    let script =
+        format!("i=0; while [ $i -lt {N_CHILDREN} ]; do /bin/true gt-lineage-$$-$i; i=$((i+1)); done");
+    let parents: Vec<Child> = (0..N_PARENTS)
+        .map(|_| Command::new("sh").arg("-c").arg(&script).spawn().expect("a shell starts"))
+        .collect();
+    let pids: Vec<u32> = parents.iter().map(Child::id).collect();
+    for mut parent in parents {
+        assert!(parent.wait().expect("a child").success());
+    }
+    let events = sensor.end();
+
+    let children = execs(&events, "gt-lineage-");
+    assert_eq!(children.len(), N_PARENTS * N_CHILDREN);
+    let mut entity_of: HashMap<u32, &str> = HashMap::new();
+    for child in &children {
+        // The shell wrote its own pid into the argument: nobody else's word counts.
+        let told: u32 =
+            text(child, "/process/args/1").split('-').nth(2).expect("a pid").parse().expect("a number");
+        assert!(pids.contains(&told));
+        assert_eq!(child["process"]["parent"]["pid"], told, "{child:#}");
+        assert_eq!(text(child, "/process/parent/args/2"), script);
+        let entity = text(child, "/process/parent/entity_id");
+        assert_eq!(*entity_of.entry(told).or_insert(entity), entity);
+        assert_eq!(text(child, "/process/Ext/ancestry/0"), entity);
+        let grandparent = child.pointer("/groundtrail/process/ancestors/1/pid");
+        assert_eq!(grandparent.and_then(Value::as_u64), Some(std::process::id().into()));
+    }
+    assert_eq!(entity_of.len(), N_PARENTS);
+    let ended =
+        |event: &&Value| is(event, "end") && text(event, "/process/args/1").starts_with("gt-lineage-");
+    assert_eq!(events.iter().filter(ended).count(), children.len());
+    let last = events.last().expect("a farewell");
+    assert_eq!(last["groundtrail"]["sensor"]["state"], "stopped");
+    let lost: u64 = last["groundtrail"]["sensor"]["counters"]
+        .as_array()
+        .expect("counters")
+        .iter()
+        .filter_map(|c| c["lost"].as_u64())
+        .sum();
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn a_process_keeps_its_entity_over_a_restart_of_the_sensor() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let first = Sensor::start();
+    let mut shell =
+        Command::new("sh").args(["-s", "gt-restart"]).stdin(Stdio::piped()).spawn().expect("a shell starts");
+    // The kernel tells of the shell now; the second sensor will find it in /proc.
+    thread::sleep(Duration::from_millis(200));
+    let from_kernel = first.end();
+    let second = Sensor::start();
+    shell.stdin.take().expect("piped").write_all(b"/bin/true gt-after\n").expect("the shell listens");
+    assert!(shell.wait().expect("a child").success());
+    let from_proc = second.end();
+
+    let of_shell = |event: &&Value| is(event, "exec") && event["process"]["pid"] == shell.id();
+    let exec = from_kernel.iter().find(of_shell).expect("the shell's exec");
+    let child = execs(&from_proc, "gt-after")[0];
+    assert_eq!(text(child, "/process/parent/entity_id"), text(exec, "/process/entity_id"));
+    assert_eq!(text(child, "/process/parent/executable"), text(exec, "/process/executable"));
+    assert_eq!(child["process"]["parent"]["args"], exec["process"]["args"]);
+}
+
+#[test]
+fn a_script_a_connection_and_an_environment_are_told_as_they_are() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = dir.path().join("aws");
+    fs::write(&script, "#!/bin/sh\nexit 3\n").expect("written");
+    assert!(Command::new("chmod").arg("+x").arg(&script).status().expect("chmod runs").success());
+    // Bound and dropped again: a port that nobody listens on.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let sensor = Sensor::start();
+    let status = Command::new("./aws")
+        .current_dir(dir.path())
+        .args(["gt-script", "", "--endpoint-url", "http://x", ""])
+        .env("AWS_PROFILE", "dev")
+        .env("AWS_SECRET_ACCESS_KEY", "gt-hush")
+        .status();
+    assert_eq!(status.expect("the script runs").code(), Some(3));
+    let connect = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+    _ = Command::new("bash").args(["-c", &connect, "gt-connect"]).stderr(Stdio::null()).status();
+    let events = sensor.end();
+
+    let exec = events
+        .iter()
+        .find(|event| is(event, "exec") && text(event, "/process/args/2") == "gt-script")
+        .expect("the exec");
+    let process = &exec["process"];
+    assert_eq!(process["name"], "aws");
+    assert_eq!(exec["groundtrail"]["process"]["exec_path"], "./aws");
+    assert_eq!(
+        text(exec, "/process/executable"),
+        fs::canonicalize("/bin/sh").expect("a shell").to_str().expect("UTF-8")
+    );
+    assert_eq!(
+        process["args"],
+        serde_json::json!(["/bin/sh", "./aws", "gt-script", "", "--endpoint-url", "http://x", ""])
+    );
+    assert_eq!(
+        text(exec, "/process/working_directory"),
+        fs::canonicalize(dir.path()).expect("a path").to_str().expect("UTF-8")
+    );
+    assert!(process["env_vars"].as_array().expect("variables").contains(&"AWS_PROFILE=dev".into()));
+    assert!(!serde_json::to_string(&events).expect("JSON").contains("gt-hush"));
+    let end =
+        events.iter().find(|event| is(event, "end") && event["process"]["entity_id"] == process["entity_id"]);
+    assert_eq!(end.expect("its end")["process"]["exit_code"], 3);
+
+    let tried = |event: &&Value| is(event, "connection_attempted") && event["destination"]["port"] == port;
+    let connection = events.iter().find(tried).expect("the attempt");
+    assert_eq!(connection["destination"]["ip"], "127.0.0.1");
+    assert_eq!(
+        (&connection["event"]["outcome"], &connection["network"]["transport"]),
+        (&"unknown".into(), &"tcp".into())
+    );
+    assert_eq!(text(connection, "/process/args/3"), "gt-connect");
+    assert_eq!(connection["process"]["parent"]["pid"], std::process::id());
+}
+
+#[test]
+fn a_recording_replays_to_its_own_bytes() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = tempfile::tempdir().expect("a directory");
+    let record = |name: &str, more: &[&str]| {
+        let folder = dir.path().join(name);
+        let child =
+            sensor().arg("record").arg("-o").arg(&folder).args(more).spawn().expect("the sensor starts");
+        (folder, child)
+    };
+    let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).spawn().expect("a shell starts");
+    let (all, mut everything) = record("all", &[]);
+    let (tree, mut descendants) = record("tree", &["--filter-tree", &shell.id().to_string()]);
+    // Made once the programs are attached and the table is seeded.
+    for folder in [&all, &tree] {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !folder.join("ring.bin").exists() {
+            assert!(Instant::now() < deadline, "the recorder does not come up");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert!(Command::new("/bin/true").arg("gt-elsewhere").status().expect("it runs").success());
+    let work =
+        b"(/bin/true gt-inner; sh -c '/bin/true gt-deep; :')\nfor i in 1 2 3; do /bin/true gt-$i; done\n";
+    shell.stdin.take().expect("piped").write_all(work).expect("the shell listens");
+    assert!(shell.wait().expect("a child").success());
+    for child in [&mut everything, &mut descendants] {
+        terminate(child);
+        assert!(child.wait().expect("a child").success());
+    }
+    let read = |folder: &Path, name: &str| fs::read(folder.join(name)).expect("recorded");
+    for folder in [&all, &tree] {
+        let events = read(folder, "host.ndjson");
+        assert!(
+            sensor::record::replay(&read(folder, "ring.bin")).expect("a recording") == events,
+            "{}",
+            folder.display()
+        );
+    }
+    let of_tree = String::from_utf8(read(&tree, "host.ndjson")).expect("text");
+    assert!(of_tree.contains("gt-deep") && of_tree.contains("gt-3") && !of_tree.contains("gt-elsewhere"));
+    assert!(String::from_utf8(read(&all, "host.ndjson")).expect("text").contains("gt-elsewhere"));
+}
