@@ -26,7 +26,9 @@ pub(super) fn lines(events: &[Carried<'_>], times: Times, accent: Paint, width: 
     if calls.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![Line::default().own(Paint::Heading, "API CALLS")];
+    let is_api = |call: &Call<'_>| text(call.event, "event.dataset") == Some("aws.cloudtrail");
+    let heading = if calls.iter().all(is_api) { "API CALLS" } else { "WHAT AWS SAW" };
+    let mut lines = vec![Line::default().own(Paint::Heading, heading)];
     let mut last_caller: Option<&[&str]> = None;
     for call in calls.iter().take(MAX_CALLS) {
         // A caller is written once above the run of its calls.
@@ -167,8 +169,8 @@ fn call_line(call: &Call<'_>, times: Times, accent: Paint, width: usize) -> Line
     }
     line = line.own(Paint::Dim, count);
     match call.stage {
-        Some(stage) if line.width() + 12 <= width => {
-            line.own(Paint::Dim, " ‹").foreign(Paint::Dim, stage, 9).own(Paint::Dim, "›")
+        Some(stage) if line.width() + 13 <= width => {
+            line.own(Paint::Dim, " ‹").foreign(Paint::Dim, stage, 10).own(Paint::Dim, "›")
         }
         _ => line,
     }
