@@ -58,6 +58,11 @@ pub fn of_command(name: Option<&str>, args: &[&str], env: &[&str]) -> Option<End
 /// Arguments after the `aws` word. An interpreter runs it as a script in some installs, so it may come second.
 fn arguments_of_aws<'s, 'a>(name: Option<&str>, args: &'s [&'a str]) -> Option<&'s [&'a str]> {
     let is_aws = |text: &str| matches!(base_name(text), "aws" | "aws2" | "aws.exe");
+    if let [interpreter, "-m", "awscli", rest @ ..] = args
+        && base_name(interpreter).starts_with("python")
+    {
+        return Some(rest);
+    }
     if let Some(at) = args.iter().take(3).position(|arg| is_aws(arg)) {
         // `python /usr/bin/aws` is the CLI; `ls aws` and `vim -R aws` are not.
         let is_script = at > 0 && base_name(args[0]).starts_with("python");
@@ -384,6 +389,7 @@ mod tests {
         assert_eq!(found(&["aws", "s3", "ls", "--endpoint-url", "https://rogue.example.net"]), expect);
         assert_eq!(found(&["aws", "--endpoint-url=https://rogue.example.net", "s3", "ls"]), expect);
         assert_eq!(found(&["/usr/bin/python3", "/usr/bin/aws", "--endpoint-url=rogue.example.net"]), expect);
+        assert_eq!(found(&["python3", "-m", "awscli", "s3", "--endpoint-url", "rogue.example.net"]), expect);
         assert_eq!(found(&["aws", "--endpoint", "http://rogue.example.net", "s3", "ls"]), expect);
         assert_eq!(
             found(&["aws", "--endpoint-url=http://a.example", "--endpoint-url=http://rogue.example.net"]),

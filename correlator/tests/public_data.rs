@@ -43,7 +43,7 @@ fn read(path: &Path, content: Content) -> (Vec<Record>, Vec<Rejected>) {
             Merged::End => break,
         }
     }
-    reader.join().unwrap().unwrap();
+    reader.join().expect("the reader does not panic").expect("its records are taken");
     (records, rejected)
 }
 

@@ -105,7 +105,7 @@ impl Feed<'_> {
         let mut lines = Lines::new(BufReader::new(unpacked), self.limits.max_record_bytes);
         let mut header = vpcflow::DEFAULT_HEADER.to_owned();
         loop {
-            match lines.next() {
+            match lines.next_line() {
                 Ok(Some(Line::Text { text, number })) => {
                     let text = text.trim();
                     if vpcflow::is_header(text) {
@@ -322,7 +322,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line; at the end of the input what is left without a line break, once.
-    pub fn next(&mut self) -> io::Result<Option<Line>> {
+    pub fn next_line(&mut self) -> io::Result<Option<Line>> {
         match self.next_whole()? {
             Some(line) => Ok(Some(line)),
             None if self.held.is_empty() && !self.is_skipping => Ok(None),

@@ -141,6 +141,13 @@ impl<'w> Walk<'w> {
     /// Every file that looks like a log of this feed.
     fn list(&mut self) -> Result<BTreeMap<PathBuf, Stamp>, Closed> {
         let mut found = BTreeMap::new();
+        // One file, by whatever name, was meant.
+        if let Ok(data) = fs::metadata(&self.folder.path)
+            && data.is_file()
+        {
+            found.insert(self.folder.path.clone(), stamp_of(&data));
+            return Ok(found);
+        }
         let mut folders = vec![(self.folder.path.clone(), 0)];
         while let Some((folder, depth)) = folders.pop() {
             let entries = match fs::read_dir(&folder) {
@@ -211,7 +218,8 @@ impl<'w> Walk<'w> {
     }
 
     fn key<'p>(&self, path: &'p Path) -> std::borrow::Cow<'p, str> {
-        path.strip_prefix(&self.folder.path).unwrap_or(path).to_string_lossy()
+        let relative = path.strip_prefix(&self.folder.path).ok().filter(|rest| !rest.as_os_str().is_empty());
+        relative.unwrap_or(path).to_string_lossy()
     }
 
     fn is_done(&mut self, path: &Path, stamp: Stamp) -> bool {

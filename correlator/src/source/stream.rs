@@ -258,7 +258,7 @@ impl Stream {
         }
         let mut lines = Lines::new(BufReader::new(connection), self.limits.max_record_bytes);
         loop {
-            match lines.next() {
+            match lines.next_line() {
                 Ok(Some(line)) => feed.line(&name, &line, &mut outcome)?,
                 Ok(None) => return Ok(()),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -275,7 +275,7 @@ impl Stream {
 fn drain<R: io::BufRead>(name: &str, feed: &Feed<'_>, mut lines: Lines<R>) -> Result<(), Closed> {
     let mut outcome = Outcome::default();
     loop {
-        match lines.next() {
+        match lines.next_line() {
             Ok(Some(line)) => feed.line(name, &line, &mut outcome)?,
             Ok(None) => return Ok(()),
             Err(error) => {

@@ -146,10 +146,10 @@ fn flow_lines_follow_the_last_header() {
 fn lines_are_capped_and_their_ends_known() {
     let mut lines = Lines::new(&b"one\r\n\xff\n123456789\nlast"[..], 6);
     let text = |text: &str, number| Some(Line::Text { text: text.to_owned(), number });
-    assert_eq!(lines.next().unwrap(), text("one\r\n", 1));
-    assert_eq!((lines.next().unwrap(), lines.at), (text("\u{fffd}\n", 2), 7));
-    assert_eq!(lines.next().unwrap(), Some(Line::TooLarge { number: 3 }));
+    assert_eq!(lines.next_line().unwrap(), text("one\r\n", 1));
+    assert_eq!((lines.next_line().unwrap(), lines.at), (text("\u{fffd}\n", 2), 7));
+    assert_eq!(lines.next_line().unwrap(), Some(Line::TooLarge { number: 3 }));
     assert_eq!(lines.next_whole().unwrap(), None);
     assert_eq!(lines.at, 17);
-    assert_eq!((lines.next().unwrap(), lines.next().unwrap()), (text("last", 4), None));
+    assert_eq!((lines.next_line().unwrap(), lines.next_line().unwrap()), (text("last", 4), None));
 }

@@ -63,6 +63,13 @@ fn aws_own_layout_and_flat_files() {
 }
 
 #[test]
+fn a_single_file_in_place_of_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "any-name", call("a"));
+    assert_eq!(once(&folder(&dir.path().join("any-name"), Content::CloudTrail)).ids, ["a"]);
+}
+
+#[test]
 fn what_cannot_be_read_is_one_line_and_the_rest_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let came = once(&folder(&dir.path().join("absent"), Content::CloudTrail));
@@ -72,7 +79,7 @@ fn what_cannot_be_read_is_one_line_and_the_rest_goes_on() {
         "{:?}",
         came.rejected
     );
-    write(dir.path(), "a.json", gzip(&call("a"))[..20].to_vec());
+    write(dir.path(), "a.json", &gzip(&call("a"))[..20]);
     write(dir.path(), "b.json", call("b"));
     let came = once(&folder(dir.path(), Content::CloudTrail));
     assert_eq!(came.ids, ["b"]);
