@@ -4,7 +4,7 @@
 //! Facts are read from a record before anything may drop it. What is known is a function of the set of facts, not of
 //! their order: per value the first and the last time it was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rules::event::{Event, EventTime, Value};
@@ -191,7 +191,8 @@ impl Identities {
         };
         let subject = Subject::Host(id.into());
         let mut is_news = self.add(subject.clone(), Attribute::Sensor, "", event.time);
-        for (field, attribute) in self.fields.attributes.clone() {
+        for at in 0..self.fields.attributes.len() {
+            let (field, attribute) = self.fields.attributes[at];
             for value in event.get(field).map_or(&[][..], Value::scalars) {
                 if let Some(text) = value.as_str() {
                     is_news |= self.add(subject.clone(), attribute, text, event.time);
@@ -242,16 +243,18 @@ impl Identities {
             self.known.iter().map(|(subject, known)| (last(known), subject.clone())).collect();
         by_age.sort();
         let n_gone = (self.known.len() - self.max_subjects).max(self.max_subjects / 16).max(1);
+        let mut hosts_gone = BTreeSet::new();
         for (_, subject) in by_age.into_iter().take(n_gone) {
             self.known.remove(&subject);
             self.n_evicted += 1;
-            if let Subject::Host(id) = &subject {
-                self.by_address.retain(|_, hosts| {
-                    hosts.remove(id);
-                    !hosts.is_empty()
-                });
+            if let Subject::Host(id) = subject {
+                hosts_gone.insert(id);
             }
         }
+        self.by_address.retain(|_, hosts| {
+            hosts.retain(|id, _| !hosts_gone.contains(id));
+            !hosts.is_empty()
+        });
     }
 
     /// The value that held at a time: the one seen closest before it, else the first ever.

@@ -496,6 +496,38 @@ mod tests {
         assert!(matches!(end, End::Truncated { .. }), "{end:?}");
     }
 
+    /// Hands out few bytes at a time, as a slow pipe does.
+    struct Drip<'b>(&'b [u8], usize);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let len = self.1.min(self.0.len()).min(buffer.len());
+            let (now, rest) = self.0.split_at(len);
+            buffer[..len].copy_from_slice(now);
+            self.0 = rest;
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn where_reads_end_makes_no_difference() {
+        let input = format!(r#"{{"Records":[{A},{{"eventVersion":"x","open":{{,{B}],"x":[1]}} {A}"#);
+        let (whole, end) = pieces(input.as_bytes(), 1_000);
+        for step in 1..40 {
+            let mut found = Vec::new();
+            let is_whole = |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok();
+            let dripped = split(Drip(input.as_bytes(), step), 1_000, &is_whole, &mut |piece| {
+                found.push(match piece {
+                    Piece::Document { text, .. } => text,
+                    Piece::Broken { .. } => "!".to_owned(),
+                    Piece::TooLarge { .. } => "^".to_owned(),
+                });
+                true
+            });
+            assert_eq!((&found, &dripped), (&whole, &end), "{step} bytes at a time");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic_and_places_are_in_order(input in prop::collection::vec(

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const CALL: &str = r#"{"eventVersion":"1.11","eventTime":"2026-11-02T10:00:00Z","eventSource":"s3.amazonaws.com","eventName":"GetObject"}"#;
@@ -78,4 +80,11 @@ fn what_is_unknown_is_said_with_its_keys() {
         format!(r#"{{"Message":{}}}"#, serde_json::to_string(&inner).unwrap())
     });
     assert!(unwrap(&nested).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_document_panics(text in r#"[\[\]{}:,"a-e\\ 0-9]{0,80}"#) {
+        let _ = unwrap(&text);
+    }
 }
