@@ -3,6 +3,10 @@
 //!
 //! Needs root and a BPF object: `cargo xtask ebpf`, then `cargo test -p sensor --features live-kernel`.
 #![cfg(feature = "live-kernel")]
+#![cfg_attr(
+    feature = "live-kernel",
+    expect(clippy::unwrap_used, reason = "a test's helpers fail the test, like the test itself")
+)]
 
 use std::collections::HashMap;
 use std::fs;
