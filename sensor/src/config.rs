@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub use env::{EnvAllow, EnvError};
 
 /// What this deployment is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     pub host: HostConfig,
     pub output: OutputConfig,
@@ -61,17 +61,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { ring_bytes: 8 << 20, max_processes: 65_536, poll: Duration::from_millis(25) }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            host: HostConfig::default(),
-            output: OutputConfig::default(),
-            environment: EnvAllow::default(),
-            limits: Limits::default(),
-        }
     }
 }
 
@@ -169,7 +158,8 @@ fn refuse_unknown_keys(table: &BTreeMap<String, toml::Value>) -> Result<(), Conf
         };
         for key in keys {
             let is_section = KEYS.iter().any(|known| known.split('.').next() == Some(&key));
-            if !KEYS.contains(&key.as_str()) && !(is_section && value.is_table()) {
+            let is_known = KEYS.contains(&key.as_str()) || (is_section && value.is_table());
+            if !is_known {
                 return Err(ConfigError::UnknownKey { nearest: nearest(&key), key });
             }
         }

@@ -177,7 +177,7 @@ impl Enricher {
             source,
             destination,
             groundtrail: OwnDoc {
-                process: Some(self.own(process, applied)),
+                process: Some(self.own(process, applied, lookups)),
                 host: self.own_host(),
                 ..OwnDoc::default()
             },
@@ -215,7 +215,6 @@ impl Enricher {
             saved_user: Some(user(credentials.suid, lookups)),
             real_group: Some(group(credentials.gid, lookups)),
             saved_group: Some(group(credentials.sgid, lookups)),
-            login_user: credentials.login_uid.map(|uid| user(uid, lookups)),
             parent: parent.map(|parent| Box::new(self.relative(parent))),
             entry_leader: process.entry_leader.as_deref().map(|leader| EntryLeaderDoc {
                 entity_id: &leader.entity_id,
@@ -242,7 +241,12 @@ impl Enricher {
         }
     }
 
-    fn own<'a>(&'a self, process: &'a Process, applied: &'a Applied) -> OwnProcessDoc<'a> {
+    fn own<'a>(
+        &'a self,
+        process: &'a Process,
+        applied: &'a Applied,
+        lookups: &mut dyn Lookups,
+    ) -> OwnProcessDoc<'a> {
         let image = process.image.as_deref();
         let ancestors = self.table.ancestors(process.key).take(MAX_ANCESTORS).map(|ancestor| AncestorDoc {
             entity_id: &ancestor.entity_id,
@@ -254,6 +258,7 @@ impl Enricher {
         OwnProcessDoc {
             exec_path: image.and_then(|image| image.exec_path.as_deref()),
             cgroup_path: applied.cgroup_path.as_deref(),
+            login_user: process.credentials.and_then(|held| held.login_uid).map(|uid| user(uid, lookups)),
             args_truncated: image.filter(|image| image.args_truncated).map(|_| true),
             args_lossy: image.filter(|image| image.args_lossy).map(|_| true),
             ancestors: ancestors.collect(),

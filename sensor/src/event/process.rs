@@ -38,8 +38,6 @@ pub struct ProcessDoc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saved_group: Option<GroupDoc>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub login_user: Option<UserDoc>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Box<ProcessDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry_leader: Option<EntryLeaderDoc<'a>>,
@@ -136,6 +134,9 @@ pub struct OwnProcessDoc<'a> {
     pub exec_path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup_path: Option<&'a str>,
+    /// Who logged in, whatever `su` and `sudo` made of it: the kernel's audit login uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_user: Option<UserDoc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_truncated: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
