@@ -30,8 +30,9 @@ pub(crate) fn walk<const N: usize>(out: &mut Walk<N>, path: Ptr) -> Ended {
     start(out);
     let mut dentry = peek(path, offset!(path_dentry));
     let mut mnt = peek(path, offset!(path_mnt));
+    let mut root = peek(mnt, offset!(vfsmount_root));
     for _ in 0..MAX_DEPTH {
-        if dentry == peek(mnt, offset!(vfsmount_root)) {
+        if dentry == root {
             let mount = mnt.wrapping_sub(offset!(mount_mnt) as usize);
             let above = peek(mount, offset!(mount_parent));
             if above == mount {
@@ -39,6 +40,7 @@ pub(crate) fn walk<const N: usize>(out: &mut Walk<N>, path: Ptr) -> Ended {
             }
             dentry = peek(mount, offset!(mount_mountpoint));
             mnt = above.wrapping_add(offset!(mount_mnt) as usize);
+            root = peek(mnt, offset!(vfsmount_root));
             continue;
         }
         let parent = peek(dentry, offset!(dentry_parent));
