@@ -137,6 +137,11 @@ impl Schema {
         let limit = 1 + path.len() / 8;
         self.fields
             .iter()
+            // A distance costs the product of the lengths, and a checkout of public rules may name thousands of fields
+            // that are not here.
+            .filter(|field| {
+                field.path.len().abs_diff(folded.len()) <= limit && shares_an_end(&folded, &field.path)
+            })
             .map(|field| (strsim::osa_distance(&folded, &field.path.to_ascii_lowercase()), &field.path))
             .filter(|(distance, _)| *distance <= limit)
             .min_by_key(|(distance, path)| (*distance, path.len()))
@@ -174,6 +179,14 @@ impl Schema {
         self.ids.insert(path, id);
         id
     }
+}
+
+/// A slip rarely hits both ends of a name.
+fn shares_an_end(left: &str, right: &str) -> bool {
+    let alike = |left: Option<u8>, right: Option<u8>| {
+        left.map(|byte| byte.to_ascii_lowercase()) == right.map(|byte| byte.to_ascii_lowercase())
+    };
+    alike(left.bytes().next(), right.bytes().next()) || alike(left.bytes().last(), right.bytes().last())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::scope::{Column, Scope};
 use super::value::Type;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Expr;
+use crate::literal::Literal;
 use crate::schema::Schema;
 
 /// An expression with its type.
@@ -112,25 +113,21 @@ impl Checker<'_> {
     fn command(&mut self, command: &Command) -> Option<()> {
         match command {
             Command::Where(condition) => self.filter(condition),
-            Command::Eval(assignments) => {
-                assignments.iter().fold(Some(()), |whole, one| self.assign(one).and(whole))
-            }
+            Command::Eval(assignments) => each(assignments, |assignment| self.assign(assignment)),
             Command::Keep(names) => self.keep(names),
             Command::Drop(names) => {
                 self.named_columns(names)?;
                 names.iter().for_each(|name| self.scope.drop_matching(&name.text));
                 Some(())
             }
-            Command::Rename(pairs) => pairs.iter().fold(Some(()), |whole, (old, new)| {
+            Command::Rename(pairs) => each(pairs, |(old, new)| {
                 let column = self.column(&old.text, &old.span)?;
                 self.scope.drop_matching(&old.text);
                 self.scope.set(new.text.clone(), column);
-                whole
+                Some(())
             }),
             // Groups end one by one on a stream: their order, and how many there are, say nothing.
-            Command::Sort(keys) => {
-                keys.iter().fold(Some(()), |whole, key| self.expr(key).map(|_| ()).and(whole))
-            }
+            Command::Sort(keys) => each(keys, |key| self.expr(key).map(|_| ())),
             Command::Limit => Some(()),
             Command::Stats { aggregates, by, span } => self.stats(aggregates, by, span),
             Command::Dissect { input, pattern, separator } => self.dissect(input, pattern, separator),
@@ -189,7 +186,7 @@ impl Checker<'_> {
     /// Names without a `*` have to be there.
     fn named_columns(&mut self, names: &[Name]) -> Option<()> {
         let plain = names.iter().filter(|name| !name.text.contains('*'));
-        plain.fold(Some(()), |whole, name| self.column(&name.text, &name.span).map(|_| ()).and(whole))
+        each(plain, |name| self.column(&name.text, &name.span).map(|_| ()))
     }
 
     fn dissect(&mut self, input: &ast::Expr, pattern: &ast::Pattern, separator: &str) -> Option<()> {
@@ -369,6 +366,8 @@ impl Checker<'_> {
             "@timestamp" => (Ir::EventTime, Type::Date),
             "_id" => (Ir::EventId, Type::Text),
             "_index" => (Ir::EventIndex, Type::Text),
+            // Events here are never rewritten.
+            "_version" => (Ir::Literal(Literal::Int(1)), Type::Long),
             _ => match self.schema.resolve(name) {
                 Ok(id) => {
                     let kind = Type::of_field(self.schema.field(id).kind);
@@ -392,4 +391,10 @@ impl Checker<'_> {
         self.found.push(diagnostic);
         None
     }
+}
+
+/// Does all of them, so that every fault is seen. `None` where one failed.
+fn each<T>(items: impl IntoIterator<Item = T>, mut check: impl FnMut(T) -> Option<()>) -> Option<()> {
+    let n_failed = items.into_iter().filter_map(|item| check(item).is_none().then_some(())).count();
+    (n_failed == 0).then_some(())
 }

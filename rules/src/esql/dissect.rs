@@ -67,7 +67,7 @@ impl Dissect {
             Some(b'+') => {
                 let (name, place) = name[1..].split_once('/').unwrap_or((&name[1..], ""));
                 if !place.is_empty() {
-                    order = place.parse().map_err(|_| format!("\"{place}\" is no place"))?;
+                    order = place.parse().map_err(|err| format!("\"{place}\" is no place: {err}"))?;
                 }
                 Some(name)
             }

@@ -1,7 +1,6 @@
 //! Conditions that look at the event's own fields alone, as predicates: so they are shared, indexed, and decide before a
 //! pipeline runs. ES|QL's nulls are spelled out, for predicates know none.
 
-use std::net::IpAddr;
 use std::ops::Bound;
 
 use super::function::Function;
@@ -143,7 +142,7 @@ fn is_in(value: &Ir, items: &[Ir]) -> Option<(FieldId, Test)> {
         Type::Text => Some((id, Test::In(TextSet::new(literals.into_iter().map(text), Case::Sensitive)))),
         Type::Ip => {
             let nets = literals.into_iter().filter_map(|literal| match literal {
-                Literal::Ip(ip) => Some(ipnet::IpNet::from(IpAddr::from(*ip))),
+                Literal::Ip(ip) => Some(ipnet::IpNet::from(*ip)),
                 _ => None,
             });
             Some((id, Test::Cidr(crate::pattern::cidr::CidrSet::new(nets.collect()))))

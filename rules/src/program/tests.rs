@@ -107,7 +107,7 @@ fn an_exception_ends_with_the_start_of_its_day() {
     let program = Program::compile(vec![excepting], &Schema::builtin());
     let mut event = event(&[("process.name", "curl"), ("user.id", "0")]);
     for (nanos, expect) in [(86_399_999_999_999, &[][..]), (86_400_000_000_000, &[(0, Role::Match)])] {
-        event.time = crate::event::EventTime(nanos);
+        event.time = EventTime(nanos);
         assert_eq!(hits(&program, &event), expect);
     }
 }
