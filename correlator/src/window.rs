@@ -122,11 +122,17 @@ impl WindowState {
         n_evicted as u64
     }
 
-    /// Recomputes a tumbling window, unless it is large and has hardly changed.
+    /// Recomputes a tumbling window, unless it has fired, or is large and has hardly changed: then it is put off.
     pub(crate) fn settle_soon(&mut self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
-        if self.recent.len() <= SMALL || self.recent.len().is_multiple_of(64) {
+        let has_fired = matches.by_anchor.contains_key(&Anchor::Bucket);
+        let is_cheap = self.recent.len() <= SMALL || self.recent.len().is_multiple_of(64);
+        if !has_fired && is_cheap {
             self.settle(shape, limits, matches);
         }
+    }
+
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.is_dirty
     }
 
     /// Recomputes a tumbling window if it has changed.

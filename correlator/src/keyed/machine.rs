@@ -94,6 +94,10 @@ impl Machine {
         }
     }
 
+    pub(crate) fn is_put_off(&self) -> bool {
+        matches!(&self.state, State::Window(state) if state.is_put_off())
+    }
+
     /// Computes what was put off.
     pub(crate) fn settle(&mut self, shape: &Shape, limits: &Limits) {
         if let (State::Window(state), Shape::Window(shape)) = (&mut self.state, shape) {

@@ -78,7 +78,7 @@ impl KeyState {
         }
     }
 
-    /// Works in the late hits that wait.
+    /// Works in the late hits that wait, and computes what was put off.
     pub(crate) fn refresh(
         &mut self,
         shape: &Shape,
@@ -86,14 +86,19 @@ impl KeyState {
         watermark: Option<EventTime>,
         turns: &mut Vec<Turn>,
     ) {
+        if !self.is_behind() {
+            return;
+        }
         if std::mem::take(&mut self.is_stale) {
             self.rerun(shape, limits);
-            self.tell_all(watermark, turns);
         }
+        self.tip.settle(shape, limits);
+        self.tell_all(watermark, turns);
     }
 
-    pub(crate) fn is_stale(&self) -> bool {
-        self.is_stale
+    /// Whether [`Self::refresh`] has something to do.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_stale || self.tip.is_put_off()
     }
 
     /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more. For new

@@ -48,7 +48,7 @@ pub struct Keyed {
     limits: Limits,
     keys: FxHashMap<KeyRef, Entry>,
     timers: BTreeSet<(EventTime, KeyRef)>,
-    /// Keys with late hits that wait to be worked in.
+    /// Keys with something to work in or to compute.
     stale: Vec<KeyRef>,
     n_open_hits: usize,
     watermark: Option<EventTime>,
@@ -88,13 +88,13 @@ impl Keyed {
             .entry(Arc::clone(&key))
             .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
         let evicted_before = entry.state.n_evicted();
-        let (open_before, was_stale) = (entry.state.n_hits(), entry.state.is_stale());
+        let (open_before, was_behind) = (entry.state.n_hits(), entry.state.is_behind());
         let time = hit.time();
         let mut turns = Vec::new();
         entry.state.push(shape, hit, &self.limits, self.watermark, &mut turns);
         let n_hits = entry.state.n_evicted().saturating_sub(evicted_before);
         self.n_open_hits = self.n_open_hits + entry.state.n_hits() - open_before;
-        if entry.state.is_stale() && !was_stale {
+        if entry.state.is_behind() && !was_behind {
             self.stale.push(Arc::clone(&key));
         }
         let visit = entry.state.next_visit(shape, &self.limits);
@@ -114,7 +114,7 @@ impl Keyed {
         changes(&key, turns)
     }
 
-    /// Works in the late hits that wait.
+    /// Works in late hits that wait, and computes what was put off.
     pub fn flush(&mut self) -> Vec<Change> {
         let mut all = Vec::new();
         for key in std::mem::take(&mut self.stale) {

@@ -77,6 +77,11 @@ impl Table {
         self.take(changes);
     }
 
+    pub(crate) fn flush(&mut self) {
+        let changes = self.keyed.flush();
+        self.take(changes);
+    }
+
     fn take(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {

@@ -29,6 +29,7 @@ fn run(shape: &Shape, events: &[Arc<Hit>]) -> Table {
     for hit in events {
         table.push(hit);
     }
+    table.flush();
     table
 }
 
@@ -94,6 +95,15 @@ fn a_late_event_moves_the_crossing() {
 fn a_bucket_is_the_key_s_own() {
     check(&bucket(2), "A1 B2", &[]);
     check(&bucket(2), "A1 B2 B3 C4 D5", &["A1 B2 B3 C4 D5"]);
+}
+
+#[test]
+fn a_bucket_that_fired_grows_with_the_next_tick() {
+    let mut table = Table::new(bucket(1), Limits::default());
+    hits("A1 B2 C3 D4").iter().for_each(|hit| table.push(hit));
+    assert_eq!(table.shown(), ["A1 B2"]);
+    table.flush();
+    assert_eq!((table.shown(), table.n_put), (vec!["A1 B2 C3 D4".to_owned()], 2));
 }
 
 #[test]
