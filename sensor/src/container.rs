@@ -3,6 +3,8 @@
 /// What a cgroup path says about containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
+    /// The path itself; nothing for the root, where no one put the process anywhere.
+    pub cgroup_path: Option<String>,
     pub id: Option<String>,
     /// Kubernetes pod UID in its usual spelling with dashes.
     pub pod_uid: Option<String>,
@@ -16,6 +18,7 @@ impl Container {
     pub fn from_cgroup(path: &str) -> Self {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         Self {
+            cgroup_path: (!parts.is_empty()).then(|| path.to_owned()),
             // The innermost one wins: docker in a pod is the container that the process sees.
             id: parts.iter().rev().find_map(|part| container_id(part)).map(str::to_owned),
             pod_uid: parts.iter().rev().find_map(|part| pod_uid(part)),
@@ -87,6 +90,7 @@ mod tests {
 
     fn check(path: &str, id: Option<&str>, pod: Option<&str>, task: Option<&str>) {
         let expect = Container {
+            cgroup_path: (path.len() > 1).then(|| path.into()),
             id: id.map(Into::into),
             pod_uid: pod.map(Into::into),
             ecs_task_id: task.map(Into::into),

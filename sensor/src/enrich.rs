@@ -45,8 +45,6 @@ pub struct Enricher {
 struct Applied {
     kind: Kind,
     key: Key,
-    /// Container path of an exec, which the event repeats.
-    cgroup_path: Option<String>,
 }
 
 /// Facts of an event that the table does not hold.
@@ -101,21 +99,19 @@ impl Enricher {
     fn apply(&mut self, record: &Record<'_>, lookups: &mut dyn Lookups) -> Option<Applied> {
         let head = record.header();
         let seen = sighting(head);
-        let mut cgroup_path = None;
         let (kind, key) = match record {
             Record::Exec(exec, capture) => {
                 let image = self.image(exec, capture);
                 let path = decode::path(&exec.cgroup, head.flags & flag::CGROUP_TRUNCATED == 0);
                 // Kernels with cgroup v1 alone show the root of an empty v2 tree.
                 let container = (path != "/").then(|| Container::from_cgroup(&path));
-                cgroup_path = (path != "/").then_some(path);
                 (Kind::Exec, self.table.exec(&seen, image, container, lookups))
             }
             Record::Fork(fork) => (Kind::Fork, self.table.fork(&seen, kernel_key(fork.caller), lookups)),
             Record::Exit(_) => (Kind::Exit, self.table.exit(&seen, BootNs(head.boot_ns), lookups)?),
             Record::Connect(_) => (Kind::Connect, self.table.sight(&seen, lookups)),
         };
-        Some(Applied { kind, key, cgroup_path })
+        Some(Applied { kind, key })
     }
 
     /// The environment is filtered right here: nothing that is not on the list gets any further.
@@ -152,7 +148,7 @@ impl Enricher {
     fn event<'a>(
         &'a self,
         head: &Header,
-        applied: &'a Applied,
+        applied: &Applied,
         extra: &Extra,
         lookups: &mut dyn Lookups,
     ) -> Option<Event<'a>> {
@@ -177,7 +173,7 @@ impl Enricher {
             source,
             destination,
             groundtrail: OwnDoc {
-                process: Some(self.own(process, applied, lookups)),
+                process: Some(self.own(process, lookups)),
                 host: self.own_host(),
                 ..OwnDoc::default()
             },
@@ -241,12 +237,7 @@ impl Enricher {
         }
     }
 
-    fn own<'a>(
-        &'a self,
-        process: &'a Process,
-        applied: &'a Applied,
-        lookups: &mut dyn Lookups,
-    ) -> OwnProcessDoc<'a> {
+    fn own<'a>(&'a self, process: &'a Process, lookups: &mut dyn Lookups) -> OwnProcessDoc<'a> {
         let image = process.image.as_deref();
         let ancestors = self.table.ancestors(process.key).take(MAX_ANCESTORS).map(|ancestor| AncestorDoc {
             entity_id: &ancestor.entity_id,
@@ -257,7 +248,7 @@ impl Enricher {
         });
         OwnProcessDoc {
             exec_path: image.and_then(|image| image.exec_path.as_deref()),
-            cgroup_path: applied.cgroup_path.as_deref(),
+            cgroup_path: process.container.cgroup_path.as_deref(),
             login_user: process.credentials.and_then(|held| held.login_uid).map(|uid| user(uid, lookups)),
             args_truncated: image.filter(|image| image.args_truncated).map(|_| true),
             args_lossy: image.filter(|image| image.args_lossy).map(|_| true),
