@@ -342,3 +342,45 @@ fn nothing_to_watch_is_a_mistake_of_the_caller() {
     assert_eq!(ended.code, 2);
     assert!(ended.stderr.contains("nothing to watch"), "{}", ended.stderr);
 }
+
+#[test]
+fn known_endpoints_of_the_configuration_are_no_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = serde_json::json!({
+        "@timestamp": "2026-11-02T10:00:00Z",
+        "event": {"id": "1", "kind": "event", "category": ["process"], "type": ["start"], "action": "exec",
+            "dataset": "endpoint.events.process"},
+        "data_stream": {"type": "logs", "dataset": "endpoint.events.process", "namespace": "default"},
+        "host": {"id": "i-0123456789abcdef0", "os": {"type": "linux"}},
+        "process": {"entity_id": "e1", "pid": 7, "name": "aws", "args": ["aws", "--endpoint-url", "https://10.1.2.3:9000", "s3", "ls"],
+            "command_line": "aws --endpoint-url https://10.1.2.3:9000 s3 ls"},
+    });
+    fs::write(folder.path().join("host.ndjson"), event.to_string()).unwrap();
+    let n_alerts = |config: &str| {
+        fs::write(folder.path().join("groundtrail.toml"), config).unwrap();
+        let ended = groundtrail(
+            folder.path(),
+            &["-c", "groundtrail.toml", "replay", "--host", "host.ndjson", "--final"],
+            "",
+        );
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stdout.lines().count()
+    };
+    assert_eq!(n_alerts(""), 1);
+    assert_eq!(n_alerts("[endpoints]\nknown = [\"10.0.0.0/8\"]"), 0);
+    assert_eq!(n_alerts("[endpoints]\nknown = [\"11.0.0.0/8\", \"minio.example.net\"]"), 1);
+}
+
+#[test]
+fn an_exception_that_does_not_compile_stops_the_run_before_it_starts() {
+    let folder = rule_folder("");
+    let config = "[[exceptions]]\nrule_id = \"x\"\nquery = \"user.nam: y\"\nreason = \"z\"\n";
+    fs::write(folder.path().join("groundtrail.toml"), config).unwrap();
+    fs::write(folder.path().join("trail.json"), call("1", "CreateAccessKey")).unwrap();
+    let args = ["-c", "groundtrail.toml", "replay", "--cloudtrail", "trail.json"];
+    let ended = groundtrail(folder.path(), &args, "");
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    for part in ["groundtrail.toml:3:10", "^^^^^^^^", "user.name"] {
+        assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
+    }
+}

@@ -87,7 +87,9 @@ pub(super) fn run(
     let mut merge = Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock));
     let threads = follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop)?;
     stop_on_signals(&stop)?;
-    info!(rules = n_rules, sources = threads.len(), store = ?config.store, "watching");
+    let kept_in =
+        config.store.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
+    info!(rules = n_rules, sources = threads.len(), store = kept_in.as_str(), "watching");
 
     let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
     let mut runner =
