@@ -277,7 +277,10 @@ fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<
                 }
                 None => return Err(LoadError::Probe { probe: probe.program, reason }),
             },
-            Err(reason) => Outcome::Refused(reason),
+            Err(reason) => Outcome::Refused(match system::missing_capabilities() {
+                Some(missing) => format!("{reason}; grant {missing}"),
+                None => reason,
+            }),
         };
         let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
         let n_verified = info.and_then(|info| info.verified_instruction_count());
