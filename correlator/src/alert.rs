@@ -3,7 +3,7 @@
 //! Reading order: [`book`] (which alerts are open and what changed), `document` (the ECS document), `story` (its sentence),
 //! [`cast`] (who takes part), [`blind`] (what could not be seen). Where alerts go is [`crate::sink`]'s.
 
-pub(crate) mod blind;
+pub mod blind;
 pub(crate) mod book;
 pub(crate) mod cast;
 mod document;

@@ -1,7 +1,9 @@
 //! Time, order and memory: sources, merge, keyed state, alerts, sinks.
 //!
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records), [`link`] and [`endpoint`] (what
-//! a record gains on its way in).
+//! a record gains on its way in), [`merge`] (many sources, one stream), [`detect`] (records to hits), [`keyed`] (hits to
+//! matches, with [`sequence`], [`window`] and [`terms`]), [`context`] and [`alert`] (matches to documents), [`store`] (what
+//! outlives the process), [`pipeline`] (all of it driven).
 #![forbid(unsafe_code)]
 
 pub mod alert;

@@ -11,9 +11,10 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use rules::event::EventTime;
+use rules::event::{EventTime, Span};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::alert::blind::Heard;
 use crate::alert::{AlertChange, AlertId, AlertState};
 use crate::keyed::JoinKey;
 use crate::source::{Origin, Position};
@@ -35,6 +36,9 @@ pub enum StoreError {
     #[error("cannot read the store: {0}")]
     Read(rusqlite::Error),
 }
+
+/// How long after ids are forgotten the account of what was heard goes.
+const FORGET_HEARD: Span = Span::from_secs(24 * 3_600);
 
 /// An event that state rests on, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +75,7 @@ pub struct Batch<'a> {
     pub ids: Vec<([u8; 16], EventTime)>,
     pub held: Vec<HeldEvent>,
     pub terms: Vec<SeenTerm>,
+    pub heard: Vec<Heard>,
     pub alerts: &'a [AlertChange],
     pub positions: Vec<Position>,
     /// What is older than this is not needed against repetition.
@@ -85,6 +90,7 @@ impl Batch<'_> {
         self.ids.is_empty()
             && self.held.is_empty()
             && self.terms.is_empty()
+            && self.heard.is_empty()
             && self.alerts.is_empty()
             && self.positions.is_empty()
     }
@@ -160,6 +166,12 @@ impl Store {
                     held.until.0
                 ])?;
             }
+            // A dataset has no minute; -1 stands for that, since null would not be unique.
+            let mut insert =
+                tx.prepare_cached("insert or ignore into heard (name, minute) values (?1, ?2)")?;
+            for heard in &batch.heard {
+                insert.execute(params![heard.name, heard.minute.unwrap_or(-1)])?;
+            }
             let mut insert = tx.prepare_cached(
                 "insert into terms (rule_id, key, last_seen) values (?1, ?2, ?3)
                  on conflict (rule_id, key) do update set last_seen = max(last_seen, excluded.last_seen)",
@@ -193,6 +205,9 @@ impl Store {
             }
             if let Some(before) = batch.forget_ids_before {
                 tx.prepare_cached("delete from seen where time < ?1")?.execute([before.0])?;
+                // Alerts look back a day and their contexts' span further.
+                let minute = (before - FORGET_HEARD).0.div_euclid(60_000_000_000);
+                tx.prepare_cached("delete from heard where minute between 0 and ?1")?.execute([minute])?;
             }
             if let Some(watermark) = batch.watermark {
                 tx.prepare_cached("delete from held where until < ?1")?.execute([watermark.0])?;
@@ -241,6 +256,15 @@ impl Store {
                 time: EventTime(row.get(3)?),
                 until: EventTime(row.get(4)?),
             })
+        })
+    }
+
+    /// # Errors
+    /// The file cannot be read.
+    pub fn heard(&self) -> Result<Vec<Heard>, StoreError> {
+        self.rows("select name, minute from heard", |row| {
+            let minute: i64 = row.get(1)?;
+            Ok(Heard { name: row.get(0)?, minute: Some(minute).filter(|minute| *minute >= 0) })
         })
     }
 

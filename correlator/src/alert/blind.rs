@@ -28,6 +28,16 @@ pub(crate) struct Blind {
     minutes: FxHashMap<Box<str>, BTreeSet<i64>>,
     /// By time: whose sensor lost something, and what it says about it.
     losses: BTreeMap<(EventTime, Box<str>), Box<str>>,
+    /// What the store does not have yet, where there is one: without it, a restart would take what was seen for unseen.
+    pub(crate) unwritten: Option<Vec<Heard>>,
+}
+
+/// A dataset, or a host in a minute, of which something was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    pub name: Box<str>,
+    /// Since the epoch. `None`: `name` is a dataset.
+    pub minute: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -55,6 +65,7 @@ impl Blind {
             datasets: FxHashSet::default(),
             minutes: FxHashMap::default(),
             losses: BTreeMap::new(),
+            unwritten: None,
         }
     }
 
@@ -63,7 +74,7 @@ impl Blind {
         if let Some(dataset) = text(event, self.fields.dataset)
             && !self.datasets.contains(dataset)
         {
-            self.datasets.insert(dataset.into());
+            self.hear(Heard { name: dataset.into(), minute: None });
         }
         if record.origin != Origin::Sensor {
             return;
@@ -71,15 +82,28 @@ impl Blind {
         let hosts = [text(event, self.fields.host_id), text(event, self.fields.instance_id)];
         for host in hosts.into_iter().flatten() {
             let minute = event.time.0.div_euclid(MINUTE);
-            match self.minutes.get_mut(host) {
-                Some(minutes) => minutes.insert(minute),
-                None => self.minutes.entry(host.into()).or_default().insert(minute),
-            };
+            if !self.minutes.get(host).is_some_and(|minutes| minutes.contains(&minute)) {
+                self.hear(Heard { name: host.into(), minute: Some(minute) });
+            }
         }
         if text(event, self.fields.action) == Some("groundtrail_loss") {
             let host = text(event, self.fields.host_id).unwrap_or("a host");
             let what = text(event, self.fields.message).unwrap_or("it lost events");
             self.losses.insert((event.time, host.into()), what.into());
+        }
+    }
+
+    pub(crate) fn hear(&mut self, heard: Heard) {
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.push(heard.clone());
+        }
+        match heard.minute {
+            Some(minute) => {
+                self.minutes.entry(heard.name).or_default().insert(minute);
+            }
+            None => {
+                self.datasets.insert(heard.name);
+            }
         }
     }
 

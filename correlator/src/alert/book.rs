@@ -26,10 +26,10 @@ const MAX_KNOWN: usize = 1_000_000;
 
 /// What the world knows of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    pub revision: u32,
-    pub content: [u8; 16],
-    pub is_withdrawn: bool,
+pub(crate) struct Told {
+    pub(crate) revision: u32,
+    pub(crate) content: [u8; 16],
+    pub(crate) is_withdrawn: bool,
 }
 
 /// What stays the same for all alerts of a rule.

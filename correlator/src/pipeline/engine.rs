@@ -8,7 +8,7 @@ use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
 use super::dedup::{Dedup, ShortId, short_id};
-use crate::alert::blind::Blind;
+use crate::alert::blind::{Blind, Heard};
 use crate::alert::book::{Book, RuleFacts, Told, View};
 use crate::alert::cast::CastFields;
 use crate::alert::{AlertChange, AlertId, AlertState};
@@ -41,6 +41,7 @@ pub(crate) struct Lasting {
     /// Events that state rests on, and until when it does.
     pub(crate) held: FxHashMap<Box<str>, (Arc<Record>, EventTime)>,
     pub(crate) seen_terms: Vec<(KeyRef, EventTime)>,
+    pub(crate) heard: Vec<Heard>,
 }
 
 #[derive(Debug)]
@@ -272,10 +273,13 @@ impl Engine {
     /// From here on, keeps account of what has to outlive a crash.
     pub(crate) fn keep_lasting(&mut self) {
         self.lasting.get_or_insert_default();
+        self.blind.unwritten.get_or_insert_default();
     }
 
     pub(crate) fn take_lasting(&mut self) -> Lasting {
-        self.lasting.as_mut().map(std::mem::take).unwrap_or_default()
+        let mut lasting = self.lasting.as_mut().map(std::mem::take).unwrap_or_default();
+        lasting.heard = self.blind.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
+        lasting
     }
 
     /// An event of an earlier run that state rests on. It counts as received then.
@@ -284,6 +288,10 @@ impl Engine {
         self.blind.note(&record);
         self.identities.learn(&record);
         self.evaluate(&Arc::new(record));
+    }
+
+    pub(crate) fn restore_heard(&mut self, heard: Heard) {
+        self.blind.hear(heard);
     }
 
     pub(crate) fn restore_id(&mut self, id: ShortId, time: EventTime) {

@@ -178,7 +178,7 @@ impl Runner {
         let is_ready = self.mode == Mode::Revisions || is_end;
         let alerts = if is_ready { std::mem::take(&mut self.pending) } else { Vec::new() };
         if let Some(store) = &mut self.store {
-            let Lasting { ids, held, seen_terms } = self.engine.take_lasting();
+            let Lasting { ids, held, seen_terms, heard } = self.engine.take_lasting();
             let rules = self.engine.program().rules();
             let term = |(key, last_seen): (crate::keyed::KeyRef, EventTime)| SeenTerm {
                 rule_id: rules[key.0 as usize].id.clone(),
@@ -194,6 +194,7 @@ impl Runner {
             });
             let batch = Batch {
                 ids,
+                heard,
                 held: held.collect(),
                 terms: seen_terms.into_iter().map(term).collect(),
                 alerts: &alerts,
@@ -238,6 +239,9 @@ fn restore(engine: &mut Engine, store: &Store, normalizer: &Normalizer) -> Resul
         let told =
             Told { revision: alert.revision, content: alert.content, is_withdrawn: alert.is_withdrawn };
         engine.restore_alert(alert.id, told);
+    }
+    for heard in store.heard()? {
+        engine.restore_heard(heard);
     }
     for term in store.terms()? {
         engine.restore_term(&term.rule_id, term.key, term.last_seen);

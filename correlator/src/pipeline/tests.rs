@@ -334,6 +334,18 @@ fn a_restart_goes_on_where_it_stopped_and_repeats_nothing() {
 }
 
 #[test]
+fn what_was_heard_before_a_restart_is_not_called_unseen() {
+    let world = world(&[SENT]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let heard = exec("sh", 0).replace("SSM_COMMAND_ID", "OTHER").replace("\"start\"", "\"end\"");
+    run_once(&world, Store::open(&path).unwrap(), &[heard], &mut Kept::default()).unwrap();
+    let mut kept = Kept::default();
+    run_once(&world, Store::open(&path).unwrap(), &[sent(10)], &mut kept).unwrap();
+    assert_eq!(alert(&kept.told[0].document)["could_not_see"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn alerts_that_a_broken_sink_missed_come_again_under_the_same_id() {
     let world = world(&[SENT]);
     let dir = tempfile::tempdir().unwrap();

@@ -46,7 +46,7 @@ fn check(sequence: &str, events: &str, expect: &[&str]) {
     sorted.advance(1e9);
     assert_eq!(sorted.shown(), expect, "{sequence}");
     let mut backwards: Vec<_> = events.iter().rev().cloned().collect();
-    backwards.extend(events.clone());
+    backwards.extend(events.iter().cloned());
     let mut reversed = run(sequence, &backwards);
     reversed.advance(1e9);
     assert_eq!(reversed.shown(), expect, "{sequence}, backwards");

@@ -13,6 +13,7 @@ const STEPS: &[&str] = &["
         id blob primary key, origin text not null, raw text not null, time integer not null, until integer not null
     );
     create index held_by_until on held (until);
+    create table heard (name text not null, minute integer not null, primary key (name, minute)) without rowid;
     create table terms (
         rule_id text not null, key text not null, last_seen integer not null, primary key (rule_id, key)
     ) without rowid;
