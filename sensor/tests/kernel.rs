@@ -18,10 +18,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sensor::loader::{Kernel, LoadOptions};
+use sensor::ring::Losses;
 use sensor_ebpf::abi::connect::{Connect, origin};
+use sensor_ebpf::abi::drops::Tally;
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
@@ -58,6 +61,13 @@ fn read<T: Copy>(bytes: &[u8]) -> T {
     assert!(bytes.len() >= size_of::<T>(), "{} bytes", bytes.len());
     // SAFETY: long enough, and records are integers and byte arrays alone.
     unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+}
+
+/// Tests take turns: a fork in one would inherit the script that another is still writing, and a port that one
+/// found closed could be bound by the next.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn load() -> Kernel {
@@ -116,6 +126,7 @@ fn own_id(name: &str) -> u32 {
 
 #[test]
 fn every_probe_attaches() {
+    let _turn = turn();
     let kernel = load();
     let refused: Vec<_> = kernel.coverage().refused().collect();
     assert!(refused.is_empty(), "{refused:?}");
@@ -129,6 +140,7 @@ fn every_probe_attaches() {
 
 #[test]
 fn an_exec_is_told_as_proc_tells_it() {
+    let _turn = turn();
     let mut kernel = load();
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("/bin/true");
@@ -181,6 +193,7 @@ fn an_exec_is_told_as_proc_tells_it() {
 
 #[test]
 fn thirty_two_kibibytes_of_arguments_survive_whole() {
+    let _turn = turn();
     let mut kernel = load();
     let long: Vec<String> = (0..32).map(|n| format!("{n:02}{}", "x".repeat(1010))).collect();
     let (tgid, _, records) = watch(&mut kernel, Command::new("/bin/true").args(&long).spawn().unwrap());
@@ -200,6 +213,7 @@ fn thirty_two_kibibytes_of_arguments_survive_whole() {
 
 #[test]
 fn ends_are_told_apart() {
+    let _turn = turn();
     let mut kernel = load();
     let (tgid, status, records) =
         watch(&mut kernel, Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().unwrap());
@@ -213,6 +227,7 @@ fn ends_are_told_apart() {
 
 #[test]
 fn scripts_and_programs_in_memory_are_marked() {
+    let _turn = turn();
     let mut kernel = load();
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("tool");
@@ -279,6 +294,7 @@ fn closed_port() -> u16 {
 
 #[test]
 fn tcp_attempts_are_seen_though_they_fail() {
+    let _turn = turn();
     let mut kernel = load();
     let port = closed_port();
     let (tgid, status, records) = watch(&mut kernel, helper("tcp", port));
@@ -297,6 +313,7 @@ fn tcp_attempts_are_seen_though_they_fail() {
 
 #[test]
 fn udp_peers_are_seen_and_repeats_are_counted() {
+    let _turn = turn();
     let mut kernel = load();
     let port = closed_port();
     let (tgid, status, records) = watch(&mut kernel, helper("udp", port));
@@ -312,6 +329,7 @@ fn udp_peers_are_seen_and_repeats_are_counted() {
 
 #[test]
 fn own_connections_are_left_out_and_counted() {
+    let _turn = turn();
     let mut kernel = load();
     let before = kernel.losses().unwrap().connect.suppressed;
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, closed_port())).is_err());
@@ -320,8 +338,24 @@ fn own_connections_are_left_out_and_counted() {
     assert!(records.connects(std::process::id()).is_empty());
 }
 
+/// Counters at a moment when no event of another process is on its way, which every counter's sum shows.
+fn settled(kernel: &Kernel) -> Losses {
+    let is_balanced =
+        |tally: &Tally| tally.seen == tally.submitted + tally.ring_full + tally.unreadable + tally.suppressed;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let losses = kernel.losses().unwrap();
+        if losses.by_kind().iter().all(|(_, tally)| is_balanced(tally)) {
+            return losses;
+        }
+        assert!(Instant::now() < deadline, "the counters never add up: {losses:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn every_event_is_accounted_for() {
+    let _turn = turn();
     // A ring that holds a handful of records and is not read: what does not fit must be counted.
     let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
     let mut kernel = Kernel::load(&options).unwrap();
@@ -336,15 +370,12 @@ fn every_event_is_accounted_for() {
         *by_kind.entry(header.kind).or_default() += 1;
         smaller += u64::from(header.flags & flag::DEGRADED != 0);
     });
-    let losses = kernel.losses().unwrap();
+    let losses = settled(&kernel);
     assert!(losses.exec.seen >= 100);
     assert!(losses.exec.ring_full > 0, "{losses:?}");
     assert!(smaller > 0 && losses.exec.degraded >= smaller, "{losses:?}");
     assert!(losses.exec.first_lost_ns > 0 && losses.exec.first_lost_ns <= losses.exec.last_lost_ns);
     for (name, tally) in losses.by_kind() {
-        // Events of other processes may be in flight while the counters are read.
-        let told = tally.submitted + tally.ring_full + tally.unreadable + tally.suppressed;
-        assert!(tally.seen.abs_diff(told) <= 2, "{name}: {tally:?}");
         assert_eq!(tally.unreadable, 0, "{name}");
     }
     assert!(by_kind[&kind::EXEC] <= losses.exec.submitted);
@@ -352,6 +383,7 @@ fn every_event_is_accounted_for() {
 
 #[test]
 fn urgent_records_and_filling_rings_wake_the_reader() {
+    let _turn = turn();
     let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
     let mut kernel = Kernel::load(&options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
