@@ -21,6 +21,10 @@ pub(crate) fn run(live: &Live) -> Result<(), Failure> {
     needs::scenario_programs()?;
     let aws = needs::aws_cli()?;
     ebpf::prepare()?;
+    // The programs against raw records first: where these fail, everything below would too.
+    let mut probes =
+        shell::cargo(&["test", "-p", "sensor", "--features", "live-kernel", "--test", "kernel", "--"]);
+    shell::succeed(probes.args(&live.filter))?;
     let mut command =
         shell::cargo(&["test", "-p", "tests", "--features", "live-kernel", "--test", "live_kernel", "--"]);
     // One at a time: each starts a sensor of its own, and bursts are counted in ten-second windows.

@@ -81,6 +81,7 @@ fn play_under_recorder(work: &Path, scenes: &[&str], aws: &Path) -> Result<u32, 
     let mut recorder = Command::new(built("groundtrail-sensor"))
         .arg("record")
         .arg(work.join("host.ndjson"))
+        .args(["--filter-tree", &std::process::id().to_string()])
         .arg("--config")
         .arg(&config)
         .stdin(Stdio::null())
