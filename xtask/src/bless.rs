@@ -5,5 +5,9 @@ use crate::shell::{self, Failure};
 pub(crate) fn run() -> Result<(), Failure> {
     shell::say("rewriting golden files; read the diff before you commit it");
     // expect-test and the traces' own comparison read the same variable.
-    shell::succeed(shell::cargo(&["test", "--workspace"]).env("UPDATE_EXPECT", "1"))
+    shell::succeed(
+        shell::cargo(&["test", "--workspace"])
+            .env("UPDATE_EXPECT", "1")
+            .env("GROUNDTRAIL_BINS_ARE_BUILT", "1"),
+    )
 }

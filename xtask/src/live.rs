@@ -21,14 +21,14 @@ pub(crate) fn run(live: &Live) -> Result<(), Failure> {
     needs::scenario_programs()?;
     let aws = needs::aws_cli()?;
     ebpf::prepare()?;
-    // The programs against raw records first: where these fail, everything below would too.
-    let mut probes =
-        shell::cargo(&["test", "-p", "sensor", "--features", "live-kernel", "--test", "kernel", "--"]);
-    shell::succeed(probes.args(&live.filter))?;
+    // The programs that the tests start belong to other packages; where all is built already this takes a moment.
+    shell::succeed(&mut shell::cargo(&["test", "--workspace", "--no-run"]))?;
+    // The whole workspace at once, so that cargo chooses the features it chose for the other tests and builds nothing twice.
     let mut command =
-        shell::cargo(&["test", "-p", "tests", "--features", "live-kernel", "--test", "live_kernel", "--"]);
-    // One at a time: each starts a sensor of its own, and bursts are counted in ten-second windows.
-    command.args(["--nocapture", "--test-threads=1"]).args(&live.filter).env("GROUNDTRAIL_AWS_CLI", aws);
+        shell::cargo(&["test", "--workspace", "--features", "sensor/live-kernel,tests/live-kernel"]);
+    // One test at a time: each starts a sensor of its own, and bursts are counted in ten-second windows.
+    command.args(["--test", "kernel", "--test", "live_kernel", "--", "--nocapture", "--test-threads=1"]);
+    command.args(&live.filter).env("GROUNDTRAIL_AWS_CLI", aws).env("GROUNDTRAIL_BINS_ARE_BUILT", "1");
     shell::succeed(&mut command)
 }
 

@@ -38,11 +38,13 @@ fn install(program: &str, package: &str, reason: &str) -> Result<(), Failure> {
     apt(&wanted).or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted)))
 }
 
-/// The real AWS CLI: the one on the path, else one of our own below the target folder.
+/// The real AWS CLI: the one on the path, else one of our own.
 pub(crate) fn aws_cli() -> Result<PathBuf, Failure> {
-    if let Some(aws) = shell::find("aws") {
-        return Ok(aws);
-    }
+    shell::find("aws").map_or_else(own_aws_cli, Ok)
+}
+
+/// The AWS CLI from PyPI, below the target folder.
+pub(crate) fn own_aws_cli() -> Result<PathBuf, Failure> {
     let venv = shell::target().join("tools/awscli");
     let aws = venv.join("bin/aws");
     if works(&aws) {

@@ -35,7 +35,8 @@ pub(crate) fn run(record: &Record) -> Result<(), Failure> {
         return Err(Failure(format!("cannot record here: {reason}")));
     }
     needs::scenario_programs()?;
-    let aws = needs::aws_cli()?;
+    // Ours rather than the machine's own: no version manager's shims stand between the script and the client.
+    let aws = needs::own_aws_cli()?;
     ebpf::prepare()?;
     shell::succeed(&mut shell::cargo(&[
         "build",
@@ -47,10 +48,7 @@ pub(crate) fn run(record: &Record) -> Result<(), Failure> {
         "--package",
         "tests",
     ]))?;
-    for (name, scenes) in TRACES
-        .iter()
-        .filter(|(name, _)| record.traces.is_empty() || record.traces.iter().any(|one| one == name))
-    {
+    for (name, scenes) in TRACES.iter().filter(|(name, _)| wanted(record, name)) {
         shell::say(format!("recording {name}"));
         let work = shell::target().join("record").join(name);
         drop(fs::remove_dir_all(&work));
@@ -58,12 +56,17 @@ pub(crate) fn run(record: &Record) -> Result<(), Failure> {
         let stage = play_under_recorder(&work, scenes, &aws)?;
         let folder = shell::root().join("tests/traces").join(name);
         fs::create_dir_all(&folder)?;
+        let names = Names::of_this_machine(&work, &aws)?;
         let host = fs::read_to_string(work.join("host.ndjson"))?;
-        fs::write(folder.join("host.ndjson"), trim(&host, stage)?)?;
-        gather(&work.join("cloudtrail"), &folder)?;
+        fs::write(folder.join("host.ndjson"), trim(&host, stage, &names)?)?;
+        gather(&work.join("cloudtrail"), &folder, &names)?;
     }
     shell::say("recorded; \"cargo xtask bless\" makes their alerts the expected ones");
     Ok(())
+}
+
+fn wanted(record: &Record, name: &str) -> bool {
+    record.traces.is_empty() || record.traces.iter().any(|one| one == name)
 }
 
 fn built(binary: &str) -> PathBuf {
@@ -90,7 +93,7 @@ fn play_under_recorder(work: &Path, scenes: &[&str], aws: &Path) -> Result<u32, 
     thread::sleep(Duration::from_secs(2));
     let mut command = Command::new(built("groundtrail-stage"));
     command.arg("play").args(scenes).arg("--cloudtrail").arg(work.join("cloudtrail")).arg("--aws").arg(aws);
-    let mut stage = command.spawn()?;
+    let mut stage = command.current_dir("/").spawn()?;
     let status = stage.wait()?;
     // The last records are in the ring still.
     thread::sleep(Duration::from_secs(1));
@@ -98,16 +101,23 @@ fn play_under_recorder(work: &Path, scenes: &[&str], aws: &Path) -> Result<u32, 
     if status.success() { Ok(stage.id()) } else { Err(Failure(format!("the stage failed: {status}"))) }
 }
 
+/// What furnishes the stage is no part of the scenario.
+const FURNITURE: [&str; 4] = ["groundtrail-stage", "ip", "mount", "unshare"];
+
 /// Keeps what descends from the stage, with the tree cut off above it and nothing of this machine left.
-fn trim(host: &str, stage: u32) -> Result<String, Failure> {
+fn trim(host: &str, stage: u32, names: &Names) -> Result<String, Failure> {
     let mut kept = String::new();
     for line in host.lines() {
         let mut event: Value = serde_json::from_str(line)
             .map_err(|err| Failure(format!("the recorder wrote \"{line}\": {err}")))?;
         let Some(depth) = depth_below(&event, stage) else { continue };
+        if event["process"]["name"].as_str().is_some_and(|name| FURNITURE.contains(&name)) {
+            continue;
+        }
         cut(&mut event, depth);
         neutralise(&mut event);
-        kept += &format!("{event}\n");
+        kept += &names.without(&event.to_string());
+        kept.push('\n');
     }
     Ok(kept)
 }
@@ -118,41 +128,58 @@ fn depth_below(event: &Value, stage: u32) -> Option<usize> {
     ancestors.iter().position(|ancestor| ancestor["pid"] == json!(stage))
 }
 
-/// Drops the ancestors above the stage.
+/// Drops the ancestors above the stage, and a session leader that is one of them.
 fn cut(event: &mut Value, depth: usize) {
     for list in ["/groundtrail/process/ancestors", "/process/Ext/ancestry"] {
         if let Some(list) = event.pointer_mut(list).and_then(Value::as_array_mut) {
             list.truncate(depth + 1);
         }
     }
+    let leader = event["process"]["entry_leader"]["entity_id"].clone();
+    let is_kept = leader == event["process"]["entity_id"]
+        || event["process"]["Ext"]["ancestry"].as_array().is_some_and(|kept| kept.contains(&leader));
+    if let (false, Some(process)) = (is_kept, event.get_mut("process").and_then(Value::as_object_mut)) {
+        process.remove("entry_leader");
+    }
 }
 
-/// Takes out what names this machine: its addresses, its boot, and the folder the programs were built in.
+/// Takes out the addresses, the boot and the name of this machine.
 fn neutralise(event: &mut Value) {
     if let Some(host) = event.get_mut("host").and_then(Value::as_object_mut) {
         host.insert("ip".to_owned(), json!(["10.0.1.10"]));
         host.insert("boot".to_owned(), json!({ "id": "00000000-0000-4000-8000-000000000001" }));
         host.insert("hostname".to_owned(), json!("ip-10-0-1-10.ec2.internal"));
     }
-    let built = shell::target().join("debug").display().to_string();
-    each_text(event, &mut |text| {
-        if text.contains(&built) {
-            *text = text.replace(&built, "/usr/local/bin");
-        }
-    });
 }
 
-fn each_text(value: &mut Value, change: &mut impl FnMut(&mut String)) {
-    match value {
-        Value::String(text) => change(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, change)),
-        Value::Object(map) => map.values_mut().for_each(|item| each_text(item, change)),
-        _ => {}
+/// Texts that tell where a recording was made, the longest first, and what stands for them.
+struct Names(Vec<(String, &'static str)>);
+
+impl Names {
+    fn of_this_machine(work: &Path, aws: &Path) -> Result<Self, Failure> {
+        let python = aws.with_file_name("python");
+        let python = shell::output(Command::new(python).args(["-c", "import sys; print(sys.base_prefix)"]))?;
+        let kernel = shell::output(Command::new("uname").arg("-r"))?;
+        let target = shell::target();
+        let path = |path: &Path| path.display().to_string();
+        Ok(Names(vec![
+            (path(work), "/var/lib/stage"),
+            (path(&target.join("debug")), "/usr/local/bin"),
+            (path(&target.join("tools")), "/opt"),
+            (path(&target), "/var/lib/stage"),
+            (path(shell::root()), "/var/lib/stage"),
+            (python, "/usr"),
+            (kernel, "6.18.44"),
+        ]))
+    }
+
+    fn without(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (name, neutral)| text.replace(name, neutral))
     }
 }
 
 /// All that was delivered, in one file per feed.
-fn gather(delivered: &Path, folder: &Path) -> Result<(), Failure> {
+fn gather(delivered: &Path, folder: &Path, names: &Names) -> Result<(), Failure> {
     let mut files = BTreeSet::new();
     collect(delivered, &mut files)?;
     let mut records = Vec::new();
@@ -170,7 +197,7 @@ fn gather(delivered: &Path, folder: &Path) -> Result<(), Failure> {
             fs::write(folder.join(name), text + "\n")?;
         }
     }
-    let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+    let lines: Vec<String> = records.iter().map(|record| names.without(&record.to_string())).collect();
     fs::write(folder.join("cloudtrail.json"), format!("{{\"Records\":[\n{}\n]}}\n", lines.join(",\n")))?;
     Ok(())
 }

@@ -37,7 +37,9 @@ pub(crate) fn run() -> Result<(), Failure> {
         done(shell::succeed(&mut shell::cargo(&args)))
     });
     step("clippy, bpf", &|| done(ebpf::clippy()));
-    step("unit and integration tests", &|| done(shell::succeed(&mut shell::cargo(&["test", "--workspace"]))));
+    step("unit and integration tests", &|| {
+        done(shell::succeed(shell::cargo(&["test", "--workspace"]).env("GROUNDTRAIL_BINS_ARE_BUILT", "1")))
+    });
     step("live kernel tests", &|| match live::obstacle() {
         Some(reason) => Ok(Outcome::Skipped(reason)),
         None => done(live::run(&live::Live::default())),
