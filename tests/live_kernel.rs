@@ -54,7 +54,8 @@ fn system_2_six_calls_in_a_window_fire_and_five_do_not() {
     let alerts = watch.alerts(RULE, 1, |alert| holds(alert, &["describe-instances", "list-buckets"]));
     let calls = ["DescribeInstances", "ListUsers", "ListBuckets", "ListFunctions", "ListKeys", "ListTables"];
     assert!(holds(&alerts[0], &calls), "{:#}", alerts[0]);
-    assert!(holds(&alerts[0], &["user/ci-deploy", "aws ec2 describe-instances"]), "{:#}", alerts[0]);
+    let caller = format!("assumed-role/{}/{}", world::ROLE, world::INSTANCE_ID);
+    assert!(holds(&alerts[0], &[&caller, "aws ec2 describe-instances"]), "{:#}", alerts[0]);
 }
 
 #[test]

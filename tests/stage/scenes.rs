@@ -36,12 +36,12 @@ pub(crate) const ALL: &[Scene] = &[
     },
     Scene {
         name: "system2",
-        about: "a leaked key looks around: six discovery calls in a burst",
+        about: "someone on the instance looks around with its role: six discovery calls in a burst",
         play: burst_of_six,
     },
     Scene {
         name: "system2-five",
-        about: "an inventory job makes five calls in the window",
+        about: "five calls of the instance's role in the window",
         play: burst_of_five,
     },
     Scene { name: "system3", about: "curl in a shell takes the instance role's keys", play: metadata_theft },
@@ -105,21 +105,22 @@ const DISCOVERY: [&str; 6] = [
 ];
 
 fn burst_of_six(set: &Set) -> io::Result<()> {
-    burst(set, "ci-deploy", 6)
+    burst(set, 6)
 }
 
 fn burst_of_five(set: &Set) -> io::Result<()> {
-    burst(set, "inventory", 5)
+    burst(set, 5)
 }
 
-/// Starts the calls side by side at the start of a ten-second window, so that they end inside it.
-fn burst(set: &Set, user: &str, n: usize) -> io::Result<()> {
+/// Starts the calls side by side at the start of a ten-second window, so that they end inside it. The caller is the
+/// instance's own role: its keys come from the metadata service, and its session bears the instance's id.
+fn burst(set: &Set, n: usize) -> io::Result<()> {
     let into_window = Timestamp::now().as_millisecond().rem_euclid(10_000);
     if into_window > 1_000 {
         thread::sleep(Duration::from_millis((10_000 - into_window).unsigned_abs()));
     }
     let calls: Vec<String> = DISCOVERY[..n].iter().map(|call| format!("aws {call} >/dev/null &")).collect();
-    set.succeed(&format!("{} wait", calls.join(" ")), user).map(drop)
+    set.succeed(&format!("{} wait", calls.join(" ")), "default").map(drop)
 }
 
 fn metadata_theft(set: &Set) -> io::Result<()> {
