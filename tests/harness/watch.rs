@@ -77,29 +77,22 @@ impl Watch {
             .expect("the correlator starts");
         let lines = follow(correlator.stdout.take().expect("its output is piped"));
         await_that("the correlator listens", || socket.exists());
-        let sensor = Command::new(bins::sensor())
+        let mut sensor = Command::new(bins::sensor())
             .arg("run")
             .arg("--config")
             .arg(&sensor_config)
             .stdin(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the sensor starts");
-        let mut watch = Watch { folder, correlator, sensor, lines, seen: Vec::new(), stages: Vec::new() };
-        watch.await_attachment();
+        let says = sensor.stderr.take().expect("its log is piped");
+        let watch = Watch { folder, correlator, sensor, lines, seen: Vec::new(), stages: Vec::new() };
+        await_line(says, "\"connected\"");
         watch
     }
 
     fn cloudtrail(&self) -> PathBuf {
         self.folder.path().join("cloudtrail")
-    }
-
-    /// The sensor says on its socket that it watches; the correlator does not repeat it, so its pid file does.
-    fn await_attachment(&mut self) {
-        thread::sleep(Duration::from_secs(2));
-        assert!(
-            self.sensor.try_wait().expect("a child can be asked").is_none(),
-            "the sensor ended; its message is above"
-        );
     }
 
     /// Plays scenes to their end.
@@ -233,6 +226,22 @@ fn follow(output: impl io::Read + Send + 'static) -> Receiver<String> {
         }
     });
     receive
+}
+
+/// Passes a log on, and comes back once a line of it holds this.
+fn await_line(log: impl io::Read + Send + 'static, wanted: &'static str) {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            if line.contains(wanted) {
+                // Nobody listens once it was heard, or once patience ran out.
+                send.send(()).unwrap_or_default();
+            }
+        }
+    });
+    let outcome = receive.recv_timeout(PATIENCE);
+    assert!(outcome.is_ok(), "the sensor did not say {wanted}; what it said is above");
 }
 
 fn await_that(what: &str, is_so: impl Fn() -> bool) {

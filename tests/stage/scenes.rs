@@ -52,6 +52,11 @@ pub(crate) const ALL: &[Scene] = &[
         play: send_command,
     },
     Scene {
+        name: "system5-short",
+        about: "somebody stops a trail; GuardDuty and the flow logs have news too",
+        play: catalogue::play_short,
+    },
+    Scene {
         name: "system5",
         about: "the detection-engineering catalogue, one call per row",
         play: catalogue::play,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::shell::{self, Failure};
-use crate::{ebpf, live, needs};
+use crate::{ebpf, live, needs, record};
 
 #[derive(Args)]
 pub(crate) struct Run {
@@ -67,7 +67,7 @@ fn play(crew: &mut Crew, place: &Place, stop: &AtomicBool) -> Result<(), Failure
     needs::scenario_programs()?;
     let aws = needs::aws_cli()?;
     let mut command = Command::new(release("groundtrail-stage"));
-    command.args(["play", "all", "--cloudtrail"]).arg(&place.cloudtrail).arg("--aws").arg(aws);
+    command.arg("play").args(record::DEMO).arg("--cloudtrail").arg(&place.cloudtrail).arg("--aws").arg(aws);
     // Its progress is for whoever debugs a scene; here it would stand between the alerts.
     let stage = crew.start("groundtrail-stage", command.stdout(Stdio::null()))?;
     shell::say("playing a harmless scenario in a network namespace of its own");
@@ -101,11 +101,13 @@ fn replay_instead(reason: &str) -> Result<(), Failure> {
     let trace = shell::root().join(RECORDED);
     let mut command = Command::new(release("groundtrail"));
     command.arg("--config").arg(trace.join("groundtrail.toml")).arg("replay");
-    command
-        .arg("--host")
-        .arg(trace.join("host.ndjson"))
-        .arg("--cloudtrail")
-        .arg(trace.join("cloudtrail.json"));
+    command.arg("--host").arg(trace.join("host.ndjson"));
+    for (feed, file) in
+        [("cloudtrail", "cloudtrail.json"), ("guardduty", "guardduty.jsonl"), ("vpcflow", "vpcflow.log")]
+    {
+        command.arg(format!("--{feed}")).arg(trace.join(file));
+    }
+    command.args(["--final", "--output", "pretty"]);
     shell::succeed(&mut command)
 }
 
@@ -119,7 +121,16 @@ struct Place {
 
 impl Place {
     fn lay_out(run: &Run) -> Result<Self, Failure> {
-        let state = run.state.clone().unwrap_or_else(|| shell::target().join("groundtrail"));
+        let state = match (&run.state, run.demo) {
+            (Some(state), _) => state.clone(),
+            (None, false) => shell::target().join("groundtrail"),
+            (None, true) => {
+                // What one demo has seen would be no news in the next.
+                let state = shell::target().join("groundtrail/demo");
+                drop(fs::remove_dir_all(&state));
+                state
+            }
+        };
         let cloudtrail = run.cloudtrail.clone().unwrap_or_else(|| state.join("cloudtrail"));
         fs::create_dir_all(&cloudtrail)?;
         fs::create_dir_all(&state)?;
@@ -147,7 +158,9 @@ impl Place {
         if is_demo {
             let indicators = state.join("indicators.txt");
             fs::write(&indicators, "# an address of the demo's flow log (RFC 5737)\n192.0.2.66\n")?;
-            text += &format!("[[indicators]]\npath = {}\nprovider = \"demo\"\n", quoted(&indicators));
+            text += &format!("[[indicators]]\npath = {}\nprovider = \"demo\"\n\n", quoted(&indicators));
+            // Somebody watches, whether or not through a pipe.
+            text += "[output]\nformat = \"pretty\"\n";
         }
         Ok(text)
     }
