@@ -20,6 +20,7 @@ pub mod lookup;
 pub mod offsets;
 pub mod output;
 pub mod pipeline;
+pub mod private;
 pub mod probes;
 pub mod process;
 pub mod record;

@@ -11,6 +11,7 @@ use sensor::config::{Config, ConfigError, OutputConfig};
 use sensor::doctor::{self, Verdict};
 use sensor::loader::LoadOptions;
 use sensor::pipeline::{self, RunError};
+use sensor::private;
 use sensor::record::{self, RecordError, Recording};
 
 /// Read when no file is named, if it is there.
@@ -156,7 +157,7 @@ fn recording(
     tree: Option<u32>,
 ) -> ExitCode {
     if let Some(folder) = folder
-        && let Err(err) = std::fs::create_dir_all(folder)
+        && let Err(err) = private::create_folder(folder)
     {
         return fail(&RecordError::Write(err), FAILED);
     }

@@ -4,7 +4,6 @@ mod socket;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
 
 use crate::config::OutputConfig;
+use crate::private;
 
 /// Batches that may wait for the writer. A full channel makes the reader wait, and the ring then counts what it loses.
 const MAX_BATCHES: usize = 64;
@@ -91,10 +91,8 @@ impl Output {
     }
 }
 
-/// Event files hold command lines: the owner alone may read them.
 fn append_to(path: &Path) -> Result<File, OutputError> {
-    let open = File::options().create(true).append(true).mode(0o600).open(path);
-    open.map_err(|source| OutputError::Open { path: path.display().to_string(), source })
+    private::append_to(path).map_err(|source| OutputError::Open { path: path.display().to_string(), source })
 }
 
 fn write_all(mut receiver: Receiver<Vec<u8>>, mut to: impl Write) -> io::Result<()> {

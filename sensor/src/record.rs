@@ -20,6 +20,7 @@ use crate::host::HostFacts;
 use crate::loader::{Kernel, LoadOptions};
 use crate::lookup::{Live, Lookups};
 use crate::pipeline::{RunError, Stop};
+use crate::private;
 use crate::process::id::{Key, Tgid};
 use crate::process::procfs::Snapshot;
 use file::{Frame, FrameError, Reader, Writer};
@@ -190,8 +191,8 @@ struct Recorder {
 
 impl Recorder {
     fn new(preamble: Preamble, env: EnvAllow, live: Live, what: &Recording<'_>) -> Result<Self, io::Error> {
-        let events = File::create(what.events)?;
-        let raw = what.raw.map(|path| Writer::new(File::create(path)?, &preamble)).transpose()?;
+        let events = private::create(what.events)?;
+        let raw = what.raw.map(|path| Writer::new(private::create(path)?, &preamble)).transpose()?;
         let assembly = preamble.assembly(env.clone());
         let (lines, told) = (Vec::new(), std::collections::HashSet::new());
         Ok(Self { assembly, env, live, events, raw, lines, told, failed: None })
@@ -220,7 +221,10 @@ impl Recorder {
                 self.told.insert(answer);
             }
         }
-        raw.record(&scrub::without_secrets(bytes, &self.env))
+        match scrub::without_secrets(bytes, &self.env) {
+            Some(clean) => raw.record(&clean),
+            None => Ok(()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

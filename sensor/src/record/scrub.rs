@@ -1,32 +1,99 @@
-//! Raw exec records hold the whole environment. What is not on the list leaves neither the host nor a recording.
+//! What leaves the host with a recording: what a record says, and nothing that merely lay in its room.
+//!
+//! The ring is never cleared. A record's unused room holds what was there before: the arguments and environments of
+//! other processes. And an exec holds its own process' whole environment, of which the allowed variables alone may go.
 
-use std::borrow::Cow;
 use std::mem::{offset_of, size_of};
 
-use sensor_ebpf::abi::exec::Exec;
-use sensor_ebpf::abi::header::Header;
+use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec};
+use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::fork::Fork;
+use sensor_ebpf::abi::header::{Header, Key};
+use sensor_ebpf::abi::text::{Text, Walk};
 
 use crate::config::EnvAllow;
-use crate::decode::{Record, decode};
+use crate::decode::{Capture, Record, decode};
 
-/// The record with its environment cut down to the allowed variables; other records as they are.
-pub(super) fn without_secrets<'a>(bytes: &'a [u8], allow: &EnvAllow) -> Cow<'a, [u8]> {
-    let Ok(Record::Exec(exec, capture)) = decode(bytes) else { return Cow::Borrowed(bytes) };
-    let kept: Vec<u8> = allow
-        .filter(capture.env(&exec))
+const AF_INET: u16 = 2;
+
+/// The record without stale bytes and without the environment that is not on the list. Nothing for bytes that are no
+/// record: what they hold, nobody can say.
+pub(super) fn without_secrets(bytes: &[u8], allow: &EnvAllow) -> Option<Vec<u8>> {
+    let record = decode(bytes).ok()?;
+    let mut clean = match &record {
+        Record::Exec(exec, capture) => exec_without_secrets(bytes, exec, capture, allow),
+        Record::Fork(_) => {
+            let mut clean = bytes[..size_of::<Fork>()].to_vec();
+            blank(&mut clean, offset_of!(Fork, caller) + offset_of!(Key, _pad), 4);
+            blank(&mut clean, offset_of!(Fork, _pad), 4);
+            clean
+        }
+        Record::Exit(_) => {
+            let mut clean = bytes[..size_of::<Exit>()].to_vec();
+            blank(&mut clean, offset_of!(Exit, _pad), 4);
+            clean
+        }
+        Record::Connect(connect) => {
+            let mut clean = bytes[..size_of::<Connect>()].to_vec();
+            blank(&mut clean, offset_of!(Connect, _pad), 4);
+            if connect.family == AF_INET {
+                blank(&mut clean, offset_of!(Connect, source) + 4, 12);
+                blank(&mut clean, offset_of!(Connect, destination) + 4, 12);
+            }
+            clean
+        }
+    };
+    blank(&mut clean, offset_of!(Header, process) + offset_of!(Key, _pad), 4);
+    blank(&mut clean, offset_of!(Header, parent) + offset_of!(Key, _pad), 4);
+    let comm = record.header().comm().len();
+    blank(&mut clean, offset_of!(Header, comm) + comm, 16 - comm);
+    let size = clean.len();
+    put(&mut clean, offset_of!(Header, size), size);
+    Some(clean)
+}
+
+fn exec_without_secrets(bytes: &[u8], exec: &Exec, capture: &Capture<'_>, allow: &EnvAllow) -> Vec<u8> {
+    let (fixed, captured) = bytes.split_at(size_of::<Exec>());
+    let mut args = exec.split(captured).0.to_vec();
+    for (idx, chunk) in args.chunks_mut(CHUNK_BYTES).enumerate() {
+        if idx < 64 && exec.gaps & (1 << idx) != 0 {
+            chunk.fill(0);
+        }
+    }
+    let env: Vec<u8> = allow
+        .filter(capture.env(exec))
         .into_iter()
         .flat_map(|entry| [entry.into_bytes(), vec![0]])
         .flatten()
         .collect();
-    let args = exec.split(&bytes[size_of::<Exec>()..]).0;
-    let mut clean = [&bytes[..size_of::<Exec>()], args, &kept].concat();
-    let (n_env, n_captured, n_all) = (kept.len(), args.len() + kept.len(), clean.len());
-    for (at, value) in [
-        (offset_of!(Exec, env_len), n_env),
-        (offset_of!(Exec, captured), n_captured),
-        (offset_of!(Exec, header) + offset_of!(Header, size), n_all),
-    ] {
-        clean[at..at + 4].copy_from_slice(&(value as u32).to_ne_bytes());
-    }
-    Cow::Owned(clean)
+    let mut clean = [fixed, &args, &env].concat();
+    put(&mut clean, offset_of!(Exec, env_len), env.len());
+    put(&mut clean, offset_of!(Exec, captured), args.len() + env.len());
+    blank_text(&mut clean, offset_of!(Exec, filename), &exec.filename);
+    blank_text(&mut clean, offset_of!(Exec, interp), &exec.interp);
+    blank_walk(&mut clean, offset_of!(Exec, exe), &exec.exe);
+    blank_walk(&mut clean, offset_of!(Exec, cwd), &exec.cwd);
+    blank_walk(&mut clean, offset_of!(Exec, cgroup), &exec.cgroup);
+    clean
+}
+
+fn blank_text<const N: usize>(record: &mut [u8], at: usize, text: &Text<N>) {
+    blank(record, at + offset_of!(Text<N>, _pad), 4);
+    let used = text.as_bytes().len();
+    blank(record, at + offset_of!(Text<N>, bytes) + used, N - used);
+}
+
+fn blank_walk<const N: usize>(record: &mut [u8], at: usize, walk: &Walk<N>) {
+    let used = (walk.len as usize).min(N);
+    blank(record, at + offset_of!(Walk<N>, bytes) + used, N - used);
+}
+
+fn blank(record: &mut [u8], at: usize, n_bytes: usize) {
+    record[at..at + n_bytes].fill(0);
+}
+
+fn put(record: &mut [u8], at: usize, value: usize) {
+    let value = u32::try_from(value).expect("a record is smaller than the ring, which u32 counts");
+    record[at..at + 4].copy_from_slice(&value.to_ne_bytes());
 }

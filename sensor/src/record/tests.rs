@@ -1,4 +1,12 @@
+use std::mem::size_of;
+
+use sensor_ebpf::abi::exec::Exec;
+use sensor_ebpf::abi::header::Header;
+use sensor_ebpf::abi::text::{Text, Walk};
+
 use super::*;
+use crate::decode::tests::bytes_of;
+use crate::decode::{Record, decode};
 use crate::enrich::tests as build;
 
 fn preamble(tree: Option<u32>) -> Preamble {
@@ -31,6 +39,88 @@ fn replaying_raw_records_gives_the_same_bytes() {
     let (events, raw) = recorded(None, &build::records());
     assert_eq!(events.iter().filter(|&&byte| byte == b'\n').count(), build::records().len());
     assert_eq!(replay(&raw).expect("a recording"), events);
+}
+
+/// The record as a ring gives it that held something else before: everything it does not use is full of that.
+fn in_used_room(bytes: &[u8]) -> Vec<u8> {
+    const STALE: u32 = u32::from_ne_bytes(*b"hush");
+    fn stain(room: &mut [u8]) {
+        for (idx, byte) in room.iter_mut().enumerate() {
+            *byte = b"hush\xaa"[idx % 5];
+        }
+    }
+    fn stain_text<const N: usize>(text: &mut Text<N>) {
+        text._pad = STALE;
+        stain(&mut text.bytes[text.len as usize..]);
+    }
+    fn stain_walk<const N: usize>(walk: &mut Walk<N>) {
+        stain(&mut walk.bytes[walk.len as usize..]);
+    }
+    fn stain_header(header: &mut Header) {
+        (header.process._pad, header.parent._pad) = (STALE, STALE);
+        let used = header.comm().len();
+        // A name is closed by one NUL; what follows is of whoever had the field before.
+        if let Some(rest) = header.comm.get_mut(used + 1..) {
+            stain(rest);
+        }
+    }
+    match decode(bytes).expect("a record") {
+        Record::Exec(mut exec, _) => {
+            stain_header(&mut exec.header);
+            stain_text(&mut exec.filename);
+            stain_text(&mut exec.interp);
+            stain_walk(&mut exec.exe);
+            stain_walk(&mut exec.cwd);
+            stain_walk(&mut exec.cgroup);
+            let mut capture = bytes[size_of::<Exec>()..].to_vec();
+            stain(&mut capture[exec.captured as usize..]);
+            [bytes_of(&*exec), capture].concat()
+        }
+        Record::Fork(mut fork) => {
+            stain_header(&mut fork.header);
+            (fork.caller._pad, fork._pad) = (STALE, STALE);
+            bytes_of(&fork)
+        }
+        Record::Exit(mut exit) => {
+            stain_header(&mut exit.header);
+            exit._pad = STALE;
+            bytes_of(&exit)
+        }
+        Record::Connect(mut connect) => {
+            stain_header(&mut connect.header);
+            connect._pad = STALE;
+            connect.family = 2;
+            stain(&mut connect.source[4..]);
+            stain(&mut connect.destination[4..]);
+            bytes_of(&connect)
+        }
+    }
+}
+
+#[test]
+fn a_recording_holds_nothing_that_lay_in_the_ring_before() {
+    let records: Vec<Vec<u8>> = build::records().iter().map(|record| in_used_room(record)).collect();
+    let kinds: std::collections::HashSet<u8> = records.iter().map(|record| record[0]).collect();
+    assert_eq!(kinds.len(), 4, "a record of every kind");
+    assert!(records.iter().all(|record| record.windows(4).any(|window| window == b"hush")));
+    let (events, raw) = recorded(None, &records);
+    for stale in [&b"hush"[..], b"\xaa"] {
+        assert!(!raw.windows(stale.len()).any(|window| window == stale));
+    }
+    assert_eq!(replay(&raw).expect("a recording"), events);
+}
+
+#[test]
+fn a_recording_is_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (events, raw) = (dir.path().join("host.ndjson"), dir.path().join("ring.bin"));
+    let env = EnvAllow::default();
+    let what = Recording { events: &events, raw: Some(&raw), length: None, tree: None };
+    Recorder::new(preamble(None), env.clone(), Live::new(Path::new("/"), env), &what).expect("created");
+    for path in [events, raw] {
+        assert_eq!(std::fs::metadata(path).expect("exists").permissions().mode() & 0o077, 0);
+    }
 }
 
 #[test]
