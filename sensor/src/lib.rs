@@ -26,3 +26,4 @@ pub mod process;
 pub mod record;
 pub mod ring;
 pub mod stats;
+pub mod stop;

@@ -183,7 +183,11 @@ fn recording(
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime needs an epoll and a timer, which every kernel we run on has").block_on(work)
+    let runtime = runtime.expect("a runtime needs an epoll and a timer, which every kernel we run on has");
+    let result = runtime.block_on(work);
+    // Whatever hangs in a call that does not return must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 fn code(err: &RunError) -> u8 {

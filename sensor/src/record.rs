@@ -19,11 +19,17 @@ use crate::enrich::Enricher;
 use crate::host::HostFacts;
 use crate::loader::{Kernel, LoadOptions};
 use crate::lookup::{Live, Lookups};
-use crate::pipeline::{RunError, Stop};
+use crate::pipeline::RunError;
 use crate::private;
 use crate::process::id::{Key, Tgid};
 use crate::process::procfs::Snapshot;
+use crate::stop::Stop;
 use file::{Frame, FrameError, Reader, Writer};
+
+/// Records taken before what they make is written: some megabytes at worst.
+const MAX_DRAIN: usize = 64;
+/// Most that the end takes out of a ring that others go on filling: more than any ring holds of the shortest record.
+const MAX_LAST: usize = 4 << 20;
 
 /// What to record, and where to.
 #[derive(Debug, Clone)]
@@ -103,15 +109,20 @@ pub async fn record(config: &Config, load: &LoadOptions, what: &Recording<'_>) -
     tracing::info!("recording");
     let end = what.length.map(|length| tokio::time::Instant::now() + length);
     loop {
-        kernel.drain(4096, |bytes| recorder.take(bytes));
+        let n_records = kernel.drain(MAX_DRAIN, |bytes| recorder.take(bytes));
         recorder.flush()?;
         let is_over = end.is_some_and(|end| tokio::time::Instant::now() >= end);
-        match stop.or(kernel.wait(config.limits.poll)).await {
+        let pause = if n_records < MAX_DRAIN { config.limits.poll } else { Duration::ZERO };
+        match stop.or(kernel.wait(pause)).await {
             Some(waited) if !is_over => waited.map_err(|source| RunError::Ring { source })?,
             _ => break,
         }
     }
-    while kernel.drain(4096, |bytes| recorder.take(bytes)) == 4096 {}
+    let mut n_last = 0;
+    while n_last < MAX_LAST && kernel.drain(MAX_DRAIN, |bytes| recorder.take(bytes)) == MAX_DRAIN {
+        n_last += MAX_DRAIN;
+        recorder.flush()?;
+    }
     recorder.flush()?;
     Ok(kernel.losses().map_or(0, |losses| losses.lost()))
 }
