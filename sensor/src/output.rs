@@ -1,41 +1,66 @@
 //! Where lines go: stdout, a file, or a Unix socket. It knows bytes and lines, not what they mean.
 
+mod gauge;
 mod socket;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::config::OutputConfig;
 use crate::private;
+use gauge::Gauge;
 
-/// Batches that may wait for the writer. A full channel makes the reader wait, and the ring then counts what it loses.
-const MAX_BATCHES: usize = 64;
+/// Bytes that may wait for the writer. A full channel makes the reader wait, and the ring then counts what it loses.
+const MAX_WAITING_BYTES: usize = 8 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     #[error("cannot open \"{path}\" for events: check that its folder exists and is writable")]
     Open { path: String, source: io::Error },
-    #[error("cannot write events")]
-    Write { source: io::Error },
+    #[error("cannot write events, {n_lost} are lost: make room or choose another output")]
+    Write { n_lost: u64, source: io::Error },
+    #[error("nobody took the last {n_lost} events, they are lost: check who reads them")]
+    Untaken { n_lost: u64 },
 }
 
 /// The sending end. Lines are written in the order they were sent.
 #[derive(Debug)]
 pub struct Output {
-    sender: Sender<Vec<u8>>,
-    writer: Writer,
-    lost: Arc<AtomicU64>,
+    sender: UnboundedSender<Batch>,
+    room: Arc<Semaphore>,
+    gauge: Arc<Gauge>,
+    /// What became of the writer. A thread that is stuck in a write can be waited for no longer than one likes: nobody
+    /// joins it.
+    ended: oneshot::Receiver<io::Result<()>>,
 }
 
+/// Whole lines, and the room they take up while they wait.
 #[derive(Debug)]
-enum Writer {
-    Thread(std::thread::JoinHandle<io::Result<()>>),
-    Task(tokio::task::JoinHandle<()>),
+struct Batch {
+    lines: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Room for one batch.
+#[derive(Debug)]
+pub struct Place<'a> {
+    output: &'a Output,
+    room: OwnedSemaphorePermit,
+}
+
+impl Place<'_> {
+    pub fn send(self, lines: Vec<u8>) {
+        self.output.gauge.taken(&lines);
+        // If the writer is gone the gauge shows these lines as lost, like all others that it did not write.
+        _ = self.output.sender.send(Batch { lines, _room: self.room });
+    }
 }
 
 impl Output {
@@ -44,68 +69,116 @@ impl Output {
     /// # Errors
     /// `Open` if a file cannot be. A socket that is not there yet is waited for instead.
     pub fn open(config: &OutputConfig) -> Result<Self, OutputError> {
-        let (sender, receiver) = channel(MAX_BATCHES);
-        let lost = Arc::new(AtomicU64::new(0));
-        let writer = match config {
+        let (sender, receiver) = unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        let gauge = Arc::new(Gauge::default());
+        let seen = Arc::clone(&gauge);
+        match config {
             OutputConfig::Stdout => {
-                Writer::Thread(std::thread::spawn(move || write_all(receiver, io::stdout())))
+                std::thread::spawn(move || _ = end.send(write_all(receiver, io::stdout(), &seen)));
             }
             OutputConfig::File(path) => {
                 let file = append_to(path)?;
-                Writer::Thread(std::thread::spawn(move || write_all(receiver, file)))
+                std::thread::spawn(move || _ = end.send(write_all(receiver, file, &seen)));
             }
             OutputConfig::Socket(path) => {
-                Writer::Task(tokio::spawn(socket::run(path.clone(), receiver, Arc::clone(&lost))))
+                let path = path.clone();
+                tokio::spawn(async move {
+                    socket::run(path, receiver, &seen).await;
+                    _ = end.send(Ok(()));
+                });
             }
-        };
-        Ok(Self { sender, writer, lost })
+        }
+        Ok(Self { sender, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), gauge, ended })
     }
 
-    /// A place for one batch; waits while the writer is behind. Nothing once there is no writer any more.
-    pub async fn reserve(&self) -> Option<Permit<'_, Vec<u8>>> {
-        self.sender.reserve().await.ok()
+    /// A place for a batch of so many bytes; waits while the writer is behind. Nothing once there is no writer any more.
+    pub async fn reserve(&self, n_bytes: usize) -> Option<Place<'_>> {
+        // A batch beyond all room goes when everything before it is gone.
+        let n_permits = u32::try_from(n_bytes.min(MAX_WAITING_BYTES)).expect("the room is counted in u32");
+        tokio::select! {
+            biased;
+            () = self.sender.closed() => None,
+            room = Arc::clone(&self.room).acquire_many_owned(n_permits) => {
+                Some(Place { output: self, room: room.ok()? })
+            }
+        }
+    }
+
+    /// Counts lines as lost for which no place was to be had.
+    pub fn give_up(&self, lines: &[u8]) {
+        self.gauge.taken(lines);
     }
 
     /// Events that were taken and then dropped, because nobody listened for too long.
     pub fn n_lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.gauge.n_dropped()
     }
 
-    /// Writes what is under way and closes.
+    /// Writes what is under way and closes, if that is done in time.
     ///
     /// # Errors
-    /// What stopped the writer. A reader that went away is no error: `… | head` is a usual thing to say.
-    pub async fn finish(self) -> Result<(), OutputError> {
-        drop(self.sender);
-        let result = match self.writer {
-            Writer::Thread(thread) => {
-                let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-                joined.map_err(io::Error::other).and_then(|result| result.expect("the writer does not panic"))
+    /// What stopped the writer, or how much it did not get rid of. A reader that went away is no error: `… | head` is a
+    /// usual thing to say.
+    pub async fn finish(self, patience: Duration) -> Result<(), OutputError> {
+        let Self { sender, gauge, ended, .. } = self;
+        drop(sender);
+        let ended = timeout(patience, ended).await;
+        let n_lost = gauge.n_unwritten();
+        match ended {
+            Ok(Ok(Err(err))) if err.kind() == io::ErrorKind::BrokenPipe => {
+                tracing::warn!(n_lost, "the reader of the events went away");
+                Ok(())
             }
-            Writer::Task(task) => task.await.map_err(io::Error::other),
-        };
-        match result {
-            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(|source| OutputError::Write { source }),
+            Ok(Ok(Err(source))) => Err(OutputError::Write { n_lost, source }),
+            _ if n_lost > 0 => Err(OutputError::Untaken { n_lost }),
+            _ => Ok(()),
         }
     }
 }
 
+/// Event files hold command lines: the owner alone may read them.
 fn append_to(path: &Path) -> Result<File, OutputError> {
     private::append_to(path).map_err(|source| OutputError::Open { path: path.display().to_string(), source })
 }
 
-fn write_all(mut receiver: Receiver<Vec<u8>>, mut to: impl Write) -> io::Result<()> {
+fn write_all(mut receiver: UnboundedReceiver<Batch>, mut to: impl Write, gauge: &Gauge) -> io::Result<()> {
     while let Some(batch) = receiver.blocking_recv() {
-        to.write_all(&batch)?;
-        to.flush()?;
+        let (n_bytes, result) = write(&batch.lines, &mut to);
+        gauge.written(&batch.lines[..n_bytes]);
+        result?;
     }
     Ok(())
 }
 
+/// As `write_all`, but says how far it came.
+fn write(lines: &[u8], to: &mut impl Write) -> (usize, io::Result<()>) {
+    let mut n_bytes = 0;
+    while n_bytes < lines.len() {
+        match to.write(&lines[n_bytes..]) {
+            Ok(0) => return (n_bytes, Err(io::ErrorKind::WriteZero.into())),
+            Ok(n) => n_bytes += n,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return (n_bytes, Err(err)),
+        }
+    }
+    (n_bytes, to.flush())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// An output into a pipe, opened by its path as a FIFO would be.
+    fn into_pipe(writer: &io::PipeWriter) -> Output {
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        Output::open(&OutputConfig::File(path.into())).expect("opened")
+    }
 
     #[tokio::test]
     async fn a_file_is_appended_to_and_private() {
@@ -114,8 +187,8 @@ mod tests {
         let path = dir.path().join("events.ndjson");
         for line in ["one\n", "two\n"] {
             let output = Output::open(&OutputConfig::File(path.clone())).expect("opened");
-            output.reserve().await.expect("a writer").send(line.into());
-            output.finish().await.expect("written");
+            output.reserve(line.len()).await.expect("a writer").send(line.into());
+            output.finish(LONG).await.expect("written");
         }
         assert_eq!(std::fs::read_to_string(&path).expect("readable"), "one\ntwo\n");
         let mode = std::fs::metadata(&path).expect("exists").permissions().mode();
@@ -129,5 +202,76 @@ mod tests {
             err.to_string(),
             "cannot open \"/nowhere/events\" for events: check that its folder exists and is writable"
         );
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_holds_up_neither_the_end_nor_the_runtime() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let (told, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let result = runtime.block_on(async {
+                let output = into_pipe(&writer);
+                let lines = b"0123456\n".repeat(1 << 17);
+                output.reserve(lines.len()).await.expect("a writer").send(lines);
+                output.reserve(2).await.expect("a writer").send(b"x\n".to_vec());
+                output.finish(Duration::from_millis(100)).await
+            });
+            drop(runtime);
+            told.send(result).expect("waited for");
+        });
+        let result = ended.recv_timeout(LONG).expect("the end comes although nobody reads");
+        let Err(OutputError::Untaken { n_lost }) = result else { panic!("{result:?}") };
+        // Neither batch was written to its end: none is known to have arrived.
+        assert_eq!(n_lost, (1 << 17) + 1);
+        reader.read_exact(&mut [0; 8]).expect("the writer lives on until the process ends");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_says_how_many_lines_it_cost() {
+        let output = Output::open(&OutputConfig::File("/dev/full".into())).expect("opened");
+        output.reserve(4).await.expect("a writer").send(b"1\n2\n".to_vec());
+        // Once the writer is gone there is no place any more.
+        while output.reserve(1).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+        output.give_up(b"3\n");
+        let err = output.finish(LONG).await.expect_err("nothing was written");
+        assert_eq!(err.to_string(), "cannot write events, 3 are lost: make room or choose another output");
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes() {
+        let (_reader, writer) = io::pipe().expect("a pipe");
+        let output = into_pipe(&writer);
+        let batch = vec![b'x'; 1 << 20];
+        let mut n_taken = 0;
+        while let Ok(place) = timeout(Duration::from_millis(200), output.reserve(batch.len())).await {
+            place.expect("a writer").send(batch.to_vec());
+            n_taken += 1;
+        }
+        assert_eq!(n_taken, MAX_WAITING_BYTES >> 20);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_went_away_is_no_failure() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let output = into_pipe(&writer);
+        drop(reader);
+        output.reserve(2).await.expect("a writer").send(b"x\n".to_vec());
+        output.finish(LONG).await.expect("as head does");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_stuck_costs_the_exit_code() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("sock");
+        let _listener = tokio::net::UnixListener::bind(&path).expect("bound");
+        let output = Output::open(&OutputConfig::Socket(path)).expect("opened");
+        let lines = b"0123456\n".repeat(1 << 17);
+        output.reserve(lines.len()).await.expect("a writer").send(lines);
+        let err = output.finish(Duration::from_millis(200)).await.expect_err("nobody reads");
+        assert!(matches!(err, OutputError::Untaken { n_lost } if n_lost == 1 << 17), "{err}");
     }
 }

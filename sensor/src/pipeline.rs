@@ -1,13 +1,11 @@
 //! The live run: drain, decode, enrich, write; reports in between; and the order in which it ends.
 
-use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, boot_now};
@@ -18,9 +16,14 @@ use crate::loader::{Kernel, LoadError, LoadOptions};
 use crate::lookup::Live;
 use crate::output::{Output, OutputError};
 use crate::stats::{self, LossReport};
+use crate::stop::Stop;
 
 /// Records taken before the timers get their turn.
 const MAX_DRAIN: usize = 4096;
+/// Lines made before the output gets them: one command line of 32 KiB can stand in thousands of records.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Records taken between two looks at the size of the batch.
+const DRAIN_STEP: usize = 16;
 const LOSS_EVERY: Duration = Duration::from_secs(1);
 const HEALTH_EVERY: Duration = Duration::from_secs(60);
 /// How long a writer that is stuck may hold up the end.
@@ -65,10 +68,7 @@ pub async fn run(config: &Config, load: &LoadOptions) -> Result<(), RunError> {
     let mut running = Running::start(config, load, facts)?;
     let result = running.until(&mut stop, &output, config.limits.poll).await;
     running.end(&output).await;
-    match timeout(PATIENCE, output.finish()).await {
-        Ok(finished) => finished?,
-        Err(_) => tracing::warn!("the reader of the events is stuck, leaving without it"),
-    }
+    output.finish(PATIENCE).await?;
     result
 }
 
@@ -101,7 +101,7 @@ impl Running {
         self.health("started");
         let (mut loss_at, mut health_at) = (Instant::now() + LOSS_EVERY, Instant::now() + HEALTH_EVERY);
         loop {
-            let n_records = self.drain();
+            let is_more = self.drain();
             let now = Instant::now();
             if now >= loss_at {
                 loss_at = now + LOSS_EVERY;
@@ -115,13 +115,13 @@ impl Running {
             }
             if !self.batch.is_empty() {
                 // A place first, the batch second: a signal that comes while we wait must not cost the batch.
-                match stop.or(output.reserve()).await {
+                match stop.or(output.reserve(self.batch.len())).await {
                     Some(Some(place)) => place.send(std::mem::take(&mut self.batch)),
                     Some(None) | None => return Ok(()),
                 }
             }
             // A full drain means that there is more: only the signals get a look in between.
-            let pause = if n_records < MAX_DRAIN { poll } else { Duration::ZERO };
+            let pause = if is_more { Duration::ZERO } else { poll };
             match stop.or(self.kernel.wait(pause)).await {
                 Some(waited) => waited.map_err(|source| RunError::Ring { source })?,
                 None => return Ok(()),
@@ -132,19 +132,42 @@ impl Running {
     /// Takes what is in the ring, says what was lost, and says goodbye.
     async fn end(&mut self, output: &Output) {
         // The programs still run: what is in the ring now is drained, not what comes while we do.
-        while self.drain() == MAX_DRAIN && self.batch.len() < MAX_LAST_BYTES {}
+        let deadline = Instant::now() + PATIENCE;
+        let mut n_bytes = 0;
+        while self.drain() && n_bytes < MAX_LAST_BYTES && Instant::now() < deadline {
+            n_bytes += self.batch.len();
+            self.pass_on(output, deadline).await;
+        }
         self.loss(output);
         self.health("stopped");
-        match timeout(PATIENCE, output.reserve()).await {
+        self.pass_on(output, deadline).await;
+    }
+
+    /// Sends the batch, or counts it as lost if nobody takes it in time.
+    async fn pass_on(&mut self, output: &Output, deadline: Instant) {
+        match timeout_at(deadline, output.reserve(self.batch.len())).await {
             Ok(Some(place)) => place.send(std::mem::take(&mut self.batch)),
-            Ok(None) | Err(_) => tracing::warn!("nobody reads the events any more, the last ones are lost"),
+            Ok(None) | Err(_) => {
+                output.give_up(&self.batch);
+                self.batch.clear();
+            }
         }
     }
 
-    fn drain(&mut self) -> usize {
+    /// Makes a batch of what is in the ring. True if there is more than fits.
+    fn drain(&mut self) -> bool {
         let Self { kernel, assembly, lookups, batch, .. } = self;
         let created = assembly.enricher().clock().now();
-        kernel.drain(MAX_DRAIN, |bytes| _ = assembly.push(bytes, lookups, Some(created), batch))
+        for _ in 0..MAX_DRAIN / DRAIN_STEP {
+            let n = kernel.drain(DRAIN_STEP, |bytes| _ = assembly.push(bytes, lookups, Some(created), batch));
+            if n < DRAIN_STEP {
+                return false;
+            }
+            if batch.len() >= MAX_BATCH_BYTES {
+                break;
+            }
+        }
+        true
     }
 
     fn loss(&mut self, output: &Output) {
@@ -169,30 +192,6 @@ impl Running {
         if held.offset_ns().abs_diff(measured.offset_ns()) > CLOCK_SLACK_NS {
             tracing::info!(offset_ns = measured.offset_ns() - held.offset_ns(), "the wall clock moved");
             self.assembly.enricher_mut().set_clock(measured);
-        }
-    }
-}
-
-/// The two signals that ask for an orderly end.
-pub struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    /// # Errors
-    /// If the runtime cannot register them.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// The future's value, or nothing if a signal came first.
-    pub async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            _ = self.terminate.recv() => None,
-            _ = self.interrupt.recv() => None,
-            value = work => Some(value),
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Batch;
+use super::gauge::{Gauge, n_lines};
 
 /// What waits for a listener at most: some thousands of events.
 const MAX_QUEUE_BYTES: usize = 16 << 20;
@@ -48,12 +49,8 @@ impl Queue {
     }
 }
 
-fn n_lines(batch: &[u8]) -> u64 {
-    batch.iter().filter(|&&byte| byte == b'\n').count() as u64
-}
-
 /// Runs until the sending end is closed and the rest is written, or nobody takes it.
-pub(super) async fn run(path: PathBuf, mut receiver: Receiver<Vec<u8>>, lost: Arc<AtomicU64>) {
+pub(super) async fn run(path: PathBuf, mut receiver: UnboundedReceiver<Batch>, gauge: &Gauge) {
     let mut queue = Queue::default();
     let mut closing: Option<Instant> = None;
     let mut was_refused = false;
@@ -62,7 +59,7 @@ pub(super) async fn run(path: PathBuf, mut receiver: Receiver<Vec<u8>>, lost: Ar
             Ok(mut stream) => {
                 tracing::info!(path = %path.display(), "connected");
                 was_refused = false;
-                match deliver(&mut stream, &mut queue, &mut receiver).await {
+                match deliver(&mut stream, &mut queue, &mut receiver, gauge).await {
                     Ok(()) => return,
                     Err(err) => {
                         tracing::warn!(path = %path.display(), %err, "listener went away, connecting again")
@@ -75,8 +72,8 @@ pub(super) async fn run(path: PathBuf, mut receiver: Receiver<Vec<u8>>, lost: Ar
             }
             Err(_) => {}
         }
-        if !wait(&mut queue, &mut receiver, &lost, &mut closing).await {
-            lost.fetch_add(queue.n_events(), Ordering::Relaxed);
+        if !wait(&mut queue, &mut receiver, gauge, &mut closing).await {
+            gauge.dropped(queue.n_events());
             tracing::warn!(n_events = queue.n_events(), "nobody took the last events");
             return;
         }
@@ -88,15 +85,17 @@ pub(super) async fn run(path: PathBuf, mut receiver: Receiver<Vec<u8>>, lost: Ar
 async fn deliver(
     stream: &mut UnixStream,
     queue: &mut Queue,
-    receiver: &mut Receiver<Vec<u8>>,
+    receiver: &mut UnboundedReceiver<Batch>,
+    gauge: &Gauge,
 ) -> io::Result<()> {
     loop {
         while let Some(batch) = queue.batches.front() {
             stream.write_all(batch).await?;
+            gauge.written(batch);
             queue.pop();
         }
         match receiver.recv().await {
-            Some(batch) => _ = queue.push(batch, usize::MAX),
+            Some(batch) => _ = queue.push(batch.lines, usize::MAX),
             None => return stream.shutdown().await,
         }
     }
@@ -105,8 +104,8 @@ async fn deliver(
 /// Takes in batches until it is time to try again. False if the sensor is closing and has waited long enough.
 async fn wait(
     queue: &mut Queue,
-    receiver: &mut Receiver<Vec<u8>>,
-    lost: &AtomicU64,
+    receiver: &mut UnboundedReceiver<Batch>,
+    gauge: &Gauge,
     closing: &mut Option<Instant>,
 ) -> bool {
     let retry_at = Instant::now() + RETRY;
@@ -118,7 +117,7 @@ async fn wait(
         tokio::select! {
             () = sleep_until(retry_at) => return true,
             batch = receiver.recv() => match batch {
-                Some(batch) => _ = lost.fetch_add(queue.push(batch, MAX_QUEUE_BYTES), Ordering::Relaxed),
+                Some(batch) => gauge.dropped(queue.push(batch.lines, MAX_QUEUE_BYTES)),
                 None => *closing = Some(Instant::now()),
             },
         }
@@ -129,9 +128,16 @@ async fn wait(
 mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader};
     use tokio::net::UnixListener;
-    use tokio::sync::mpsc::channel;
 
+    use super::super::{Output, OutputError};
     use super::*;
+    use crate::config::OutputConfig;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    async fn send(output: &Output, lines: &str) {
+        output.reserve(lines.len()).await.expect("open").send(lines.into());
+    }
 
     #[test]
     fn the_queue_keeps_the_newest_and_counts_events() {
@@ -146,10 +152,8 @@ mod tests {
     async fn lines_arrive_over_a_late_listener_and_a_reconnection() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("sock");
-        let (sender, receiver) = channel(4);
-        let lost = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(run(path.clone(), receiver, Arc::clone(&lost)));
-        sender.send(b"early\n".to_vec()).await.expect("open");
+        let output = Output::open(&OutputConfig::Socket(path.clone())).expect("opened");
+        send(&output, "early\n").await;
         sleep(RETRY * 2).await;
         let listener = UnixListener::bind(&path).expect("bound");
         let (stream, _) = listener.accept().await.expect("a connection");
@@ -158,30 +162,27 @@ mod tests {
         drop(lines);
         // The first write after the end may still land in the buffer of a socket that nobody reads.
         for n in 0..3 {
-            sender.send(format!("{n}\n").into_bytes()).await.expect("open");
+            send(&output, &format!("{n}\n")).await;
             sleep(RETRY).await;
         }
         let (stream, _) = listener.accept().await.expect("a connection");
-        drop(sender);
+        assert_eq!(output.n_lost(), 0);
+        let finished = tokio::spawn(output.finish(LONG));
         let mut lines = BufReader::new(stream).lines();
         let mut last = None;
         while let Some(line) = lines.next_line().await.expect("readable") {
             last = Some(line);
         }
         assert_eq!(last.as_deref(), Some("2"));
-        task.await.expect("ends");
-        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        finished.await.expect("ends").expect("all of it was taken");
     }
 
     #[tokio::test]
     async fn what_nobody_takes_is_counted() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (sender, receiver) = channel(4);
-        let lost = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(run(dir.path().join("sock"), receiver, Arc::clone(&lost)));
-        sender.send(b"1\n2\n".to_vec()).await.expect("open");
-        drop(sender);
-        task.await.expect("ends");
-        assert_eq!(lost.load(Ordering::Relaxed), 2);
+        let output = Output::open(&OutputConfig::Socket(dir.path().join("sock"))).expect("opened");
+        send(&output, "1\n2\n").await;
+        let err = output.finish(LONG).await.expect_err("nobody came");
+        assert!(matches!(err, OutputError::Untaken { n_lost: 2 }), "{err}");
     }
 }

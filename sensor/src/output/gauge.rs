@@ -1,0 +1,39 @@
+//! How many lines went in, came out, and were dropped on the way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    taken: AtomicU64,
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Gauge {
+    pub(super) fn taken(&self, lines: &[u8]) {
+        self.taken.fetch_add(n_lines(lines), Ordering::Relaxed);
+    }
+
+    /// Counts lines that are whole: a cut one is as good as none.
+    pub(super) fn written(&self, lines: &[u8]) {
+        self.written.fetch_add(n_lines(lines), Ordering::Relaxed);
+    }
+
+    pub(super) fn dropped(&self, n: u64) {
+        self.dropped.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Dropped on purpose, to keep newer ones.
+    pub(super) fn n_dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Taken and not written, for whatever reason.
+    pub(super) fn n_unwritten(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed).saturating_sub(self.written.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) fn n_lines(lines: &[u8]) -> u64 {
+    lines.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
