@@ -38,22 +38,25 @@ pub enum HostError {
         "the host has no id: there is no instance id and no \"/etc/machine-id\", so set host.id in the configuration"
     )]
     NoHostId,
+    #[error(
+        "the host has no id: this is an EC2 instance that hides its instance id, and images clone \
+         \"/etc/machine-id\", so set host.id or host.instance_id in the configuration"
+    )]
+    HiddenInstanceId,
 }
 
 impl HostFacts {
     /// # Errors
-    /// `NoBootId` and `NoHostId`: without either, entity ids would not be unique.
+    /// Whatever is missing without which entity ids would not be unique.
     pub fn gather(root: &Path, config: &HostConfig) -> Result<Self, HostError> {
         let boot_id = line(root, "proc/sys/kernel/random/boot_id").ok_or(HostError::NoBootId)?;
         let instance_id = config.instance_id.clone().or_else(|| instance::instance_id(root));
-        // Images clone the machine id, so on EC2 it names a family of hosts and not one.
-        let machine_id = || line(root, "etc/machine-id").or_else(|| line(root, "var/lib/dbus/machine-id"));
-        let id = config
-            .id
-            .clone()
-            .or_else(|| instance_id.clone())
-            .or_else(machine_id)
-            .ok_or(HostError::NoHostId)?;
+        let id = match config.id.clone().or_else(|| instance_id.clone()) {
+            Some(id) => id,
+            // Images clone the machine id, so on EC2 it names a family of hosts and not one.
+            None if instance::is_ec2(root) => return Err(HostError::HiddenInstanceId),
+            None => machine_id(root).ok_or(HostError::NoHostId)?,
+        };
         let uname = rustix::system::uname();
         let node = uname.nodename().to_string_lossy().into_owned();
         let release = OsRelease::read(root);
@@ -74,6 +77,10 @@ impl HostFacts {
             role: config.role.clone(),
         })
     }
+}
+
+fn machine_id(root: &Path) -> Option<String> {
+    line(root, "etc/machine-id").or_else(|| line(root, "var/lib/dbus/machine-id"))
 }
 
 /// First line of a small file, trimmed; nothing if it is empty.
@@ -173,6 +180,16 @@ mod tests {
         assert_eq!(id(&[BOOT, MACHINE], &none), Ok("0123".into()));
         assert_eq!(id(&[BOOT], &none), Err(HostError::NoHostId));
         assert_eq!(id(&[MACHINE], &none), Err(HostError::NoBootId));
+    }
+
+    #[test]
+    fn the_machine_id_never_names_an_ec2_instance() {
+        let vendor = ("sys/devices/virtual/dmi/id/sys_vendor", "Amazon EC2\n");
+        let told = HostConfig { instance_id: Some("i-aaaaaaaa".into()), ..HostConfig::default() };
+        let configured = HostConfig { id: Some("web".into()), ..HostConfig::default() };
+        assert_eq!(id(&[BOOT, MACHINE, vendor], &HostConfig::default()), Err(HostError::HiddenInstanceId));
+        assert_eq!(id(&[BOOT, MACHINE, vendor], &told), Ok("i-aaaaaaaa".into()));
+        assert_eq!(id(&[BOOT, MACHINE, vendor], &configured), Ok("web".into()));
     }
 
     #[test]

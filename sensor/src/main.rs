@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use sensor::config::{Config, ConfigError, OutputConfig};
 use sensor::doctor::{self, Verdict};
+use sensor::host::HostError;
 use sensor::loader::LoadOptions;
 use sensor::pipeline::{self, RunError};
 use sensor::private;
@@ -191,7 +192,12 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn code(err: &RunError) -> u8 {
-    if matches!(err, RunError::Load(_)) { REFUSED } else { FAILED }
+    match err {
+        RunError::Load(_) | RunError::Host(HostError::NoBootId) => REFUSED,
+        // The configuration is the way out, so it is what is wrong.
+        RunError::Host(HostError::NoHostId | HostError::HiddenInstanceId) => MISUSED,
+        _ => FAILED,
+    }
 }
 
 /// The error and its causes, once, in one line.
