@@ -20,8 +20,9 @@ pub fn check(config: &Config, load: &LoadOptions) -> Result<String, RunError> {
     let n_attached = coverage.probes.len() - refused.len();
     let blind =
         if refused.is_empty() { String::new() } else { format!("; not seen: {}", refused.join(", ")) };
+    let warnings: String = coverage.warnings.iter().map(|warning| format!("; {warning}")).collect();
     Ok(format!(
-        "ready: host \"{}\", kernel {}, {n_attached} of {} programs attached{blind}",
+        "ready: host \"{}\", kernel {}, {n_attached} of {} programs attached{blind}{warnings}",
         facts.id,
         coverage.kernel,
         coverage.probes.len()

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::HostConfig;
 use crate::host::{HostFacts, instance};
-use crate::loader::{LoadOptions, has_embedded_object};
+use crate::loader::{LoadOptions, has_embedded_object, is_in_root_pid_namespace};
 use crate::probes::OLDEST_KERNEL;
 
 /// How serious a finding is.
@@ -44,9 +44,6 @@ impl fmt::Display for Finding {
 const CAPABILITIES: [(&str, u32); 4] =
     [("CAP_BPF", 39), ("CAP_PERFMON", 38), ("CAP_SYS_PTRACE", 19), ("CAP_DAC_READ_SEARCH", 2)];
 const CAP_SYS_ADMIN: u32 = 21;
-
-/// Inode of the first pid namespace, `PROC_PID_INIT_INO` in `linux/proc_ns.h`.
-const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 pub fn examine(root: &Path, host: &HostConfig, load: &LoadOptions) -> Vec<Finding> {
     vec![
@@ -147,13 +144,14 @@ fn cgroup2(root: &Path) -> Finding {
 }
 
 fn pid_namespace(root: &Path) -> Finding {
-    match fs::read_link(root.join("proc/self/ns/pid")) {
-        Ok(link) if link.as_os_str() == ROOT_PID_NAMESPACE => good("pid namespace", "the host's"),
-        Ok(_) => {
-            let fix = "run the container with the host's (--pid=host), or processes older than the sensor stay unknown";
+    match is_in_root_pid_namespace(&root.join("proc")) {
+        Some(true) => good("pid namespace", "the host's"),
+        Some(false) => {
+            let fix = "run the container with --pid=host (hostPID: true in Kubernetes), or processes older than the \
+                       sensor stay unknown";
             lacking("pid namespace", Verdict::Limited, "a container's", fix)
         }
-        Err(_) => lacking("pid namespace", Verdict::Bad, "/proc cannot be read", "mount proc"),
+        None => lacking("pid namespace", Verdict::Bad, "/proc cannot be read", "mount proc"),
     }
 }
 
@@ -231,6 +229,7 @@ mod tests {
             verdict(&[(mounts, "30 23 0:26 / /x rw - cgroup cgroup rw,cpu\n")], "cgroup2"),
             Verdict::Limited
         );
+        assert_eq!(verdict(&[], "pid namespace"), Verdict::Bad);
         let vendor = "sys/devices/virtual/dmi/id/sys_vendor";
         assert_eq!(verdict(&[(vendor, "Amazon EC2\n")], "instance id"), Verdict::Limited);
         assert_eq!(verdict(&[], "host id"), Verdict::Bad);

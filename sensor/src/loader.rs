@@ -14,7 +14,7 @@ use std::time::Duration;
 use aya::maps::{Array, MapError, RingBuf};
 use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader, Endianness};
-use sensor_ebpf::abi::settings::{OFFSETS, Offsets, SETTINGS, Settings};
+use sensor_ebpf::abi::settings::{NOBODY, OFFSETS, Offsets, SETTINGS, Settings};
 use thiserror::Error;
 
 use crate::btf::{Btf, BtfError, KERNEL_BTF};
@@ -23,7 +23,11 @@ use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
 use crate::ring::{Losses, Ring, Tallies};
 
 pub use object::has_embedded_object;
-pub use system::KernelRelease;
+pub use system::{KernelRelease, is_in_root_pid_namespace};
+
+/// What a sensor in a container of its own has to be told.
+const FOREIGN_PID_NAMESPACE: &str = "the sensor is not in the host's pid namespace, so processes older than itself stay \
+    unknown: run its container with --pid=host (hostPID: true in Kubernetes)";
 
 /// How to load.
 #[derive(Clone, Debug)]
@@ -162,8 +166,14 @@ impl Kernel {
         {
             warnings.push(format!("cannot raise the limit on locked memory, loading may fail: {err}"));
         }
+        let is_at_root = is_in_root_pid_namespace(Path::new("/proc")).unwrap_or(false);
+        if !is_at_root {
+            warnings.push(FOREIGN_PID_NAMESPACE.to_owned());
+        }
+        // Elsewhere our own id is somebody else's at the root: as a container's first process we would hide the host's.
+        let own_tgid = if is_at_root { std::process::id() } else { NOBODY };
         let ring_bytes = ring_bytes(options.ring_bytes);
-        let mut ebpf = load_object(&object, &target, ring_bytes)?;
+        let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid)?;
         let cgroup = options.cgroup_root.clone().or_else(system::cgroup2_root);
         let probes = attach_all(&mut ebpf, &target.skeleton, cgroup.as_deref())?;
         let ring = Ring::new(take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?);
@@ -240,9 +250,9 @@ unsafe impl aya::Pod for Raw<Offsets> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Raw<Settings> {}
 
-fn load_object(object: &[u8], target: &Target, ring_bytes: u32) -> Result<Ebpf, LoadError> {
+fn load_object(object: &[u8], target: &Target, ring_bytes: u32, own_tgid: u32) -> Result<Ebpf, LoadError> {
     let settings = Raw(Settings {
-        own_tgid: std::process::id(),
+        own_tgid,
         wake_bytes: ring_bytes / 4,
         degrade_bytes: ring_bytes / 2,
         minimal_bytes: ring_bytes / 5 * 4,

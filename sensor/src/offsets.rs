@@ -29,7 +29,8 @@ const fn want(slot: fn(&mut Offsets) -> &mut u32, paths: &'static [&'static str]
 }
 
 /// Every offset but `upid_size`, which is a size.
-const FIELDS: [Field; 77] = [
+const FIELDS: [Field; 78] = [
+    need(|o| &mut o.task_flags, &["task_struct.flags"]),
     need(|o| &mut o.task_pid, &["task_struct.pid"]),
     need(|o| &mut o.task_tgid, &["task_struct.tgid"]),
     need(|o| &mut o.task_group_leader, &["task_struct.group_leader"]),

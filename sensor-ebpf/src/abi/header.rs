@@ -38,6 +38,8 @@ pub mod flag {
     pub const METADATA_SERVICE: u32 = 1 << 12;
     /// `filename` and the mapped executable differ because the kernel went through an interpreter (`#!`).
     pub const SCRIPT: u32 = 1 << 13;
+    /// The task is the kernel's own and runs no program.
+    pub const KERNEL_THREAD: u32 = 1 << 14;
 }
 
 /// Value of an id that the kernel has not set (audit's `loginuid` and `sessionid`), or does not have.

@@ -4,6 +4,9 @@
 /// read it.
 pub const ABSENT: u32 = u32::MAX;
 
+/// An id that no process has.
+pub const NOBODY: u32 = u32::MAX;
+
 /// Name of the global that holds [`Offsets`] in the object.
 pub const OFFSETS: &str = "OFFSETS";
 /// Name of the global that holds [`Settings`].
@@ -15,7 +18,8 @@ pub const MARKER: [u8; 16] = *b"groundtrail-abi:";
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// The sensor itself: its connections are not reported. Its lineage always is.
+    /// The sensor itself, in the root pid namespace: its connections are not reported. Its lineage always is.
+    /// [`NOBODY`] if it does not know that id.
     pub own_tgid: u32,
     /// Bytes waiting in the ring from which on records wake the reader.
     pub wake_bytes: u32,
@@ -33,6 +37,7 @@ pub struct Settings {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Offsets {
+    pub task_flags: u32,
     pub task_pid: u32,
     pub task_tgid: u32,
     pub task_group_leader: u32,
@@ -118,6 +123,7 @@ impl Offsets {
     /// The same value in every place: a start to fill in.
     pub const fn filled(value: u32) -> Self {
         Self {
+            task_flags: value,
             task_pid: value,
             task_tgid: value,
             task_group_leader: value,
@@ -201,4 +207,4 @@ impl Offsets {
 }
 
 const _: () = assert!(size_of::<Settings>() == 20);
-const _: () = assert!(size_of::<Offsets>() == 78 * 4);
+const _: () = assert!(size_of::<Offsets>() == 79 * 4);

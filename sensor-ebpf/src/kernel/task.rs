@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_current_task;
-use sensor_ebpf::abi::header::{Header, Key, UNSET};
+use sensor_ebpf::abi::header::{Header, Key, UNSET, flag};
 
 use super::{Access, Probed, Ptr};
 use crate::emit::raise;
@@ -16,6 +16,9 @@ const POINTER_BYTES: u32 = 8;
 
 /// `SIGNAL_GROUP_EXIT` of `include/linux/sched/signal.h`.
 const SIGNAL_GROUP_EXIT: u32 = 4;
+
+/// `PF_KTHREAD` of `include/linux/sched.h`, the same since 2.6.
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// The running task, to be read with [`Probed`]: the helper that gives a typed pointer came with 5.11.
 pub(crate) fn current() -> Ptr {
@@ -104,6 +107,9 @@ pub(crate) fn describe<A: Access>(header: &mut Header, task: Ptr, absence: u32) 
         raise(header, absence);
     }
     terminal::<A>(header, task);
+    if A::load::<u32>(task, offset!(task_flags)).unwrap_or(0) & PF_KTHREAD != 0 {
+        raise(header, flag::KERNEL_THREAD);
+    }
     Some(())
 }
 

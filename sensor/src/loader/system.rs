@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Version of the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,14 @@ fn missing_from(status: &str) -> Option<String> {
     let missing = NEEDED.iter().filter(|(number, _)| !has(*number) && !has(CAP_SYS_ADMIN));
     let names: Vec<&str> = missing.map(|(_, name)| *name).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// The first pid namespace, `PROC_PID_INIT_INO` in `include/linux/proc_ns.h`.
+const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Whether the process that `proc` shows as `self` is in the host's pid namespace; nothing if it cannot be told.
+pub fn is_in_root_pid_namespace(proc: &Path) -> Option<bool> {
+    fs::read_link(proc.join("self/ns/pid")).ok().map(|link| link.as_os_str() == ROOT_PID_NAMESPACE)
 }
 
 /// Where the cgroup v2 hierarchy is mounted, whole if there is a choice.
@@ -131,6 +139,19 @@ mod tests {
             missing_from(&status("0000000000000000")).as_deref(),
             Some("CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN")
         );
+    }
+
+    #[test]
+    fn the_pid_namespace_is_told_by_its_inode() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("self/ns/pid");
+        assert_eq!(is_in_root_pid_namespace(dir.path()), None);
+        for (target, expect) in [("pid:[4026531836]", true), ("pid:[4026532201]", false)] {
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            assert_eq!(is_in_root_pid_namespace(dir.path()), Some(expect));
+            fs::remove_file(&link).unwrap();
+        }
     }
 
     #[test]
