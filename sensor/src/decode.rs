@@ -8,7 +8,7 @@ use sensor_ebpf::abi::connect::Connect;
 use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
-use sensor_ebpf::abi::header::{Header, kind};
+use sensor_ebpf::abi::header::{Header, flag, kind};
 use sensor_ebpf::abi::text::Walk;
 
 /// One record, borrowed from the ring where it is long.
@@ -135,9 +135,14 @@ impl Capture<'_> {
         strings
     }
 
-    /// The environment block, unfiltered. Variables with a gap in them come out cut, never joined.
+    /// The environment block, unfiltered. Variables with a gap in them come out cut, never joined; one that the end of
+    /// the capture cuts is left out: half a value misleads, and half an address may show the password in it.
     pub fn env(&self, exec: &Exec) -> &[u8] {
-        exec.split(self.bytes).1
+        let env = exec.split(self.bytes).1;
+        if exec.header.flags & flag::ENV_TRUNCATED == 0 {
+            return env;
+        }
+        &env[..env.iter().rposition(|&byte| byte == 0).map_or(0, |last| last + 1)]
     }
 }
 

@@ -1,5 +1,7 @@
 //! A record and the process table make an event. Pure, but for the lookups handed in.
 
+mod complete;
+
 use std::sync::Arc;
 
 use sensor_ebpf::abi::connect::Connect;
@@ -23,7 +25,7 @@ use crate::host::HostFacts;
 use crate::lookup::Lookups;
 use crate::process::id::{Identity, KernelKey, Key, Tgid, Tid};
 use crate::process::table::{Sighting, Table};
-use crate::process::{Credentials, Image, Process, Tty, base_name};
+use crate::process::{Credentials, Image, Process, Tty, base_name, path};
 
 /// `process.Ext.ancestry` is cut here, as Elastic Defend cuts it.
 const MAX_ANCESTRY: usize = 20;
@@ -101,7 +103,7 @@ impl Enricher {
         let seen = sighting(head);
         let (kind, key) = match record {
             Record::Exec(exec, capture) => {
-                let image = self.image(exec, capture);
+                let image = self.image(exec, capture, lookups);
                 let path = decode::path(&exec.cgroup, head.flags & flag::CGROUP_TRUNCATED == 0);
                 // Kernels with cgroup v1 alone show the root of an empty v2 tree.
                 let container = (path != "/").then(|| Container::from_cgroup(&path));
@@ -114,35 +116,30 @@ impl Enricher {
         Some(Applied { kind, key })
     }
 
-    /// The environment is filtered right here: nothing that is not on the list gets any further.
-    fn image(&self, exec: &Exec, capture: &Capture<'_>) -> Image {
+    /// The environment is filtered right here, and secrets are masked: nothing else gets any further.
+    fn image(&self, exec: &Exec, capture: &Capture<'_>, lookups: &mut dyn Lookups) -> Image {
         let flags = exec.header.flags;
         let exec_path = decode::text(exec.filename.as_bytes());
         let args = capture.args(exec);
-        let name = match base_name(&exec_path) {
-            // `fexecve` runs `/dev/fd/N`, and a cut path has lost its end.
-            base if flags & flag::FILENAME_TRUNCATED == 0
-                && !base.is_empty()
-                && !exec_path.starts_with("/dev/fd/") =>
-            {
-                base.to_owned()
-            }
-            _ => decode::text(exec.header.comm()),
-        };
         let executable = match flags & flag::EXE_DETACHED {
             0 => decode::path(&exec.exe, flags & flag::EXE_TRUNCATED == 0),
             _ => exec.exe.components().next().map(decode::text).unwrap_or_default(),
         };
-        Image {
-            name,
+        let (env_vars, is_env_cut) = self.env.pick(capture.env(exec));
+        let image = Image {
+            name: name(exec, &exec_path, &executable),
             executable: (!executable.is_empty()).then_some(executable),
+            executable_truncated: flags & flag::EXE_TRUNCATED != 0,
             exec_path: (!exec_path.is_empty()).then_some(exec_path),
             args: args.strings,
             args_truncated: flags & (flag::ARGS_TRUNCATED | flag::ARGS_FAULT) != 0,
             args_lossy: args.is_lossy,
             working_directory: Some(decode::path(&exec.cwd, flags & flag::CWD_TRUNCATED == 0)),
-            env_vars: self.env.filter(capture.env(exec)),
-        }
+            env_vars,
+            env_truncated: is_env_cut || flags & (flag::ENV_TRUNCATED | flag::ARGS_FAULT) != 0,
+            redacted: false,
+        };
+        complete::complete(image.without_secrets(), exec, lookups)
     }
 
     fn event<'a>(
@@ -173,7 +170,7 @@ impl Enricher {
             source,
             destination,
             groundtrail: OwnDoc {
-                process: Some(self.own(process, lookups)),
+                process: Some(self.own(head, process, lookups)),
                 host: self.own_host(),
                 ..OwnDoc::default()
             },
@@ -237,8 +234,14 @@ impl Enricher {
         }
     }
 
-    fn own<'a>(&'a self, process: &'a Process, lookups: &mut dyn Lookups) -> OwnProcessDoc<'a> {
+    fn own<'a>(
+        &'a self,
+        head: &Header,
+        process: &'a Process,
+        lookups: &mut dyn Lookups,
+    ) -> OwnProcessDoc<'a> {
         let image = process.image.as_deref();
+        let is_so = |claim: fn(&Image) -> bool| image.is_some_and(claim).then_some(true);
         let ancestors = self.table.ancestors(process.key).take(MAX_ANCESTORS).map(|ancestor| AncestorDoc {
             entity_id: &ancestor.entity_id,
             pid: ancestor.key.tgid.0,
@@ -250,8 +253,12 @@ impl Enricher {
             exec_path: image.and_then(|image| image.exec_path.as_deref()),
             cgroup_path: process.container.cgroup_path.as_deref(),
             login_user: process.credentials.and_then(|held| held.login_uid).map(|uid| user(uid, lookups)),
-            args_truncated: image.filter(|image| image.args_truncated).map(|_| true),
-            args_lossy: image.filter(|image| image.args_lossy).map(|_| true),
+            args_truncated: is_so(|image| image.args_truncated),
+            args_lossy: is_so(|image| image.args_lossy),
+            env_truncated: is_so(|image| image.env_truncated),
+            executable_truncated: is_so(|image| image.executable_truncated),
+            redacted: is_so(|image| image.redacted),
+            is_kernel_thread: (head.flags & flag::KERNEL_THREAD != 0).then_some(true),
             ancestors: ancestors.collect(),
         }
     }
@@ -324,10 +331,27 @@ fn image_doc(image: &Image) -> ImageDoc<'_> {
         name: Some(&image.name),
         executable: image.executable.as_deref(),
         args: &image.args,
-        args_count: (!image.args.is_empty()).then_some(image.args.len()),
+        // Of cut arguments nobody knows how many there were.
+        args_count: (!image.args.is_empty() && !image.args_truncated).then_some(image.args.len()),
         command_line: image.command_line(),
         working_directory: image.working_directory.as_deref(),
     }
+}
+
+/// The base name of the file as executed.
+///
+/// A cut path has lost its end, and an open file's number says nothing: then the mapped file's own name, unless a
+/// script's interpreter is mapped; in the end what the kernel made of it, 15 bytes long.
+fn name(exec: &Exec, exec_path: &str, executable: &str) -> String {
+    let flags = exec.header.flags;
+    let base = base_name(exec_path);
+    if flags & flag::FILENAME_TRUNCATED == 0 && !base.is_empty() && !path::is_descriptor(exec_path) {
+        return base.to_owned();
+    }
+    let comm = decode::text(exec.header.comm());
+    let is_mapped_known = flags & flag::SCRIPT == 0 && exec.exe.depth > 0;
+    let mapped = base_name(executable);
+    if is_mapped_known && !mapped.is_empty() { mapped.to_owned() } else { comm }
 }
 
 fn user(id: u32, lookups: &mut dyn Lookups) -> UserDoc {

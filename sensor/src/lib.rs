@@ -24,6 +24,7 @@ pub mod private;
 pub mod probes;
 pub mod process;
 pub mod record;
+pub mod redact;
 pub mod ring;
 pub mod stats;
 pub mod stop;

@@ -2,6 +2,7 @@
 
 pub mod entry;
 pub mod id;
+pub mod path;
 pub mod procfs;
 pub mod table;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::BootNs;
 use crate::container::Container;
+use crate::redact;
 use entry::EntryLeader;
 use id::{EntityId, Key};
 
@@ -21,6 +23,9 @@ pub struct Image {
     pub name: String,
     /// Resolved path of the binary that is mapped.
     pub executable: Option<String>,
+    /// The kernel's walk did not reach the root, and nobody else knew the rest.
+    #[serde(default)]
+    pub executable_truncated: bool,
     /// The path as it was given to exec. Unknown for processes older than the sensor.
     pub exec_path: Option<String>,
     pub args: Vec<String>,
@@ -33,11 +38,24 @@ pub struct Image {
     pub working_directory: Option<String>,
     /// Allow-listed variables alone, as `KEY=value`.
     pub env_vars: Vec<String>,
+    /// There may be allowed variables beside these.
+    #[serde(default)]
+    pub env_truncated: bool,
+    /// A secret among the arguments was masked.
+    #[serde(default)]
+    pub redacted: bool,
 }
 
 impl Image {
     pub fn command_line(&self) -> Option<String> {
         (!self.args.is_empty()).then(|| self.args.join(" "))
+    }
+
+    /// Masks secrets. Every image goes through this before anyone else sees it: its arguments are told again with each
+    /// child and each process of its session.
+    pub fn without_secrets(mut self) -> Self {
+        self.redacted = redact::mask_args(&mut self.args);
+        self
     }
 }
 

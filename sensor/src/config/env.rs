@@ -1,5 +1,7 @@
 //! Which environment variables may leave the host, and in what shape.
 
+use crate::redact;
+
 /// Names that join a process to the cloud. Key *ids* are among them, secrets never.
 const DEFAULT: [&str; 17] = [
     "SSM_COMMAND_ID",
@@ -20,9 +22,6 @@ const DEFAULT: [&str; 17] = [
     "SSH_CONNECTION",
     "SUDO_USER",
 ];
-
-/// Parts of a name that say its value opens something.
-const SECRET_MARKS: [&str; 4] = ["SECRET", "PASSWORD", "PASSWD", "PRIVATE_KEY"];
 
 /// Longest value that is sent; what is longer is cut at a character.
 const MAX_VALUE_BYTES: usize = 2048;
@@ -60,7 +59,7 @@ impl EnvAllow {
             if !is_name {
                 return Err(EnvError::Name(pattern.clone()));
             }
-            if is_secret(name) {
+            if redact::is_secret_name(name) {
                 return Err(EnvError::Secret(pattern.clone()));
             }
         }
@@ -73,47 +72,51 @@ impl EnvAllow {
 
     /// The allowed variables of a NUL-separated block, as `KEY=value`.
     pub fn filter(&self, block: &[u8]) -> Vec<String> {
-        let variables = block.split(|&byte| byte == 0).filter_map(|variable| {
-            let at = variable.iter().position(|&byte| byte == b'=')?;
-            let name = std::str::from_utf8(&variable[..at]).ok()?;
-            if !self.allows(name) {
-                return None;
-            }
-            let value = String::from_utf8_lossy(&variable[at + 1..]);
-            Some(format!("{name}={}", without_userinfo(cut(&value))))
+        block.split(|&byte| byte == 0).filter_map(|variable| Some(self.ranked(variable)?.1)).collect()
+    }
+
+    /// The same, at most [`MAX_VARIABLES`]: what is listed by its whole name before what a wildcard lets in, so that
+    /// nobody pushes one variable out with many others. True if some had to stay behind.
+    pub fn pick(&self, block: &[u8]) -> (Vec<String>, bool) {
+        let variables = block.split(|&byte| byte == 0);
+        let mut all: Vec<(Rank, String)> = variables.filter_map(|variable| self.ranked(variable)).collect();
+        let is_cut = all.len() > MAX_VARIABLES;
+        if is_cut {
+            all.sort_by_key(|(rank, _)| *rank);
+            all.truncate(MAX_VARIABLES);
+        }
+        (all.into_iter().map(|(_, variable)| variable).collect(), is_cut)
+    }
+
+    fn ranked(&self, variable: &[u8]) -> Option<(Rank, String)> {
+        let at = variable.iter().position(|&byte| byte == b'=')?;
+        let name = std::str::from_utf8(&variable[..at]).ok()?;
+        let rank = self.rank(name)?;
+        let variable = redact::mask_variable(&String::from_utf8_lossy(variable));
+        let end = variable.floor_char_boundary(name.len() + 1 + MAX_VALUE_BYTES);
+        Some((rank, variable[..end].to_owned()))
+    }
+
+    /// Asked for every variable whatever the list says, so that a wildcard cannot let a secret out.
+    fn rank(&self, name: &str) -> Option<Rank> {
+        if redact::is_secret_name(name) {
+            return None;
+        }
+        let ranks = self.patterns.iter().filter_map(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) if name == prefix => Some(Rank::Exact),
+            Some(prefix) => name.starts_with(prefix).then_some(Rank::Wildcard),
+            None => (name == pattern).then_some(Rank::Exact),
         });
-        variables.take(MAX_VARIABLES).collect()
-    }
-
-    fn allows(&self, name: &str) -> bool {
-        let listed = self.patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == pattern,
-        });
-        listed && !is_secret(name)
+        ranks.min()
     }
 }
 
-/// Asked again for every variable, so that a wildcard cannot let one out.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    SECRET_MARKS.iter().any(|mark| name.contains(mark))
-        || name.ends_with("TOKEN")
-        || name.starts_with("AWS_BEARER_TOKEN")
-}
-
-fn cut(value: &str) -> &str {
-    &value[..value.floor_char_boundary(MAX_VALUE_BYTES)]
-}
-
-/// `https://user:password@proxy:3128` without what stands before the `@`.
-fn without_userinfo(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => value.to_owned(),
-    }
+/// How a variable came onto the list; the first is kept first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// By its name, or by that of a wildcard without its star.
+    Exact,
+    Wildcard,
 }
 
 #[cfg(test)]
@@ -160,14 +163,23 @@ mod tests {
     }
 
     #[test]
-    fn passwords_inside_urls_are_cut_out() {
+    fn many_variables_do_not_push_out_the_one_that_is_named() {
         let allow = EnvAllow::default();
-        check(
-            &allow,
-            "HTTPS_PROXY=http://bob:pw@proxy:3128/x@y",
-            Some("HTTPS_PROXY=http://***@proxy:3128/x@y"),
+        let padding: String = (0..70).map(|n| format!("AWS_ENDPOINT_URL_A{n}=http://x\0")).collect();
+        let (kept, is_cut) = allow.pick(format!("{padding}AWS_ENDPOINT_URL=http://evil\0").as_bytes());
+        assert_eq!((kept.len(), is_cut), (MAX_VARIABLES, true));
+        assert_eq!(kept[0], "AWS_ENDPOINT_URL=http://evil");
+        let (kept, is_cut) = allow.pick(b"AWS_ENDPOINT_URL_S3=b\0AWS_PROFILE=a\0");
+        assert_eq!(
+            (kept, is_cut),
+            (vec!["AWS_ENDPOINT_URL_S3=b".to_owned(), "AWS_PROFILE=a".to_owned()], false)
         );
-        check(&allow, "AWS_ENDPOINT_URL=http://h/?q=a@b", Some("AWS_ENDPOINT_URL=http://h/?q=a@b"));
+    }
+
+    #[test]
+    fn a_password_is_gone_before_the_value_is_cut() {
+        let long = format!("HTTPS_PROXY=http://bob:{}@proxy", "p".repeat(MAX_VALUE_BYTES));
+        check(&EnvAllow::default(), &long, Some("HTTPS_PROXY=http://***@proxy"));
     }
 
     #[test]

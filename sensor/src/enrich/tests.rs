@@ -418,12 +418,153 @@ fn two_connections_of_one_moment_have_two_ids() {
 }
 
 #[test]
-fn a_program_run_by_descriptor_is_named_by_the_kernel() {
-    let mut head = head(0, 5, abi_key(77, 4), NONE);
-    head.comm[..4].copy_from_slice(b"evil");
-    head.flags = flag::EXE_DETACHED;
-    let event = event(&mut enricher(), &exec(head, "/dev/fd/3", "memfd:evil", "x\0", "")).expect("an event");
-    assert_eq!(event["process"]["name"], "evil");
-    assert_eq!(event["process"]["executable"], "memfd:evil");
-    assert_eq!(event["groundtrail"]["process"]["exec_path"], "/dev/fd/3");
+fn a_program_run_by_descriptor_is_named_by_its_file() {
+    let check = |exec_path: &str, exe: &str, flags: u32, expect: &str| {
+        let mut head = head(0, 5, abi_key(77, 4), NONE);
+        head.comm[..4].copy_from_slice(b"comm");
+        head.flags = flags;
+        let event = event(&mut enricher(), &exec(head, exec_path, exe, "x\0", "")).expect("an event");
+        assert_eq!(event["process"]["name"], expect, "{exec_path}");
+        assert_eq!(event["groundtrail"]["process"]["exec_path"], exec_path);
+        event
+    };
+    let memfd = check("/dev/fd/3", "memfd:evil", flag::EXE_DETACHED, "memfd:evil");
+    assert_eq!(memfd["process"]["executable"], "memfd:evil");
+    check("/proc/self/fd/3", "/usr/bin/aws", 0, "aws");
+    check("/dev/fd/3/a-name-of-more-than-fifteen", "/tmp/x", 0, "a-name-of-more-than-fifteen");
+    check("/dev/fd/3", "/usr/bin/python3.11", flag::SCRIPT, "comm");
+    check("/dev/fd/3", "", flag::EXE_TRUNCATED, "comm");
+    check("/tmp/cut-na", "/tmp/cut-name", flag::FILENAME_TRUNCATED, "cut-name");
+}
+
+#[test]
+fn cut_arguments_are_not_counted() {
+    let run = |flags| {
+        let head = Header { flags, ..head(0, 5, abi_key(77, 4), NONE) };
+        event(&mut enricher(), &exec(head, "/bin/x", "/bin/x", "x\0y\0", "")).expect("an event")
+    };
+    assert_eq!(run(0)["process"]["args_count"], 2);
+    let cut = run(flag::ARGS_TRUNCATED);
+    assert_eq!(cut["process"]["args_count"], Value::Null);
+    assert_eq!(cut["groundtrail"]["process"]["args_truncated"], true);
+}
+
+#[test]
+fn a_secret_among_the_arguments_is_masked_wherever_they_are_told() {
+    let mut enricher = enricher();
+    let args = "bash\0-c\0AWS_SECRET_ACCESS_KEY=hush aws s3 ls\0PGPASSWORD=hush\0";
+    // A child of the first process opens a session, whose leader is told again on everything below.
+    let init = abi_key(1, 1);
+    let shell = exec(head(0, 1_100_000_000, SHELL, init), "/bin/bash", "/usr/bin/bash", args, "");
+    let told = event(&mut enricher, &shell).expect("an event");
+    assert_eq!(
+        told["process"]["args"],
+        serde_json::json!(["bash", "-c", "AWS_SECRET_ACCESS_KEY=*** aws s3 ls", "PGPASSWORD=***"])
+    );
+    assert_eq!(told["groundtrail"]["process"]["redacted"], true);
+    assert_eq!(told["process"]["entry_leader"]["args"], told["process"]["args"]);
+    let child = exec(head(0, 2_100_000_000, AWS, SHELL), "/bin/true", "/bin/true", "true\0", "");
+    let child = event(&mut enricher, &child).expect("an event");
+    assert_eq!(child["process"]["parent"]["args"], told["process"]["args"]);
+    assert_eq!(child["groundtrail"]["process"]["redacted"], Value::Null);
+    let ancestor = &child["groundtrail"]["process"]["ancestors"][0];
+    assert_eq!(ancestor["command_line"], told["process"]["command_line"]);
+    assert!(!format!("{told}{child}").contains("hush"));
+}
+
+#[test]
+fn the_kernels_own_connections_are_marked() {
+    let head = Header { flags: flag::KERNEL_THREAD, ..head(0, 5, abi_key(77, 4), NONE) };
+    let event = event(&mut enricher(), &connect(head, [10, 0, 0, 1], 443)).expect("an event");
+    assert_eq!(event["groundtrail"]["process"]["is_kernel_thread"], true);
+}
+
+/// `/proc` with one process in it.
+struct Proc(Option<Snapshot>);
+
+impl Lookups for Proc {
+    fn process(&mut self, tgid: Tgid) -> Option<Snapshot> {
+        self.0.clone().filter(|process| process.tgid == tgid)
+    }
+
+    fn user(&mut self, _: u32) -> Option<String> {
+        None
+    }
+
+    fn group(&mut self, _: u32) -> Option<String> {
+        None
+    }
+}
+
+/// The event of an exec that was cut, of a process that started at tick 400, with what `/proc` says of it by then.
+fn cut(flags: u32, filename: &str, exe: &str, env: &str, proc: Option<Image>) -> Value {
+    let head = Header { flags, ..head(0, 5_000_000_000, abi_key(77, 4_000_000_000), NONE) };
+    let bytes = exec(head, filename, exe, "tool\0x\0", env);
+    let mut proc = Proc(proc.map(|image| Snapshot { image, ..snapshot(77, 400, "tool") }));
+    let record = decode::decode(&bytes).expect("a record");
+    let json = |event: Event<'_>| serde_json::to_value(event).expect("serializable");
+    enricher().record(&record, &mut proc, json).expect("an event")
+}
+
+#[test]
+fn a_cut_executable_is_completed_by_proc_or_by_its_given_name() {
+    let check = |flags: u32, given: &str, proc: Option<&str>, expect: &str, is_cut: bool| {
+        let proc = proc.map(|path| Image { executable: Some(path.into()), ..Image::default() });
+        let event = cut(flag::EXE_TRUNCATED | flags, given, "/a/a/tool", "", proc);
+        assert_eq!(event["process"]["executable"], expect, "{given}");
+        let cut = &event["groundtrail"]["process"]["executable_truncated"];
+        assert_eq!(cut, &if is_cut { Value::Bool(true) } else { Value::Null }, "{given}");
+    };
+    check(0, "../a/tool", Some("/tmp/rev/a/a/tool"), "/tmp/rev/a/a/tool", false);
+    check(0, "/tmp/./b/../rev/a/a/tool", None, "/tmp/rev/a/a/tool", false);
+    check(0, "../a/a/tool", None, "/home/a/a/tool", false);
+    // Another name of the same file, another program by now, a cut name, and a directory that is cut itself.
+    check(0, "/tmp/link", None, "…/a/a/tool", true);
+    check(0, "../a/tool", Some("/usr/bin/true"), "…/a/a/tool", true);
+    check(flag::FILENAME_TRUNCATED, "/x/a/a/tool", None, "…/a/a/tool", true);
+    check(flag::CWD_TRUNCATED, "a/a/tool", None, "…/a/a/tool", true);
+    // A script's own path says nothing of its interpreter.
+    check(flag::SCRIPT, "/x/script", None, "/a/a/tool", false);
+}
+
+#[test]
+fn a_cut_directory_is_completed_by_proc_and_completes_the_executable() {
+    let proc = |cwd: &str| Some(Image { working_directory: Some(cwd.into()), ..Image::default() });
+    let flags = flag::EXE_TRUNCATED | flag::CWD_TRUNCATED;
+    let event = cut(flags, "../a/a/tool", "/a/a/tool", "", proc("/tmp/home/bob"));
+    assert_eq!(event["process"]["working_directory"], "/tmp/home/bob");
+    assert_eq!(event["process"]["executable"], "/tmp/home/a/a/tool");
+    let event = cut(flags, "../a/a/tool", "/a/a/tool", "", proc("/elsewhere"));
+    assert_eq!(event["process"]["working_directory"], "…/home/bob");
+}
+
+#[test]
+fn a_cut_environment_is_completed_while_the_same_program_runs() {
+    let proc = |args: &[&str]| {
+        Some(Image {
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env_vars: vec!["AWS_ENDPOINT_URL=http://evil".into(), "AWS_PROFILE=dev".into()],
+            ..Image::default()
+        })
+    };
+    let run = |flags: u32, proc: Option<Image>| {
+        let event = cut(flag::ENV_TRUNCATED | flags, "/bin/x", "/bin/x", "AWS_PROFILE=dev\0AWS_ENDPOI", proc);
+        (event["process"]["env_vars"].clone(), event["groundtrail"]["process"]["env_truncated"] == true)
+    };
+    let whole = serde_json::json!(["AWS_PROFILE=dev", "AWS_ENDPOINT_URL=http://evil"]);
+    let captured = serde_json::json!(["AWS_PROFILE=dev"]);
+    assert_eq!(run(0, proc(&["tool", "x"])), (whole, false));
+    assert_eq!(run(0, proc(&["other", "x"])), (captured.clone(), true));
+    assert_eq!(run(0, None), (captured.clone(), true));
+    assert_eq!(run(flag::DEGRADED, proc(&["tool", "x"])), (captured, true));
+}
+
+#[test]
+fn variables_beyond_the_cap_are_told_of() {
+    let many: String = (0..40).map(|n| format!("AWS_ENDPOINT_URL_{n}=\0")).collect();
+    let event = cut(0, "/bin/x", "/bin/x", &many, None);
+    assert_eq!(event["groundtrail"]["process"]["env_truncated"], Value::Null);
+    let more: String = (0..65).map(|n| format!("AWS_ROLE_{n:02}=\0")).collect();
+    let event = cut(0, "/bin/x", "/bin/x", &more, None);
+    assert_eq!(event["groundtrail"]["process"]["env_truncated"], true);
 }

@@ -141,6 +141,18 @@ pub struct OwnProcessDoc<'a> {
     pub args_truncated: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_lossy: Option<bool>,
+    /// There may be allowed variables beside those of `process.env_vars`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env_truncated: Option<bool>,
+    /// The root end of `process.executable` is missing, and `…` stands in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable_truncated: Option<bool>,
+    /// A secret among the arguments was masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redacted: Option<bool>,
+    /// The kernel acted for itself: a worker's connection, such as a subflow of MPTCP or a mount over the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_kernel_thread: Option<bool>,
     /// The tree above, so that it can be drawn by whoever never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ancestors: Vec<AncestorDoc<'a>>,

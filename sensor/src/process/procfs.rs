@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::id::Tgid;
-use super::{Credentials, Image, Tty, base_name};
+use super::{Credentials, Image, Tty, base_name, path};
 use crate::clock::StartTicks;
 
 /// Longest argument block that is taken from `/proc`: what the kernel side captures at most.
@@ -93,21 +94,23 @@ impl ProcFs {
     }
 
     fn image(&self, dir: &Path, stat: &Stat) -> Image {
-        let executable =
-            read_link(&dir.join("exe")).map(|path| path.trim_end_matches(" (deleted)").to_owned());
+        let executable = target(dir, "exe");
         let raw = fs::read(dir.join("cmdline")).unwrap_or_default();
         let split = crate::decode::split_strings(&raw[..raw.len().min(MAX_ARGS_BYTES)]);
-        let env = fs::read(dir.join("environ")).unwrap_or_default();
-        Image {
+        let (env_vars, env_truncated) =
+            self.keep_env.pick(&fs::read(dir.join("environ")).unwrap_or_default());
+        let image = Image {
             name: name(&stat.comm, executable.as_deref(), &split.strings),
             executable,
-            exec_path: None,
             args_truncated: raw.len() > MAX_ARGS_BYTES,
             args_lossy: split.is_lossy,
             args: split.strings,
-            working_directory: read_link(&dir.join("cwd")),
-            env_vars: self.keep_env.filter(&env),
-        }
+            working_directory: target(dir, "cwd"),
+            env_vars,
+            env_truncated,
+            ..Image::default()
+        };
+        image.without_secrets()
     }
 }
 
@@ -193,9 +196,17 @@ fn cgroup_path(text: &str) -> Option<String> {
     unified.or_else(longest).map(str::to_owned)
 }
 
-fn read_link(path: &Path) -> Option<String> {
-    let target = fs::read_link(path).ok()?;
-    Some(String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned())
+/// Where one of a process' links leads.
+fn target(dir: &Path, link: &str) -> Option<String> {
+    let link = dir.join(link);
+    let target = fs::read_link(&link).ok()?;
+    let text = String::from_utf8_lossy(target.as_os_str().as_bytes());
+    // Following the link leads to the very file; following its text, to whatever has that name now.
+    let file = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    Some(path::from_proc(&text, |text| {
+        let named = dir.join("root").join(text.trim_start_matches('/'));
+        file(&link).is_some_and(|held| file(&named) == Some(held))
+    }))
 }
 
 #[cfg(test)]
@@ -239,6 +250,29 @@ mod tests {
         assert_eq!(me.image.args, std::env::args().collect::<Vec<_>>());
         assert_eq!(me.image.executable.as_deref(), std::env::current_exe().expect("an executable").to_str());
         assert!(proc.all().iter().any(|process| process.tgid == me.tgid));
+    }
+
+    #[test]
+    fn links_are_spelled_as_the_kernel_spells_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let gone = dir.path().join("gone");
+        fs::create_dir(&gone).expect("a directory");
+        let kept = dir.path().join("kept (deleted)");
+        fs::create_dir(&kept).expect("a directory");
+        let cwd = |dir: &Path, then: &dyn Fn()| {
+            let mut child =
+                std::process::Command::new("sleep").arg("60").current_dir(dir).spawn().expect("sleep");
+            then();
+            let found = target(Path::new(&format!("/proc/{}", child.id())), "cwd");
+            child.kill().and_then(|()| child.wait()).expect("a child");
+            found.expect("a directory")
+        };
+        let remove = || fs::remove_dir(&gone).expect("empty");
+        assert_eq!(
+            cwd(&gone, &remove),
+            fs::canonicalize(dir.path()).expect("a path").join("gone").to_str().expect("UTF-8")
+        );
+        assert_eq!(cwd(&kept, &|| ()), fs::canonicalize(&kept).expect("a path").to_str().expect("UTF-8"));
     }
 
     #[test]
