@@ -208,6 +208,62 @@ fn a_script_a_connection_and_an_environment_are_told_as_they_are() {
 }
 
 #[test]
+fn what_the_capture_cuts_is_completed() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut deep = fs::canonicalize(dir.path()).expect("a path");
+    deep.extend(std::iter::repeat_n("a", 60));
+    fs::create_dir_all(&deep).expect("directories");
+    fs::copy(fs::canonicalize("/bin/sleep").expect("a program"), deep.join("tool")).expect("copied");
+    let sensor = Sensor::start();
+    // Long enough that the sensor still finds it in /proc; the padding comes first, as names are sorted.
+    let status = Command::new("../a/tool")
+        .arg("1")
+        .env_clear()
+        .env("AAA_PAD", "q".repeat(41_000))
+        .env("AWS_ENDPOINT_URL", "http://evil")
+        .current_dir(&deep)
+        .status();
+    assert!(status.expect("the tool runs").success());
+    let events = sensor.end();
+    let tool = deep.join("tool");
+    let exec = events
+        .iter()
+        .find(|event| is(event, "exec") && text(event, "/process/args/0") == "../a/tool")
+        .expect("the exec");
+    assert_eq!(text(exec, "/process/executable"), tool.to_str().expect("UTF-8"));
+    assert_eq!(text(exec, "/process/working_directory"), deep.to_str().expect("UTF-8"));
+    assert_eq!(exec["process"]["env_vars"], serde_json::json!(["AWS_ENDPOINT_URL=http://evil"]));
+    for mark in ["executable_truncated", "env_truncated"] {
+        assert_eq!(exec["groundtrail"]["process"][mark], Value::Null, "{mark}");
+    }
+}
+
+#[test]
+fn a_check_says_what_a_run_would_meet() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(config.path(), "[host]\nid = \"live-test\"\n").expect("written");
+    let under = |wrapper: &[&str], verb: &[&str]| {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_groundtrail-sensor")).args(verb);
+        let output = command.arg("--config").arg(config.path()).stdin(Stdio::null()).output();
+        output.unwrap_or_else(|err| panic!("{} runs: {err}", wrapper[0]))
+    };
+    for lacking in ["-bpf,-sys_admin", "-perfmon,-sys_admin"] {
+        for verb in [&["check"][..], &["run", "--stdout"]] {
+            let output = under(&["setpriv", "--bounding-set", lacking], verb);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), said.lines().count()), (Some(3), 1), "{verb:?}: {said}");
+        }
+    }
+    let output = under(&["unshare", "--pid", "--fork", "--mount-proc"], &["check"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("--pid=host"), "{said}");
+    assert!(!String::from_utf8_lossy(&under(&["env"], &["check"]).stdout).contains("--pid=host"));
+}
+
+#[test]
 fn a_recording_replays_to_its_own_bytes() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = tempfile::tempdir().expect("a directory");

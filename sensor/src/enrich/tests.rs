@@ -179,6 +179,13 @@ pub(crate) fn stranger() -> Vec<u8> {
     )
 }
 
+/// A shell whose arguments hold a secret.
+pub(crate) fn telltale() -> Vec<u8> {
+    let args = "bash\0-c\0AWS_SECRET_ACCESS_KEY=hush aws s3 ls\0PGPASSWORD=hush\0";
+    // A child of the first process opens a session, whose leader is told again on everything below.
+    exec(head(0, 1_100_000_000, SHELL, abi_key(1, 1)), "/bin/bash", "/usr/bin/bash", args, "")
+}
+
 fn aws_records() -> [Vec<u8>; 3] {
     let fork =
         Fork { header: head(kind::FORK, 2_000_000_000, AWS, SHELL), caller: SHELL, caller_tid: 10, _pad: 0 };
@@ -452,11 +459,7 @@ fn cut_arguments_are_not_counted() {
 #[test]
 fn a_secret_among_the_arguments_is_masked_wherever_they_are_told() {
     let mut enricher = enricher();
-    let args = "bash\0-c\0AWS_SECRET_ACCESS_KEY=hush aws s3 ls\0PGPASSWORD=hush\0";
-    // A child of the first process opens a session, whose leader is told again on everything below.
-    let init = abi_key(1, 1);
-    let shell = exec(head(0, 1_100_000_000, SHELL, init), "/bin/bash", "/usr/bin/bash", args, "");
-    let told = event(&mut enricher, &shell).expect("an event");
+    let told = event(&mut enricher, &telltale()).expect("an event");
     assert_eq!(
         told["process"]["args"],
         serde_json::json!(["bash", "-c", "AWS_SECRET_ACCESS_KEY=*** aws s3 ls", "PGPASSWORD=***"])

@@ -1,7 +1,8 @@
 //! What leaves the host with a recording: what a record says, and nothing that merely lay in its room.
 //!
 //! The ring is never cleared. A record's unused room holds what was there before: the arguments and environments of
-//! other processes. And an exec holds its own process' whole environment, of which the allowed variables alone may go.
+//! other processes. And an exec holds its own process' whole environment, of which the allowed variables alone may go,
+//! and its arguments, of which the secrets may not.
 
 use std::mem::{offset_of, size_of};
 
@@ -14,6 +15,7 @@ use sensor_ebpf::abi::text::{Text, Walk};
 
 use crate::config::EnvAllow;
 use crate::decode::{Capture, Record, decode};
+use crate::redact;
 
 const AF_INET: u16 = 2;
 
@@ -61,6 +63,8 @@ fn exec_without_secrets(bytes: &[u8], exec: &Exec, capture: &Capture<'_>, allow:
             chunk.fill(0);
         }
     }
+    // In place, as lengths and gaps refer to it.
+    redact::blank(&mut args);
     let env: Vec<u8> = allow
         .filter(capture.env(exec))
         .into_iter()
