@@ -216,6 +216,11 @@ fn what_the_capture_cuts_is_completed() {
     fs::create_dir_all(&deep).expect("directories");
     fs::copy(fs::canonicalize("/bin/sleep").expect("a program"), deep.join("tool")).expect("copied");
     let sensor = Sensor::start();
+    // Gone before the sensor looks, but not so its parent.
+    fs::copy(fs::canonicalize("/bin/true").expect("a program"), deep.join("short")).expect("copied");
+    let script = "../a/short gt; sleep 1; :";
+    let status = Command::new("sh").args(["-c", script]).current_dir(&deep).status();
+    assert!(status.expect("a shell runs").success());
     // Long enough that the sensor still finds it in /proc; the padding comes first, as names are sorted.
     let status = Command::new("../a/tool")
         .arg("1")
@@ -226,17 +231,18 @@ fn what_the_capture_cuts_is_completed() {
         .status();
     assert!(status.expect("the tool runs").success());
     let events = sensor.end();
-    let tool = deep.join("tool");
-    let exec = events
-        .iter()
-        .find(|event| is(event, "exec") && text(event, "/process/args/0") == "../a/tool")
-        .expect("the exec");
-    assert_eq!(text(exec, "/process/executable"), tool.to_str().expect("UTF-8"));
-    assert_eq!(text(exec, "/process/working_directory"), deep.to_str().expect("UTF-8"));
-    assert_eq!(exec["process"]["env_vars"], serde_json::json!(["AWS_ENDPOINT_URL=http://evil"]));
-    for mark in ["executable_truncated", "env_truncated"] {
-        assert_eq!(exec["groundtrail"]["process"][mark], Value::Null, "{mark}");
+    for name in ["short", "tool"] {
+        let given = format!("../a/{name}");
+        let is_it = |event: &&Value| is(event, "exec") && text(event, "/process/args/0") == given;
+        let exec = events.iter().find(is_it).expect("the exec");
+        assert_eq!(text(exec, "/process/executable"), deep.join(name).to_str().expect("UTF-8"));
+        assert_eq!(text(exec, "/process/working_directory"), deep.to_str().expect("UTF-8"));
+        assert_eq!(exec["groundtrail"]["process"]["executable_truncated"], Value::Null);
     }
+    let is_tool = |event: &&Value| is(event, "exec") && text(event, "/process/args/0") == "../a/tool";
+    let exec = events.iter().find(is_tool).expect("the exec");
+    assert_eq!(exec["process"]["env_vars"], serde_json::json!(["AWS_ENDPOINT_URL=http://evil"]));
+    assert_eq!(exec["groundtrail"]["process"]["env_truncated"], Value::Null);
 }
 
 #[test]

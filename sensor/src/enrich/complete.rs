@@ -1,7 +1,7 @@
 //! What an exec record had no room for, from `/proc` while the process still runs that program.
 
 use sensor_ebpf::abi::exec::Exec;
-use sensor_ebpf::abi::header::flag;
+use sensor_ebpf::abi::header::{Key, flag};
 
 use crate::clock::BootNs;
 use crate::decode;
@@ -19,13 +19,17 @@ pub(super) fn complete(mut image: Image, exec: &Exec, lookups: &mut dyn Lookups)
     if !is_path_cut && !is_env_cut {
         return image;
     }
-    let now = same_process(exec, lookups);
+    let now = image_of(exec.header.process, lookups);
     if flags & flag::CWD_TRUNCATED != 0 {
-        let told = now.as_ref().and_then(|now| now.working_directory.as_deref());
         let cut = decode::path(&exec.cwd, false);
-        if let Some(whole) = told.filter(|path| continues(path, &cut)) {
-            image.working_directory = Some(whole.to_owned());
-        }
+        let directory = |of: Option<&Image>| {
+            of.and_then(|image| image.working_directory.clone()).filter(|path| continues(path, &cut))
+        };
+        // A child that is gone already most often ran where its parent is.
+        let whole = directory(now.as_ref())
+            .or_else(|| directory(image_of(exec.header.parent, lookups).as_ref()))
+            .filter(|_| exec.cwd.depth > 0);
+        image.working_directory = whole.or(image.working_directory);
     }
     if flags & flag::EXE_TRUNCATED != 0 {
         let cut = decode::path(&exec.exe, false);
@@ -50,8 +54,7 @@ pub(super) fn complete(mut image: Image, exec: &Exec, lookups: &mut dyn Lookups)
 }
 
 /// The process' image by `/proc`, unless the pid is another's by now.
-fn same_process(exec: &Exec, lookups: &mut dyn Lookups) -> Option<Image> {
-    let key = exec.header.process;
+fn image_of(key: Key, lookups: &mut dyn Lookups) -> Option<Image> {
     let found = lookups.process(Tgid(key.tgid))?;
     (found.start() == BootNs(key.start_boot_ns).ticks()).then_some(found.image)
 }

@@ -542,6 +542,23 @@ fn a_cut_directory_is_completed_by_proc_and_completes_the_executable() {
 }
 
 #[test]
+fn a_child_that_is_gone_ran_where_its_parent_is() {
+    let check = |parent_ticks: u64, expect: &str| {
+        let flags = flag::EXE_TRUNCATED | flag::CWD_TRUNCATED;
+        let head = Header { flags, ..head(0, 5, abi_key(77, 4_000_000_000), abi_key(70, 3_000_000_000)) };
+        let image = Image { working_directory: Some("/tmp/home/bob".into()), ..Image::default() };
+        let mut proc = Proc(Some(Snapshot { image, ..snapshot(70, parent_ticks, "sh") }));
+        let bytes = exec(head, "../a/a/tool", "/a/a/tool", "tool\0", "");
+        let record = decode::decode(&bytes).expect("a record");
+        let json = |event: Event<'_>| serde_json::to_value(event).expect("serializable");
+        let event = enricher().record(&record, &mut proc, json).expect("an event");
+        assert_eq!(event["process"]["executable"], expect);
+    };
+    check(300, "/tmp/home/a/a/tool");
+    check(301, "…/a/a/tool");
+}
+
+#[test]
 fn a_cut_environment_is_completed_while_the_same_program_runs() {
     let proc = |args: &[&str]| {
         Some(Image {

@@ -125,6 +125,11 @@ fn name(comm: &str, executable: Option<&str>, args: &[String]) -> String {
     executable
         .and_then(whole)
         .or_else(|| args.iter().take(4).find_map(|arg| whole(arg)))
+        // A program run by descriptor has its number for a name, before 6.14.
+        .or_else(|| {
+            let is_number = comm.bytes().all(|byte| byte.is_ascii_digit());
+            executable.filter(|_| is_number).map(|path| base_name(path).to_owned())
+        })
         .unwrap_or_else(|| comm.to_owned())
 }
 
@@ -228,6 +233,8 @@ mod tests {
             "aws",
         );
         check("ssm-document-wo", Some("/usr/bin/ssm-document-worker"), &[], "ssm-document-worker");
+        check("3", Some("memfd:evil"), &["x"], "memfd:evil");
+        check("3", Some("/usr/bin/python3"), &["/usr/bin/python3", "/dev/fd/3"], "3");
         check("kworker/0:1", None, &[], "kworker/0:1");
         check("nginx-renamed", Some("/usr/sbin/nginx"), &["nginx: worker"], "nginx-renamed");
     }
