@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::process::table::Caps;
+
 pub use env::{EnvAllow, EnvError};
 
 /// What this deployment is.
@@ -54,13 +56,27 @@ pub struct Limits {
     pub ring_bytes: u32,
     /// Process table entries, 256 to 1,000,000. Default 65,536.
     pub max_processes: usize,
+    /// What the process table may hold in memory, 1 MiB to 1 GiB. Default 16 MiB. When it is full the dead go first,
+    /// then the arguments of the living are cut; larger where many thousand processes run with long command lines.
+    pub table_bytes: usize,
     /// How often the ring is read when nothing urgent wakes the sensor, 1 to 1000 ms. Default 25 ms.
     pub poll: Duration,
 }
 
+impl Limits {
+    pub fn table(&self) -> Caps {
+        Caps { max_processes: self.max_processes, max_bytes: self.table_bytes }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20, max_processes: 65_536, poll: Duration::from_millis(25) }
+        Self {
+            ring_bytes: 8 << 20,
+            max_processes: 65_536,
+            table_bytes: 16 << 20,
+            poll: Duration::from_millis(25),
+        }
     }
 }
 
@@ -77,7 +93,7 @@ pub enum ConfigError {
 }
 
 /// Every key there is. A table of the file is known if some key starts with it.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "host.id",
     "host.instance_id",
     "host.account",
@@ -89,6 +105,7 @@ const KEYS: [&str; 12] = [
     "environment.allow",
     "limits.ring_bytes",
     "limits.max_processes",
+    "limits.table_bytes",
     "limits.poll_ms",
 ];
 
@@ -116,6 +133,7 @@ struct FileEnvironment {
 struct FileLimits {
     ring_bytes: Option<u64>,
     max_processes: Option<u64>,
+    table_bytes: Option<u64>,
     poll_ms: Option<u64>,
 }
 
@@ -227,10 +245,13 @@ fn limits(file: &FileLimits) -> Result<Limits, ConfigError> {
     }
     let processes =
         bounded("limits.max_processes", file.max_processes, default.max_processes as u64, 256, 1_000_000)?;
+    let table =
+        bounded("limits.table_bytes", file.table_bytes, default.table_bytes as u64, 1 << 20, 1 << 30)?;
     let poll = bounded("limits.poll_ms", file.poll_ms, default.poll.as_millis() as u64, 1, 1000)?;
     Ok(Limits {
         ring_bytes: ring as u32,
         max_processes: processes as usize,
+        table_bytes: table as usize,
         poll: Duration::from_millis(poll),
     })
 }
@@ -257,7 +278,7 @@ mod tests {
             host = { id = "web-1", instance_id = "i-0123456789abcdef0", account = "111122223333", region = "eu-west-1", role = "web", name = "web" }
             output = { to = "socket", path = "/run/groundtrail/events.sock" }
             environment = { allow = ["AWS_PROFILE"] }
-            limits = { ring_bytes = 65536, max_processes = 1000, poll_ms = 50 }
+            limits = { ring_bytes = 65536, max_processes = 1000, table_bytes = 2000000, poll_ms = 50 }
             "#,
         )
         .expect("valid");
@@ -265,6 +286,7 @@ mod tests {
         assert_eq!(config.output, OutputConfig::Socket("/run/groundtrail/events.sock".into()));
         assert_eq!(config.environment, EnvAllow::new(vec!["AWS_PROFILE".into()]).expect("valid"));
         assert_eq!(config.limits.poll, Duration::from_millis(50));
+        assert_eq!(config.limits.table(), Caps { max_processes: 1000, max_bytes: 2_000_000 });
     }
 
     #[test]
@@ -288,6 +310,10 @@ mod tests {
         refuses(
             "[limits]\nring_bytes = 100000",
             "\"limits.ring_bytes\" is wrong: 100000 is not a power of two: 131072 is the next",
+        );
+        refuses(
+            "[limits]\ntable_bytes = 1000",
+            "\"limits.table_bytes\" is wrong: 1000 is not within 1048576 to 1073741824",
         );
         refuses("[limits]\npoll_ms = 0", "\"limits.poll_ms\" is wrong: 0 is not within 1 to 1000");
         refuses(

@@ -1,5 +1,7 @@
 //! Which container a process is in, from its cgroup path alone: no runtime socket, no guess by name.
 
+use crate::process::weight::{Weigh, texts};
+
 /// What a cgroup path says about containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
@@ -9,6 +11,13 @@ pub struct Container {
     /// Kubernetes pod UID in its usual spelling with dashes.
     pub pod_uid: Option<String>,
     pub ecs_task_id: Option<String>,
+}
+
+impl Weigh for Container {
+    fn n_bytes(&self) -> usize {
+        let held = [&self.cgroup_path, &self.id, &self.pod_uid, &self.ecs_task_id];
+        size_of::<Self>() + texts(held.into_iter().flatten())
+    }
 }
 
 /// Prefixes that runtimes put before the id in a systemd scope name.

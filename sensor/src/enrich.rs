@@ -24,13 +24,16 @@ use crate::event::{self, Event, Kind, OwnDoc, OwnHostDoc};
 use crate::host::HostFacts;
 use crate::lookup::Lookups;
 use crate::process::id::{Identity, KernelKey, Key, Tgid, Tid};
-use crate::process::table::{Sighting, Table};
+use crate::process::table::{Caps, Sighting, Table};
 use crate::process::{Credentials, Image, Process, Tty, base_name, path};
 
 /// `process.Ext.ancestry` is cut here, as Elastic Defend cuts it.
 const MAX_ANCESTRY: usize = 20;
 /// Ancestors that are described, not only named.
 const MAX_ANCESTORS: usize = 10;
+/// Arguments on every event but the exec that brought them. A process with long ones can fork and connect thousands of
+/// times.
+const MAX_REPEATED_ARGS: usize = 4096;
 /// An ancestor's command line is context: a cut one serves.
 const MAX_ANCESTOR_LINE: usize = 512;
 
@@ -57,9 +60,9 @@ struct Extra {
 }
 
 impl Enricher {
-    pub fn new(facts: Arc<HostFacts>, clock: Clock, env: EnvAllow, max_processes: usize) -> Self {
+    pub fn new(facts: Arc<HostFacts>, clock: Clock, env: EnvAllow, caps: Caps) -> Self {
         let identity = Identity::new(&facts.id, &facts.boot_id);
-        Self { facts, clock, env, table: Table::new(identity, max_processes) }
+        Self { facts, clock, env, table: Table::new(identity, caps) }
     }
 
     pub fn table(&self) -> &Table {
@@ -131,7 +134,7 @@ impl Enricher {
             executable: (!executable.is_empty()).then_some(executable),
             executable_truncated: flags & flag::EXE_TRUNCATED != 0,
             exec_path: (!exec_path.is_empty()).then_some(exec_path),
-            args: args.strings,
+            args: args.strings.into(),
             args_truncated: flags & (flag::ARGS_TRUNCATED | flag::ARGS_FAULT) != 0,
             args_lossy: args.is_lossy,
             working_directory: Some(decode::path(&exec.cwd, flags & flag::CWD_TRUNCATED == 0)),
@@ -162,7 +165,7 @@ impl Enricher {
         let credentials = process.credentials.unwrap_or_default();
         Some(Event {
             timestamp: self.clock.utc(at),
-            process: Some(self.process(head, process, extra, lookups)),
+            process: Some(self.process(head, process, applied.kind, extra, lookups)),
             user: Some(user(credentials.euid, lookups)),
             group: Some(group(credentials.egid, lookups)),
             container: process.container.id.as_deref().map(|id| ContainerDoc { id }),
@@ -170,7 +173,7 @@ impl Enricher {
             source,
             destination,
             groundtrail: OwnDoc {
-                process: Some(self.own(head, process, lookups)),
+                process: Some(self.own(head, process, applied.kind, lookups)),
                 host: self.own_host(),
                 ..OwnDoc::default()
             },
@@ -182,6 +185,7 @@ impl Enricher {
         &'a self,
         head: &Header,
         process: &'a Process,
+        kind: Kind,
         extra: &Extra,
         lookups: &mut dyn Lookups,
     ) -> ProcessDoc<'a> {
@@ -197,7 +201,7 @@ impl Enricher {
             vpid: (head.ns_tgid != 0 && head.ns_tgid != head.process.tgid).then_some(head.ns_tgid),
             end: extra.exit.map(|_| self.clock.utc(BootNs(head.boot_ns))),
             exit_code: extra.exit.map(|exit| exit_code(&exit)),
-            env_vars: process.image.as_deref().map_or(&[], |image| &image.env_vars),
+            env_vars: process.image().map_or(&[], |image| &image.env_vars),
             thread: Some(ThreadDoc { id: head.tid }),
             tty: process.tty.map(|tty| TtyDoc {
                 name: tty.name(),
@@ -208,28 +212,28 @@ impl Enricher {
             saved_user: Some(user(credentials.suid, lookups)),
             real_group: Some(group(credentials.gid, lookups)),
             saved_group: Some(group(credentials.sgid, lookups)),
-            parent: parent.map(|parent| Box::new(self.relative(parent))),
+            parent: parent.map(|parent| Box::new(self.relative(parent, MAX_REPEATED_ARGS))),
             entry_leader: process.entry_leader.as_deref().map(|leader| EntryLeaderDoc {
                 entity_id: &leader.entity_id,
                 pid: leader.pid,
                 name: &leader.name,
                 executable: leader.executable.as_deref(),
-                args: &leader.args,
+                args: leader.args.all(),
                 start: self.clock.utc(leader.start),
                 entry_meta: EntryMetaDoc { kind: leader.kind },
             }),
             ext: Some(ExtDoc { ancestry }),
-            ..self.relative(process)
+            ..self.relative(process, max_args(kind))
         }
     }
 
     /// The part of a process that is told of parents too.
-    fn relative<'a>(&'a self, process: &'a Process) -> ProcessDoc<'a> {
+    fn relative<'a>(&'a self, process: &'a Process, max_args: usize) -> ProcessDoc<'a> {
         ProcessDoc {
             entity_id: Some(&process.entity_id),
             pid: process.key.tgid.0,
             start: Some(self.clock.utc(process.start())),
-            image: process.image.as_deref().map(image_doc).unwrap_or_default(),
+            image: process.image().map(|image| image_doc(image, max_args)).unwrap_or_default(),
             ..ProcessDoc::default()
         }
     }
@@ -238,22 +242,26 @@ impl Enricher {
         &'a self,
         head: &Header,
         process: &'a Process,
+        kind: Kind,
         lookups: &mut dyn Lookups,
     ) -> OwnProcessDoc<'a> {
-        let image = process.image.as_deref();
+        let image = process.image();
         let is_so = |claim: fn(&Image) -> bool| image.is_some_and(claim).then_some(true);
+        let is_cut = |image: &Image| image.args_truncated || image.args.within(max_args(kind)).is_cut();
         let ancestors = self.table.ancestors(process.key).take(MAX_ANCESTORS).map(|ancestor| AncestorDoc {
             entity_id: &ancestor.entity_id,
             pid: ancestor.key.tgid.0,
             name: ancestor.name(),
-            executable: ancestor.image.as_deref().and_then(|image| image.executable.as_deref()),
-            command_line: ancestor.image.as_deref().and_then(Image::command_line).map(cut_line),
+            executable: ancestor.image().and_then(|image| image.executable.as_deref()),
+            command_line: ancestor
+                .image()
+                .and_then(|image| image.args.within(MAX_ANCESTOR_LINE).command_line()),
         });
         OwnProcessDoc {
             exec_path: image.and_then(|image| image.exec_path.as_deref()),
             cgroup_path: process.container.cgroup_path.as_deref(),
             login_user: process.credentials.and_then(|held| held.login_uid).map(|uid| user(uid, lookups)),
-            args_truncated: is_so(|image| image.args_truncated),
+            args_truncated: image.is_some_and(is_cut).then_some(true),
             args_lossy: is_so(|image| image.args_lossy),
             env_truncated: is_so(|image| image.env_truncated),
             executable_truncated: is_so(|image| image.executable_truncated),
@@ -326,14 +334,19 @@ fn kernel_key(key: header::Key) -> KernelKey {
     KernelKey { tgid: Tgid(key.tgid), start: BootNs(key.start_boot_ns) }
 }
 
-fn image_doc(image: &Image) -> ImageDoc<'_> {
+fn max_args(kind: Kind) -> usize {
+    if matches!(kind, Kind::Exec) { usize::MAX } else { MAX_REPEATED_ARGS }
+}
+
+fn image_doc(image: &Image, max_args: usize) -> ImageDoc<'_> {
+    let args = image.args.within(max_args);
     ImageDoc {
         name: Some(&image.name),
         executable: image.executable.as_deref(),
-        args: &image.args,
-        // Of cut arguments nobody knows how many there were.
-        args_count: (!image.args.is_empty() && !image.args_truncated).then_some(image.args.len()),
-        command_line: image.command_line(),
+        args,
+        // Of what the kernel cut nobody knows how many there were; of what is cut here, everybody.
+        args_count: args.count().filter(|_| !image.args_truncated),
+        command_line: args.command_line(),
         working_directory: image.working_directory.as_deref(),
     }
 }
@@ -368,11 +381,6 @@ fn exit_code(exit: &Exit) -> u32 {
         (Some(code), _) => code.into(),
         (None, signal) => 128 + u32::from(signal.unwrap_or(0)),
     }
-}
-
-fn cut_line(mut line: String) -> String {
-    line.truncate(line.floor_char_boundary(MAX_ANCESTOR_LINE));
-    line
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ impl Running {
         let kernel = Kernel::load(load)?;
         let lookups = Live::new(Path::new("/"), config.environment.clone());
         let mut enricher =
-            Enricher::new(facts, Clock::measure(), config.environment.clone(), config.limits.max_processes);
+            Enricher::new(facts, Clock::measure(), config.environment.clone(), config.limits.table());
         enricher.table_mut().seed(lookups.proc().all());
         let coverage = kernel.coverage();
         for warning in &coverage.warnings {

@@ -1,10 +1,12 @@
 //! Processes: who they are, whom they descend from, what image they run.
 
+pub mod args;
 pub mod entry;
 pub mod id;
 pub mod path;
 pub mod procfs;
 pub mod table;
+pub mod weight;
 
 use std::sync::Arc;
 
@@ -13,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::BootNs;
 use crate::container::Container;
 use crate::redact;
+use args::Args;
 use entry::EntryLeader;
 use id::{EntityId, Key};
+use weight::{Held, Weigh, texts};
 
 /// What a process runs: replaced as a whole by exec, shared by fork.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +32,7 @@ pub struct Image {
     pub executable_truncated: bool,
     /// The path as it was given to exec. Unknown for processes older than the sensor.
     pub exec_path: Option<String>,
-    pub args: Vec<String>,
+    pub args: Args,
     /// More arguments existed than were captured.
     #[serde(default)]
     pub args_truncated: bool,
@@ -47,15 +51,37 @@ pub struct Image {
 }
 
 impl Image {
-    pub fn command_line(&self) -> Option<String> {
-        (!self.args.is_empty()).then(|| self.args.join(" "))
-    }
-
     /// Masks secrets. Every image goes through this before anyone else sees it: its arguments are told again with each
     /// child and each process of its session.
     pub fn without_secrets(mut self) -> Self {
-        self.redacted = redact::mask_args(&mut self.args);
+        let mut args: Vec<String> = self.args.iter().map(str::to_owned).collect();
+        self.redacted = redact::mask_args(&mut args);
+        if self.redacted {
+            self.args = args.into();
+        }
         self
+    }
+
+    /// The same with arguments of so many bytes at most.
+    pub fn shortened(&self, max_args_bytes: usize) -> Self {
+        Self {
+            name: self.name.clone(),
+            executable: self.executable.clone(),
+            exec_path: self.exec_path.clone(),
+            args: self.args.cut(max_args_bytes),
+            working_directory: self.working_directory.clone(),
+            env_vars: self.env_vars.clone(),
+            ..*self
+        }
+    }
+}
+
+impl Weigh for Image {
+    fn n_bytes(&self) -> usize {
+        let paths = [&self.executable, &self.exec_path, &self.working_directory];
+        size_of::<Self>()
+            + self.args.n_bytes()
+            + texts(paths.into_iter().flatten().chain([&self.name]).chain(&self.env_vars))
     }
 }
 
@@ -109,11 +135,11 @@ pub struct Process {
     pub start_ns: Option<BootNs>,
     /// Who created it. Kept when the creator dies, so lineage does not decay into pid 1.
     pub parent: Option<Key>,
-    pub image: Option<Arc<Image>>,
+    pub image: Option<Arc<Held<Image>>>,
     pub credentials: Option<Credentials>,
     pub tty: Option<Tty>,
-    pub container: Arc<Container>,
-    pub entry_leader: Option<Arc<EntryLeader>>,
+    pub container: Arc<Held<Container>>,
+    pub entry_leader: Option<Arc<Held<EntryLeader>>>,
     pub exited_at: Option<BootNs>,
 }
 
@@ -122,8 +148,12 @@ impl Process {
         self.start_ns.unwrap_or_else(|| self.key.start.boot_ns())
     }
 
+    pub fn image(&self) -> Option<&Image> {
+        self.image.as_ref().map(|held| &***held)
+    }
+
     pub fn name(&self) -> Option<&str> {
-        self.image.as_deref().map(|image| image.name.as_str())
+        self.image().map(|image| image.name.as_str())
     }
 }
 

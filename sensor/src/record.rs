@@ -23,6 +23,7 @@ use crate::pipeline::RunError;
 use crate::private;
 use crate::process::id::{Key, Tgid};
 use crate::process::procfs::Snapshot;
+use crate::process::table::Caps;
 use crate::stop::Stop;
 use file::{Frame, FrameError, Reader, Writer};
 
@@ -51,7 +52,7 @@ struct Preamble {
     clock_offset_ns: i64,
     host: HostFacts,
     environment: Vec<String>,
-    max_processes: usize,
+    table: Caps,
     tree: Option<u32>,
     /// The process table as /proc showed it once the programs were attached.
     seed: Vec<Snapshot>,
@@ -101,7 +102,7 @@ pub async fn record(config: &Config, load: &LoadOptions, what: &Recording<'_>) -
         clock_offset_ns: Clock::measure().offset_ns(),
         host: facts,
         environment: config.environment.patterns().to_vec(),
-        max_processes: config.limits.max_processes,
+        table: config.limits.table(),
         tree: what.tree,
         seed,
     };
@@ -158,7 +159,7 @@ pub fn replay(raw: &[u8]) -> Result<Vec<u8>, ReplayError> {
 impl Preamble {
     fn assembly(self, env: EnvAllow) -> Assembly {
         let clock = Clock::at_offset(self.clock_offset_ns);
-        let mut enricher = Enricher::new(Arc::new(self.host), clock, env, self.max_processes);
+        let mut enricher = Enricher::new(Arc::new(self.host), clock, env, self.table);
         let root = self.tree.and_then(|pid| self.seed.iter().find(|process| process.tgid.0 == pid));
         let root = root.map(|root| Key::first(root.tgid, root.start()));
         enricher.table_mut().seed(self.seed);

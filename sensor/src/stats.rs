@@ -83,6 +83,8 @@ pub fn health(
         counters: counters.collect(),
         table: TableDoc {
             held: table.n_held,
+            bytes: table.n_bytes,
+            shortened: table.n_shortened,
             repaired: table.n_repaired,
             placeholders: table.n_placeholders,
             evicted_early: table.n_evicted_early,

@@ -83,8 +83,8 @@ fn as_given(exec: &Exec, image: &Image) -> Option<String> {
 /// Whether `/proc` still shows the program of the record and not one that was executed since, by its arguments. The last
 /// one of either may be cut.
 fn is_same_program(then: &Image, now: &Image) -> bool {
-    let (n_then, n_now) = (then.args.len(), now.args.len());
+    let (n_then, n_now) = (then.args.count(), now.args.count());
     let is_whole = n_then == n_now && !then.args_truncated && !now.args_truncated;
     let n_sure = if is_whole { n_then } else { n_then.min(n_now).saturating_sub(1) };
-    then.args[..n_sure] == now.args[..n_sure]
+    then.args.iter().take(n_sure).eq(now.args.iter().take(n_sure))
 }

@@ -40,7 +40,12 @@ fn enricher() -> Enricher {
         role: Some("web-role".into()),
         ..HostFacts::default()
     };
-    Enricher::new(Arc::new(facts), Clock::at_offset(1_700_000_000_000_000_000), EnvAllow::default(), 1000)
+    Enricher::new(
+        Arc::new(facts),
+        Clock::at_offset(1_700_000_000_000_000_000),
+        EnvAllow::default(),
+        Caps { max_processes: 1000, max_bytes: 1 << 20 },
+    )
 }
 
 fn abi_key(tgid: u32, start_boot_ns: u64) -> header::Key {
@@ -149,7 +154,7 @@ const NONE: header::Key = header::Key { start_boot_ns: 0, tgid: 0, _pad: 0 };
 
 /// A process of `/proc` with a name alone.
 pub(crate) fn snapshot(tgid: u32, start_ticks: u64, name: &str) -> Snapshot {
-    let image = Image { name: name.into(), args: vec![name.into()], ..Image::default() };
+    let image = Image { name: name.into(), args: [name].iter().collect(), ..Image::default() };
     Snapshot {
         tgid: Tgid(tgid),
         start_ticks,
@@ -587,4 +592,41 @@ fn variables_beyond_the_cap_are_told_of() {
     let more: String = (0..65).map(|n| format!("AWS_ROLE_{n:02}=\0")).collect();
     let event = cut(0, "/bin/x", "/bin/x", &more, None);
     assert_eq!(event["groundtrail"]["process"]["env_truncated"], true);
+}
+
+#[test]
+fn long_arguments_are_told_whole_once() {
+    let mut enricher = enricher();
+    // 5,000 arguments of one byte, in a capture of the largest size.
+    let args = "x\0".repeat(5000);
+    let record = exec(head(0, 1_100_000_000, SHELL, NONE), "/bin/bash", "/usr/bin/bash", "", "");
+    let Ok(Record::Exec(mut fixed, _)) = decode::decode(&record) else { panic!("an exec") };
+    (fixed.args_len, fixed.captured) = (args.len() as u32, args.len() as u32);
+    let record = [bytes_of(&*fixed), args.into_bytes()].concat();
+    let whole = event(&mut enricher, &record).expect("an event");
+    assert_eq!(whole["process"]["args"].as_array().map(Vec::len), Some(5000));
+    assert_eq!(whole["groundtrail"]["process"]["args_truncated"], Value::Null);
+
+    let fork =
+        Fork { header: head(kind::FORK, 2_000_000_000, AWS, SHELL), caller: SHELL, caller_tid: 10, _pad: 0 };
+    let exit = Exit { header: head(kind::EXIT, 3_000_000_000, SHELL, NONE), status: 0, _pad: 0 };
+    let check_cut = |process: &Value| {
+        assert_eq!(process["args"].as_array().map(Vec::len), Some(MAX_REPEATED_ARGS / 2));
+        assert_eq!(process["args_count"], 5000);
+        assert_eq!(process["command_line"].as_str().map(str::len), Some(MAX_REPEATED_ARGS - 1));
+    };
+    for record in
+        [bytes_of(&fork), connect(head(0, 2_200_000_000, SHELL, NONE), [10, 0, 0, 1], 443), bytes_of(&exit)]
+    {
+        let event = event(&mut enricher, &record).expect("an event");
+        check_cut(&event["process"]);
+        assert_eq!(event["groundtrail"]["process"]["args_truncated"], true);
+    }
+    let child = exec(head(0, 2_300_000_000, AWS, SHELL), "/bin/ls", "/bin/ls", "ls\0", "");
+    let child = event(&mut enricher, &child).expect("an event");
+    assert_eq!(child["process"]["args_count"], 1);
+    assert_eq!(child["groundtrail"]["process"]["args_truncated"], Value::Null);
+    // The shell is dead by now, and less of it is kept.
+    assert_eq!(child["process"]["parent"]["args_count"], 5000);
+    assert_eq!(child["process"]["parent"]["args"].as_array().map(Vec::len), Some(512));
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::Utc;
+use crate::process::args::Shown;
 use crate::process::entry::EntryKind;
 use crate::process::id::EntityId;
 
@@ -52,8 +53,8 @@ pub struct ImageDoc<'a> {
     pub name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub args: &'a [String],
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub args: Shown<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_count: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,8 +88,8 @@ pub struct EntryLeaderDoc<'a> {
     pub name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub args: &'a [String],
+    #[serde(skip_serializing_if = "Shown::is_empty")]
+    pub args: Shown<'a>,
     pub start: Utc,
     pub entry_meta: EntryMetaDoc,
 }

@@ -55,6 +55,9 @@ pub struct CounterDoc {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TableDoc {
     pub held: usize,
+    pub bytes: usize,
+    /// Living processes whose arguments were cut.
+    pub shortened: u64,
     pub repaired: u64,
     pub placeholders: u64,
     pub evicted_early: u64,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::args::Args;
 use super::id::EntityId;
+use super::weight::{Weigh, texts};
 use super::{Image, base_name};
 use crate::clock::BootNs;
 
@@ -33,8 +35,14 @@ pub struct EntryLeader {
     pub pid: u32,
     pub name: String,
     pub executable: Option<String>,
-    pub args: Vec<String>,
+    pub args: Args,
     pub start: BootNs,
+}
+
+impl Weigh for EntryLeader {
+    fn n_bytes(&self) -> usize {
+        size_of::<Self>() + self.args.n_bytes() + texts(self.executable.iter().chain([&self.name]))
+    }
 }
 
 /// What the decision needs to know of one process.
@@ -93,7 +101,7 @@ impl Image {
     /// `/usr/bin/ssm-document-worker`; sshd rewrites its own to `sshd: user@pts/0`).
     fn is_program(&self, names: &[&str]) -> bool {
         let called =
-            self.args.first().map_or("", |arg| base_name(arg.split([' ', ':']).next().unwrap_or(arg)));
+            self.args.iter().next().map_or("", |arg| base_name(arg.split([' ', ':']).next().unwrap_or(arg)));
         let mapped = self.executable.as_deref().map_or("", base_name);
         names.iter().any(|name| [self.name.as_str(), called, mapped].contains(name))
     }
@@ -104,11 +112,7 @@ mod tests {
     use super::*;
 
     fn image(name: &str, args: &[&str]) -> Image {
-        Image {
-            name: name.into(),
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-            ..Image::default()
-        }
+        Image { name: name.into(), args: args.iter().collect(), ..Image::default() }
     }
 
     fn facts(pid: u32, image: &Image) -> Facts<'_> {

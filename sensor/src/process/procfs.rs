@@ -104,7 +104,7 @@ impl ProcFs {
             executable,
             args_truncated: raw.len() > MAX_ARGS_BYTES,
             args_lossy: split.is_lossy,
-            args: split.strings,
+            args: split.strings.into(),
             working_directory: target(dir, "cwd"),
             env_vars,
             env_truncated,
@@ -254,7 +254,7 @@ mod tests {
         let proc = ProcFs::new("/proc", EnvAllow::default());
         let me = proc.one(Tgid(std::process::id())).expect("this process exists");
         assert_eq!(me.parent.map(|parent| parent.tgid.0), Some(std::os::unix::process::parent_id()));
-        assert_eq!(me.image.args, std::env::args().collect::<Vec<_>>());
+        assert_eq!(me.image.args, std::env::args().collect());
         assert_eq!(me.image.executable.as_deref(), std::env::current_exe().expect("an executable").to_str());
         assert!(proc.all().iter().any(|process| process.tgid == me.tgid));
     }

@@ -1,14 +1,20 @@
 //! The process table: who is whose child, by the kernel's keys and never by pid.
 //!
 //! The dead stay for a grace time and for as long as a descendant is held, so that a late record still finds its
-//! process and a tree keeps its trunk. A cap holds whatever happens.
+//! process and a tree keeps its trunk. Two caps hold whatever happens: of entries and of bytes.
+
+mod room;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::args::Args;
 use super::entry::{self, EntryLeader, Facts};
 use super::id::{Identity, KernelKey, Key, Tgid};
 use super::procfs::Snapshot;
+use super::weight::{Held, Scale};
 use super::{Credentials, Image, Process, Tty};
 use crate::clock::{BootNs, StartTicks};
 use crate::container::Container;
@@ -22,8 +28,9 @@ const MAX_REPAIR: usize = 20;
 const MAX_DEPTH: usize = 4096;
 /// What a session's leader repeats of its arguments on every event below it: ids stand at the front.
 const MAX_LEADER_ARGS: usize = 1024;
-/// How many candidates are looked at to make room for one.
-const MAX_SCAN: usize = 256;
+/// What an entry takes beside what its process points to: its place in a hash map that may be half empty, its entity id,
+/// its places in the queues.
+const SLOT_BYTES: usize = 2 * size_of::<(Key, Slot)>() + 160;
 
 /// What any record says about its process.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +42,21 @@ pub struct Sighting {
     pub tty: Option<Tty>,
 }
 
-/// Counters of the table. All but `n_held` only grow.
+/// What the table may grow to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caps {
+    pub max_processes: usize,
+    /// Kept between two records; one record may go beyond by what it brings.
+    pub max_bytes: usize,
+}
+
+/// Counters of the table. All but `n_held` and `n_bytes` only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableStats {
     pub n_held: usize,
+    pub n_bytes: usize,
+    /// Living processes whose arguments were cut to stay under the cap.
+    pub n_shortened: u64,
     /// Found in `/proc` after their own events were lost.
     pub n_repaired: u64,
     /// Known by key alone: gone from `/proc` when they were asked for.
@@ -57,12 +75,16 @@ struct Slot {
     is_due: bool,
     /// Its parent comes from its own fork record, so nothing can know better.
     is_birth_known: bool,
+    /// Stands in [`Table::long`].
+    is_listed_long: bool,
 }
 
 #[derive(Debug)]
 pub struct Table {
     identity: Identity,
-    max: usize,
+    caps: Caps,
+    scale: Scale,
+    nowhere: Arc<Held<Container>>,
     slots: HashMap<Key, Slot>,
     /// Children of processes that are not held, so that one that turns up late knows how many need it.
     awaited: HashMap<Key, u32>,
@@ -72,19 +94,28 @@ pub struct Table {
     exited: VecDeque<(BootNs, Key)>,
     /// In order of arrival; may hold keys that are gone.
     arrived: VecDeque<Key>,
+    /// Living processes with arguments that could be cut, those first who came first.
+    long: VecDeque<Key>,
+    /// Exited with this record: their event still shows them whole.
+    dying: Vec<Key>,
     stats: TableStats,
 }
 
 impl Table {
-    pub fn new(identity: Identity, max: usize) -> Self {
+    pub fn new(identity: Identity, caps: Caps) -> Self {
+        let scale = Scale::default();
         Self {
             identity,
-            max: max.max(2),
+            caps: Caps { max_processes: caps.max_processes.max(2), ..caps },
+            nowhere: scale.hold(Container::default()),
+            scale,
             slots: HashMap::new(),
             awaited: HashMap::new(),
             twins: HashMap::new(),
             exited: VecDeque::new(),
             arrived: VecDeque::new(),
+            long: VecDeque::new(),
+            dying: Vec::new(),
             stats: TableStats::default(),
         }
     }
@@ -94,7 +125,11 @@ impl Table {
     }
 
     pub fn stats(&self) -> TableStats {
-        TableStats { n_held: self.slots.len(), ..self.stats }
+        TableStats { n_held: self.slots.len(), n_bytes: self.n_bytes(), ..self.stats }
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.scale.n_bytes() + self.slots.len() * SLOT_BYTES
     }
 
     pub fn get(&self, key: Key) -> Option<&Process> {
@@ -137,6 +172,7 @@ impl Table {
             let key = Key::first(snapshot.tgid, snapshot.start());
             if !self.slots.contains_key(&key) {
                 self.insert_snapshot(key, snapshot);
+                self.settle(Some(key));
             }
         }
     }
@@ -157,7 +193,9 @@ impl Table {
             slot.process.container = creator.container;
             slot.process.entry_leader = creator.entry_leader;
         }
+        self.list_if_long(key);
         self.sighted(key, child);
+        self.settle(Some(key));
         key
     }
 
@@ -172,12 +210,15 @@ impl Table {
         let key = self.resolve(seen.process, Repair::No);
         self.adopt_parent(key, seen, lookups);
         self.sighted(key, seen);
+        let (image, container) = (self.scale.hold(image), container.map(|found| self.scale.hold(found)));
         let slot = self.slot(key);
-        slot.process.image = Some(Arc::new(image));
+        slot.process.image = Some(image);
         if let Some(container) = container {
-            slot.process.container = Arc::new(container);
+            slot.process.container = container;
         }
+        self.list_if_long(key);
         self.classify(key);
+        self.settle(Some(key));
         key
     }
 
@@ -186,6 +227,7 @@ impl Table {
         let key = self.resolve(seen.process, Repair::FromProc(lookups));
         self.adopt_parent(key, seen, lookups);
         self.sighted(key, seen);
+        self.settle(Some(key));
         key
     }
 
@@ -198,11 +240,17 @@ impl Table {
         }
         process.exited_at = Some(at);
         self.exited.push_back((at, key));
+        self.dying.push(key);
         Some(key)
     }
 
-    /// Forgets those whose grace is over and who have no descendants left.
+    /// Forgets those whose grace is over and who have no descendants left, and what is long of those who just exited.
     pub fn expire(&mut self, now: BootNs) {
+        while let Some(key) = self.dying.pop() {
+            self.shorten(key);
+            // The cut form comes on top as long as others share the whole one.
+            self.settle(None);
+        }
         while let Some(&(at, key)) = self.exited.front() {
             if now.saturating_sub(at) < GRACE_NS {
                 break;
@@ -280,12 +328,16 @@ impl Table {
     fn insert_snapshot(&mut self, key: Key, snapshot: Snapshot) {
         self.insert_blank(key);
         self.set_parent(key, parent_of(&snapshot).map(|parent| self.latest(parent)));
+        let container = snapshot.cgroup.as_deref().map(|path| self.scale.hold(Container::from_cgroup(path)));
+        let image = self.scale.hold(snapshot.image);
         let process = &mut self.slot(key).process;
-        process.image = Some(Arc::new(snapshot.image));
+        process.image = Some(image);
         process.credentials = snapshot.credentials;
         process.tty = snapshot.tty;
-        process.container =
-            Arc::new(snapshot.cgroup.as_deref().map(Container::from_cgroup).unwrap_or_default());
+        if let Some(container) = container {
+            process.container = container;
+        }
+        self.list_if_long(key);
         self.classify(key);
     }
 
@@ -304,14 +356,15 @@ impl Table {
             image: None,
             credentials: None,
             tty: None,
-            container: Arc::default(),
+            container: Arc::clone(&self.nowhere),
             entry_leader: None,
             exited_at: None,
         };
         let n_children = self.awaited.remove(&key).unwrap_or(0);
-        self.slots.insert(key, Slot { process, n_children, is_due: false, is_birth_known: false });
+        let slot = Slot { process, n_children, is_due: false, is_birth_known: false, is_listed_long: false };
+        self.slots.insert(key, slot);
         self.arrived.push_back(key);
-        if self.arrived.len() > 2 * self.max + 64 {
+        if self.arrived.len() > 2 * self.slots.len() + 64 {
             self.arrived.retain(|key| self.slots.contains_key(key));
         }
     }
@@ -361,8 +414,8 @@ impl Table {
         let inherited = parent.and_then(|parent| parent.entry_leader.clone());
         let kind =
             entry::opens(facts(process), parent.map(facts), inherited.as_ref().map(|leader| leader.kind));
-        let leader = match (kind, process.image.as_deref()) {
-            (Some(kind), Some(image)) => Some(Arc::new(EntryLeader {
+        let leader = match (kind, process.image()) {
+            (Some(kind), Some(image)) => Some(self.scale.hold(EntryLeader {
                 kind,
                 entity_id: process.entity_id.clone(),
                 pid: key.tgid.0,
@@ -411,27 +464,6 @@ impl Table {
             next = slot.process.parent.filter(|&parent| self.lost_a_child(parent));
         }
     }
-
-    /// Keeps the table under its cap: the dead without descendants first, then whoever came first and has none.
-    fn make_room(&mut self) {
-        while self.slots.len() >= self.max {
-            let leaf = |key: &Key| self.slots.get(key).is_none_or(|slot| slot.n_children == 0);
-            if let Some(idx) = self.exited.iter().take(MAX_SCAN).position(|(_, key)| leaf(key)) {
-                let (_, key) = self.exited.remove(idx).expect("found at this index");
-                if self.slots.contains_key(&key) {
-                    self.stats.n_evicted_early += 1;
-                }
-                self.remove(key);
-                continue;
-            }
-            let idx = self.arrived.iter().take(MAX_SCAN).position(leaf).unwrap_or(0);
-            let Some(key) = self.arrived.remove(idx) else { return };
-            if self.slots.contains_key(&key) {
-                self.stats.n_evicted_living += 1;
-            }
-            self.remove(key);
-        }
-    }
 }
 
 /// Where a process comes from that no record introduced.
@@ -441,14 +473,14 @@ enum Repair<'a> {
 }
 
 /// The first arguments, within [`MAX_LEADER_ARGS`] bytes.
-fn leading(args: &[String]) -> Vec<String> {
+fn leading(args: &Args) -> Args {
     let mut room = MAX_LEADER_ARGS;
-    let fits = |arg: &&String| {
+    let fits = |arg: &&str| {
         let is_room = arg.len() <= room;
         room -= if is_room { arg.len() } else { 0 };
         is_room
     };
-    args.iter().take_while(fits).cloned().collect()
+    args.iter().take_while(fits).collect()
 }
 
 fn parent_of(snapshot: &Snapshot) -> Option<Key> {
@@ -458,7 +490,7 @@ fn parent_of(snapshot: &Snapshot) -> Option<Key> {
 fn facts(process: &Process) -> Facts<'_> {
     Facts {
         pid: process.key.tgid.0,
-        image: process.image.as_deref(),
+        image: process.image(),
         container_id: process.container.id.as_deref(),
         has_tty: process.tty.is_some(),
     }

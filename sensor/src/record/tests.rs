@@ -15,7 +15,7 @@ fn preamble(tree: Option<u32>) -> Preamble {
         clock_offset_ns: 1_700_000_000_000_000_000,
         host: HostFacts { id: "h".into(), boot_id: "b".into(), ..HostFacts::default() },
         environment: EnvAllow::default().patterns().to_vec(),
-        max_processes: 100,
+        table: Caps { max_processes: 100, max_bytes: 1 << 20 },
         tree,
         seed: vec![build::snapshot(1, 0, "init"), build::snapshot(10, 100, "bash")],
     }

@@ -35,7 +35,7 @@ fn seen(process: KernelKey, parent: Option<KernelKey>) -> Sighting {
 }
 
 fn image(name: &str) -> Image {
-    Image { name: name.into(), args: vec![name.into()], ..Image::default() }
+    Image { name: name.into(), args: [name].iter().collect(), ..Image::default() }
 }
 
 fn snapshot(tgid: u32, ticks: u64, name: &str, parent: Option<(u32, u64)>) -> Snapshot {
@@ -51,7 +51,7 @@ fn snapshot(tgid: u32, ticks: u64, name: &str, parent: Option<(u32, u64)>) -> Sn
 }
 
 fn table(max: usize) -> Table {
-    Table::new(Identity::new("host", "boot"), max)
+    Table::new(Identity::new("host", "boot"), Caps { max_processes: max, max_bytes: 1 << 30 })
 }
 
 fn name(table: &Table, key: Key) -> Option<&str> {
@@ -190,6 +190,91 @@ fn the_cap_holds_and_takes_the_dead_first() {
     assert!(table.by_tgid(Tgid(1)).is_some());
 }
 
+fn long_image(name: &str, n_bytes: usize) -> Image {
+    // One byte each, as that is what costs most to keep apart.
+    Image { args: std::iter::repeat_n("x", n_bytes / 2).collect(), ..image(name) }
+}
+
+fn weighed(max_bytes: usize) -> Table {
+    Table::new(Identity::new("host", "boot"), Caps { max_processes: 100_000, max_bytes })
+}
+
+#[test]
+fn thousands_of_long_command_lines_stay_within_the_budget() {
+    let (mut table, mut proc) = (weighed(4 << 20), FakeProc::default());
+    let root = kernel(1, 1);
+    table.exec(&seen(root, None), image("init"), None, &mut proc);
+    for tgid in 2..2014 {
+        let process = kernel(tgid, u64::from(tgid) * TICK);
+        table.fork(&seen(process, Some(root)), root, &mut proc);
+        let key = table.exec(&seen(process, Some(root)), long_image("true", 40_000), None, &mut proc);
+        assert_eq!(table.get(key).and_then(Process::image).map(|image| image.args.count()), Some(20_000));
+        table.exit(&seen(process, Some(root)), process.start, &mut proc);
+        table.expire(process.start);
+        assert!(table.stats().n_bytes <= 4 << 20);
+    }
+    let stats = table.stats();
+    assert!(stats.n_held < 2013 && stats.n_evicted_early == 2013 - stats.n_held as u64, "{stats:?}");
+    assert_eq!((stats.n_evicted_living, stats.n_shortened), (0, 0));
+    // A minute later all of it is forgotten.
+    table.expire(BootNs(3000 * TICK + GRACE_NS));
+    assert_eq!(table.stats().n_held, 1);
+    assert!(table.stats().n_bytes < 2 * SLOT_BYTES + 4096, "{:?}", table.stats());
+}
+
+#[test]
+fn children_share_what_their_parent_runs() {
+    let (mut table, mut proc) = (weighed(4 << 20), FakeProc::default());
+    let root = kernel(1, 1);
+    table.exec(&seen(root, None), long_image("bash", 78_000), None, &mut proc);
+    for tgid in 2..2119 {
+        table.fork(&seen(kernel(tgid, TICK), Some(root)), root, &mut proc);
+    }
+    let stats = table.stats();
+    assert!(stats.n_bytes < 2118 * SLOT_BYTES + 100_000, "{stats:?}");
+    assert_eq!((stats.n_held, stats.n_shortened), (2118, 0));
+    // Their ends share the cut form just so.
+    for tgid in 2..2119 {
+        table.exit(&seen(kernel(tgid, TICK), Some(root)), BootNs(2 * TICK), &mut proc);
+        table.expire(BootNs(2 * TICK));
+    }
+    assert!(table.stats().n_bytes < 2118 * SLOT_BYTES + 100_000, "{:?}", table.stats());
+}
+
+#[test]
+fn the_living_give_up_arguments_before_one_of_them_goes() {
+    let (mut table, mut proc) = (weighed(1 << 20), FakeProc::default());
+    let mut parent = None;
+    let mut last = None;
+    for tgid in 1..=100 {
+        let process = kernel(tgid, u64::from(tgid) * TICK);
+        last = Some(table.exec(&seen(process, parent), long_image("sh", 32_000), None, &mut proc));
+        parent = Some(process);
+    }
+    let stats = table.stats();
+    assert!(stats.n_bytes <= 1 << 20 && stats.n_shortened > 60, "{stats:?}");
+    assert_eq!((stats.n_held, stats.n_evicted_living), (100, 0));
+    let last = last.expect("a hundred processes");
+    assert_eq!(table.ancestors(last).count(), 99);
+    let args =
+        |key: Key| table.get(key).and_then(Process::image).map(|image| image.args.clone()).expect("held");
+    assert_eq!((args(last).n_bytes(), args(last).all().is_cut()), (32_000, false));
+    let first = args(Key::first(Tgid(1), StartTicks(1)));
+    assert_eq!((first.n_bytes(), first.count(), first.all().is_cut()), (1024, 16_000, true));
+}
+
+#[test]
+fn an_exit_is_told_with_what_ran_and_kept_with_less() {
+    let (mut table, mut proc) = (weighed(1 << 20), FakeProc::default());
+    let process = seen(kernel(10, TICK), None);
+    table.exec(&process, long_image("sh", 3000), None, &mut proc);
+    let key = table.exit(&process, BootNs(2 * TICK), &mut proc).expect("the first exit");
+    let n_bytes = |table: &Table| table.get(key).and_then(Process::image).map(|image| image.args.n_bytes());
+    assert_eq!(n_bytes(&table), Some(3000));
+    table.expire(BootNs(2 * TICK));
+    assert_eq!(n_bytes(&table), Some(1024));
+}
+
 /// What happens on a machine with very few pids.
 #[derive(Debug, Clone)]
 enum Step {
@@ -301,6 +386,52 @@ proptest! {
             for slot in table.slots.values() {
                 let n_children = table.slots.values().filter(|other| other.process.parent == Some(slot.process.key)).count();
                 prop_assert_eq!(slot.n_children as usize, n_children);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_never_passes_its_byte_cap(
+        steps in proptest::collection::vec((step(), prop_oneof![Just(10_usize), 2000..3000_usize, 30_000..80_000_usize]), 1..200),
+        is_roomy in any::<bool>(),
+    ) {
+        let max_bytes = if is_roomy { 1 << 20 } else { 160 << 10 };
+        let init = kernel(1, 0);
+        let (mut alive, mut now, mut next) = (vec![init], 1_u64, 2_u32);
+        let (mut table, mut proc) = (weighed(max_bytes), FakeProc::default());
+        table.seed(vec![snapshot(1, 0, "init", None)]);
+        for (step, n_bytes) in steps {
+            now += 1;
+            match step {
+                Step::Wait { ns } => now += ns,
+                Step::Fork { of, .. } => {
+                    let (parent, child) = (alive[of % alive.len()], kernel(next, now));
+                    next += 1;
+                    alive.push(child);
+                    table.fork(&seen(child, Some(parent)), parent, &mut proc);
+                }
+                Step::Exec { of, .. } => {
+                    let process = alive[of % alive.len()];
+                    let key = table.exec(&seen(process, None), long_image("y", n_bytes), None, &mut proc);
+                    let image = table.get(key).and_then(Process::image).expect("just executed");
+                    prop_assert_eq!((image.args.count(), image.args.all().is_cut()), (n_bytes / 2, false));
+                }
+                Step::Exit { of, .. } if of % alive.len() > 0 => {
+                    let process = alive.remove(of % alive.len());
+                    table.exit(&seen(process, None), BootNs(now), &mut proc);
+                }
+                Step::Exit { .. } => {}
+            }
+            prop_assert!(table.stats().n_bytes <= max_bytes, "{:?}", table.stats());
+            table.expire(BootNs(now));
+            prop_assert!(table.stats().n_bytes <= max_bytes, "{:?}", table.stats());
+            if is_roomy {
+                // There is room for all of the living once their arguments are cut: none goes, nor an ancestor of one.
+                prop_assert_eq!(table.stats().n_evicted_living, 0);
+                for slot in table.slots.values() {
+                    let parent = slot.process.parent;
+                    prop_assert!(parent.is_none_or(|parent| table.get(parent).is_some()), "{parent:?} is gone");
+                }
             }
         }
     }
