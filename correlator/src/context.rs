@@ -136,6 +136,14 @@ impl Contexts {
         Attached { records, n_more }
     }
 
+    /// Whether [`Self::find`] would find anything.
+    pub(crate) fn has_any(&self, reads: &Reads, links: &[Link], start: EventTime, end: EventTime) -> bool {
+        let from: Order = (start - reads.before, 0, "".into());
+        let until = end + reads.after;
+        let held = links.iter().filter_map(|link| self.pools[reads.pool].held.get(link));
+        held.filter_map(|held| held.range(from.clone()..).next()).any(|(order, _)| order.0 <= until)
+    }
+
     /// Lets go of what no alert in time can ask for.
     pub(crate) fn expire(&mut self, watermark: EventTime) {
         let grace = self.limits.grace;

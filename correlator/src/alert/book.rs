@@ -1,10 +1,11 @@
 //! The alerts that can still change: what was told of each, and what is to be told next.
 //!
-//! A new alert is told at once. Changes are gathered and told when time advances, so that an alert that grows by a
-//! hundred events in a second is one revision.
+//! A new alert is told at once. Changes are gathered and told on a tick of the wall clock, so that an alert that grows by
+//! a hundred events in a second is one revision, and one that never stops growing is told ever less often.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rules::event::{EventTime, Span};
 use rules::rule::{Rule, Severity};
@@ -23,6 +24,13 @@ use crate::source::Record;
 
 /// Closed alerts that are remembered, in case their events come once more.
 const MAX_KNOWN: usize = 1_000_000;
+
+/// An alert that keeps changing is told after this long, then after twice as long, and so on up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Changed alerts that one tick tells. Each is a document of up to some 100 KB to build, hash and write, and sources wait
+/// for as long.
+const MAX_PER_TICK: usize = 32;
 
 /// What the world knows of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +70,29 @@ struct Alert {
     is_gone: bool,
     told: Option<Told>,
     closes: EventTime,
+    pace: Pace,
+    /// Bit n: when it was last told, its nth context had events.
+    explained: u64,
+}
+
+/// When an alert that has changed may be told again, on the clock of [`Book::tell_due`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    due: Duration,
+    pause: Duration,
+}
+
+impl Pace {
+    fn told(&mut self, now: Duration) {
+        // A pause that nobody had to wait through is over for good.
+        let was_calm = now.saturating_sub(self.due) > LONGEST_PAUSE;
+        self.pause = if was_calm { FIRST_PAUSE } else { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
+        self.due = now + self.pause;
+    }
+
+    fn hurry(&mut self) {
+        self.due = Duration::ZERO;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +150,9 @@ impl Book {
         }
         match self.alerts.get_mut(&id) {
             Some(alert) => {
+                if mapped_severity(said, &alert.found) != mapped_severity(said, &found) {
+                    alert.pace.hurry();
+                }
                 self.closing.remove(&(alert.closes, id.clone()));
                 (alert.found, alert.links, alert.closes, alert.is_gone) = (found, links, closes, false);
                 self.dirty.insert(id.clone());
@@ -126,9 +160,16 @@ impl Book {
             None => {
                 let told = self.known.get(&id).copied();
                 let key = key.clone();
-                self.alerts
-                    .insert(id.clone(), Alert { rule, key, found, links, is_gone: false, told, closes });
-                self.fresh.push(id.clone());
+                let (pace, explained) = (Pace::default(), 0);
+                let alert =
+                    Alert { rule, key, found, links, is_gone: false, told, closes, pace, explained };
+                self.alerts.insert(id.clone(), alert);
+                match told {
+                    Some(_) => {
+                        self.dirty.insert(id.clone());
+                    }
+                    None => self.fresh.push(id.clone()),
+                }
             }
         }
         self.closing.insert((closes, id));
@@ -151,10 +192,16 @@ impl Book {
         for link in links {
             let Some(ids) = self.waiting.get(&(pool, link.clone())) else { continue };
             for id in ids {
-                let Some(alert) = self.alerts.get(id) else { continue };
-                let mut reads = view.contexts.reads(alert.rule).iter().filter(|reads| reads.pool == pool);
+                let Some(alert) = self.alerts.get_mut(id) else { continue };
                 let (start, end) = (alert.found.start, alert.found.end);
-                if reads.any(|reads| start - reads.before <= time && time <= end + reads.after) {
+                let wanted = view.contexts.reads(alert.rule).iter().zip(0_u32..).filter(|(reads, _)| {
+                    reads.pool == pool && start - reads.before <= time && time <= end + reads.after
+                });
+                for (_, nth) in wanted {
+                    // The first event of a context may raise the severity; more of them rarely say more.
+                    if alert.explained & context_bit(nth) == 0 {
+                        alert.pace.hurry();
+                    }
                     self.dirty.insert(id.clone());
                 }
             }
@@ -167,7 +214,37 @@ impl Book {
         fresh.into_iter().filter_map(|id| self.tell(view, &id)).collect()
     }
 
-    /// Tells what has changed.
+    /// Tells what is new, and what has changed and is due at `now`, which is counted from any fixed start: at most
+    /// [`MAX_PER_TICK`] alerts, those that have waited longest first.
+    pub(crate) fn tell_due(&mut self, view: &View<'_>, now: Duration) -> Vec<AlertChange> {
+        let mut changes = self.tell_fresh(view);
+        let is_urgent = |alert: &Alert, id: &AlertId| {
+            let is_quiet = alert.is_gone || self.suppressions.is_suppressed(id);
+            alert.told.is_some_and(|told| told.is_withdrawn != is_quiet)
+        };
+        let mut due: Vec<(Duration, AlertId)> = Vec::new();
+        for id in &self.dirty {
+            match self.alerts.get(id) {
+                Some(alert) if is_urgent(alert, id) => due.push((Duration::ZERO, id.clone())),
+                Some(alert) if alert.pace.due <= now => due.push((alert.pace.due, id.clone())),
+                Some(_) => {}
+                None => due.push((Duration::ZERO, id.clone())),
+            }
+        }
+        due.sort();
+        for (_, id) in due.into_iter().take(MAX_PER_TICK) {
+            self.dirty.remove(&id);
+            if let Some(change) = self.tell(view, &id) {
+                changes.push(change);
+                if let Some(alert) = self.alerts.get_mut(&id) {
+                    alert.pace.told(now);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Tells all that has changed, due or not.
     pub(crate) fn tell_dirty(&mut self, view: &View<'_>) -> Vec<AlertChange> {
         let mut changes = self.tell_fresh(view);
         let dirty = std::mem::take(&mut self.dirty);
@@ -201,8 +278,9 @@ impl Book {
             document: document::stamp(document, state, revision),
         };
         let told = Told { revision, content, is_withdrawn: is_quiet };
+        let explained = explained(view, alert);
         if let Some(alert) = self.alerts.get_mut(id) {
-            alert.told = Some(told);
+            (alert.told, alert.explained) = (Some(told), explained);
         }
         Some(change)
     }
@@ -318,6 +396,19 @@ impl Book {
     pub(crate) fn n_open(&self) -> usize {
         self.alerts.len()
     }
+}
+
+/// Rules have a handful of contexts; past the 64th they share a bit.
+fn context_bit(nth: u32) -> u64 {
+    1 << nth.min(63)
+}
+
+fn explained(view: &View<'_>, alert: &Alert) -> u64 {
+    let reads = view.contexts.reads(alert.rule).iter().zip(&alert.links).zip(0_u32..);
+    let (start, end) = (alert.found.start, alert.found.end);
+    reads
+        .filter(|((reads, links), _)| view.contexts.has_any(reads, links, start, end))
+        .fold(0, |bits, (_, nth)| bits | context_bit(nth))
 }
 
 fn evidence_links(links: &[rules::schema::FieldId], found: &Match) -> Vec<Link> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use rules::event::{EventTime, Span};
@@ -86,11 +87,14 @@ pub(super) fn run(
     }
     let is_ordered = flags.shuffle.is_none();
     let mut last_tick = EventTime(i64::MIN);
+    let mut first = None;
     for (source, record) in read.records {
         let time = record.event.time;
         let mut changes = engine.push(&source, record);
         if is_ordered && mode == Mode::Revisions && time >= last_tick + TICK {
             changes.extend(engine.advance(time));
+            let since_first = (time - *first.get_or_insert(time)).0.unsigned_abs();
+            changes.extend(engine.tick(Duration::from_nanos(since_first)));
             last_tick = time;
         }
         changes.iter().try_for_each(|change| sink.write(&change.document))?;

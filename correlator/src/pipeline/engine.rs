@@ -1,6 +1,7 @@
 //! One engine: records and watermarks in, alert changes out. No clock, no I/O.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rules::event::{EventTime, Span};
 use rules::program::Program;
@@ -98,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// Takes one event. What is new is told at once; what changes, when time next advances.
+    /// Takes one event. What is new is told at once; what changes, with a [`Self::tick`].
     pub fn push(&mut self, source: &Arc<str>, record: Record) -> Vec<AlertChange> {
         let short = short_id(&record.event.id);
         let fate = self.fate(&record, short);
@@ -190,7 +191,7 @@ impl Engine {
         held.1 = held.1.max(until);
     }
 
-    /// No event before `watermark` is expected any more. Tells what has changed, and in [`Mode::Finals`] what is over.
+    /// No event before `watermark` is expected any more. Tells what is new by that, and the last word on what is over.
     pub fn advance(&mut self, watermark: EventTime) -> Vec<AlertChange> {
         self.watermark = self.watermark.max(Some(watermark));
         let changes = self.keyed.advance(watermark);
@@ -201,7 +202,7 @@ impl Engine {
         }
         let told = match self.mode {
             Mode::Revisions => self.tell(|book, view| {
-                let mut told = book.tell_dirty(view);
+                let mut told = book.tell_fresh(view);
                 told.extend(book.close(view, watermark));
                 told
             }),
@@ -214,7 +215,18 @@ impl Engine {
         told
     }
 
-    /// Tells what has changed since, without time having passed.
+    /// The wall clock has moved on to `now`, counted from any fixed start. Tells changes of open alerts: each at a pace of
+    /// its own, slower the longer it goes on changing, and no more of them than leaves time for sources.
+    pub fn tick(&mut self, now: Duration) -> Vec<AlertChange> {
+        let changes = self.keyed.flush();
+        self.take(changes);
+        match self.mode {
+            Mode::Revisions => self.tell(|book, view| book.tell_due(view, now)),
+            Mode::Finals => Vec::new(),
+        }
+    }
+
+    /// Tells all that has changed since, without time having passed.
     pub fn flush(&mut self) -> Vec<AlertChange> {
         let changes = self.keyed.flush();
         self.take(changes);

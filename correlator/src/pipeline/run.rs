@@ -1,7 +1,7 @@
 //! Runs an engine over sources that live: takes what the merge hands on, writes what has to last, and delivers alerts.
 //!
 //! What is delivered was written before, and what is acknowledged to a source was written with all it led to. A new alert
-//! goes out within [`HOLD`]; changes of alerts are gathered for [`TICK`].
+//! goes out within [`HOLD`]; changes of alerts are gathered for [`TICK`] and longer.
 
 use std::io;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ pub struct Runner {
     pending: Vec<AlertChange>,
     positions: Vec<Position>,
     watermark: Option<EventTime>,
+    started: Instant,
     last_commit: Instant,
     last_tick: Instant,
 }
@@ -92,6 +93,7 @@ impl Runner {
             pending: Vec::new(),
             positions: Vec::new(),
             watermark: None,
+            started: now,
             last_commit: now,
             last_tick: now,
         })
@@ -142,10 +144,12 @@ impl Runner {
     /// Writes and delivers if it is time to.
     fn breathe(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {
         if self.last_tick.elapsed() >= TICK {
-            let told = self.engine.flush();
+            let told = self.engine.tick(self.started.elapsed());
             self.pending.extend(told);
+            let done = self.commit(delivery);
+            // Counted from the end, so that a slow sink leaves time for sources.
             self.last_tick = Instant::now();
-            return self.commit(delivery);
+            return done;
         }
         let has_news = self.mode == Mode::Revisions && !self.pending.is_empty();
         if has_news && self.last_commit.elapsed() >= HOLD {

@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rules::catalogue;
@@ -136,6 +137,10 @@ fn second(tenths: u32) -> String {
     format!("2026-11-02T10:{:02}:{:02}.{}Z", tenths / 600, tenths / 10 % 60, tenths % 10)
 }
 
+fn second_of(tenths: u32) -> i64 {
+    crate::time::parse(&second(tenths)).unwrap().0
+}
+
 fn sent(tenths: u32) -> String {
     let time = second(tenths / 10 * 10).replace(".0Z", "Z");
     format!(
@@ -191,6 +196,41 @@ fn a_cloud_alert_fires_alone_and_gains_the_host_half() {
     assert!(story.contains("user/mallory called ssm:SendCommand"), "{story}");
     assert!(story.contains("on web-1, root ran \"sh x\""), "{story}");
     assert!(engine.flush().is_empty(), "nothing changed since");
+}
+
+/// A burst of calls at 5 per second on a wall clock that runs as fast, with a tick each second.
+#[test]
+fn an_alert_that_never_stops_growing_is_told_ever_less_often() {
+    let world = world(&[SWEPT]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    let mut told = Vec::new();
+    for n in 0..400_u32 {
+        let name = format!("Kind{}", n % 13);
+        told.extend(engine.push(&source, world.read(&described(&name, n * 10))));
+        told.extend(engine.advance(EventTime(second_of(n * 10))));
+        if n % 5 == 4 {
+            told.extend(engine.tick(Duration::from_secs(u64::from(n / 5))));
+        }
+    }
+    // At once, then 0, 1, 3, 7, 15, 31 and 63 s after the first.
+    assert_eq!(told.len(), 8, "{:?}", told.iter().map(|change| change.revision).collect::<Vec<_>>());
+    let last = engine.flush();
+    assert_eq!((last.len(), last[0].revision), (1, 9), "what was held back is told in the end");
+    assert_eq!(last[0].document["groundtrail"]["alert"]["columns"]["count"], 400);
+}
+
+#[test]
+fn one_tick_tells_no_more_than_leaves_time_for_sources() {
+    let world = world(&[SENT]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    let calls = (0..100).map(|n| sent(n * 10));
+    let n_new: usize = calls.map(|line| engine.push(&source, world.read(&line)).len()).sum();
+    assert_eq!(n_new, 100);
+    engine.push(&source, world.read(&exec("sh", 2000)));
+    let told: Vec<usize> = (0..5).map(|now| engine.tick(Duration::from_secs(now)).len()).collect();
+    assert_eq!(told, [32, 32, 32, 4, 0]);
 }
 
 #[test]
