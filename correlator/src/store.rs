@@ -9,6 +9,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rules::event::{EventTime, Span};
@@ -29,6 +31,13 @@ pub enum StoreError {
         path.display()
     )]
     Newer { path: PathBuf, found: u32, known: u32 },
+    #[error(
+        "another run uses the store \"{}\": end that one first, or give this one a store of its own with --store",
+        path.display()
+    )]
+    InUse { path: PathBuf },
+    #[error("cannot lock the store with \"{}\": {source}; check that this user may write there", path.display())]
+    Lock { path: PathBuf, source: io::Error },
     #[error(
         "cannot write to the store: {0}; nothing after the last commit is acknowledged, and it will be read again"
     )]
@@ -99,9 +108,24 @@ impl Batch<'_> {
 #[derive(Debug)]
 pub struct Store {
     conn: Connection,
+    /// Held as long as this is a run's store. The system lets go of it when the process ends, however it ends.
+    #[expect(dead_code, reason = "held, never read")]
+    lock: Option<File>,
 }
 
 impl Store {
+    /// Opens a store for a run, as [`Self::open`] does, and keeps other runs out: two would take each other's positions
+    /// and alerts for their own.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or another run has it.
+    pub fn open_for_run(path: &Path) -> Result<Self, StoreError> {
+        let lock = lock(path)?;
+        let mut store = Self::open(path)?;
+        store.lock = Some(lock);
+        Ok(store)
+    }
+
     /// Opens a store, making it if it is not there and bringing an older one up to date.
     ///
     /// # Errors
@@ -135,7 +159,7 @@ impl Store {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
         }
         schema::migrate(&mut conn, found).map_err(failed)?;
-        Ok(Self { conn })
+        Ok(Self { conn, lock: None })
     }
 
     /// Writes a batch, all of it or nothing.
@@ -331,6 +355,20 @@ impl Store {
     ) -> Result<Vec<T>, StoreError> {
         let all = || -> rusqlite::Result<Vec<T>> { self.conn.prepare(query)?.query_map([], read)?.collect() };
         all().map_err(StoreError::Read)
+    }
+}
+
+/// A file of its own: closing a second handle on the database would drop SQLite's locks on it.
+fn lock(store: &Path) -> Result<File, StoreError> {
+    let mut path = store.as_os_str().to_owned();
+    path.push("-lock");
+    let path = PathBuf::from(path);
+    let failed = |source| StoreError::Lock { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: store.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

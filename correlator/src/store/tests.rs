@@ -115,3 +115,15 @@ fn an_alert_is_found_by_the_beginning_of_its_id() {
     assert_eq!(store.alert(&id[..8]).unwrap().unwrap().id.as_str(), id);
     assert_eq!(store.alert("%").unwrap(), None);
 }
+
+#[test]
+fn two_runs_do_not_share_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let first = Store::open_for_run(&path).unwrap();
+    let error = Store::open_for_run(&path).unwrap_err().to_string();
+    assert!(error.contains(&*path.to_string_lossy()) && error.contains("give this one a store of its own"), "{error}");
+    assert!(Store::open(&path).is_ok(), "looking an alert up disturbs nobody");
+    drop(first);
+    assert!(Store::open_for_run(&path).is_ok());
+}
