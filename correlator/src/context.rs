@@ -18,6 +18,9 @@ use crate::source::Record;
 /// A value of one of a context's link fields, by the field's place in the context.
 pub(crate) type Link = (u16, Box<str>);
 
+/// From when to when an open alert shows events.
+pub(crate) type Shown = (EventTime, EventTime);
+
 type Order = (EventTime, u64, Box<str>);
 
 /// What one context has for one alert.
@@ -27,6 +30,8 @@ pub(crate) struct Attached {
     pub(crate) records: Vec<Arc<Record>>,
     /// How many more there were.
     pub(crate) n_more: u64,
+    /// How many a cap pushed out that were, or may have been, among them.
+    pub(crate) n_lost: u64,
 }
 
 /// Which pool a rule's context reads.
@@ -45,8 +50,31 @@ struct Pool {
     links: Arc<[FieldId]>,
     held: FxHashMap<Link, BTreeMap<Order, Arc<Record>>>,
     by_time: BTreeSet<(Order, Link)>,
+    /// What the cap per value pushed out, by value.
+    lost: FxHashMap<Link, Lost>,
+    /// What the cap over all pushed out.
+    lost_of_any: Option<Lost>,
     /// The longest that any rule keeps an event for.
     retention: Span,
+}
+
+/// Events that were let go of before their time.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    n_events: u64,
+    oldest: EventTime,
+    newest: EventTime,
+}
+
+impl Lost {
+    fn add(lost: Option<Self>, time: EventTime) -> Self {
+        let held = lost.unwrap_or(Self { n_events: 0, oldest: time, newest: time });
+        Self { n_events: held.n_events + 1, oldest: held.oldest.min(time), newest: held.newest.max(time) }
+    }
+
+    fn touches(&self, from: EventTime, until: EventTime) -> bool {
+        self.oldest <= until && self.newest >= from
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +102,8 @@ impl Contexts {
                         links: context.links.clone().into(),
                         held: FxHashMap::default(),
                         by_time: BTreeSet::new(),
+                        lost: FxHashMap::default(),
+                        lost_of_any: None,
                         retention: Span(0),
                     });
                     pools.len() - 1
@@ -107,18 +137,40 @@ impl Contexts {
             }
             pool.by_time.insert((held_as.clone(), link.clone()));
             self.n_held += 1;
-            if held.len() > self.limits.max_context_per_link
-                && let Some((oldest, _)) = held.pop_first()
-            {
-                pool.by_time.remove(&(oldest, link.clone()));
-                self.n_held -= 1;
-                self.n_evicted += 1;
-            }
         }
         while self.n_held > self.limits.max_context_total {
             self.evict_oldest();
         }
         links
+    }
+
+    /// Whether a value has more events than its share.
+    pub(crate) fn is_full(&self, pool: usize, link: &Link) -> bool {
+        self.pools[pool].held.get(link).is_some_and(|held| held.len() > self.limits.max_context_per_link)
+    }
+
+    /// Lets go of some events of a value: the oldest that no open alert shows. Where alerts show all of them, the oldest
+    /// after as many as one alert carries.
+    pub(crate) fn make_room(&mut self, pool: usize, link: &Link, shown: &[Shown]) {
+        let pool = &mut self.pools[pool];
+        let Some(held) = pool.held.get_mut(link) else { return };
+        // Several at once, so that alerts are asked rarely.
+        let n_gone = (held.len() / 16).max(1);
+        let is_shown = |time: EventTime| shown.iter().any(|(from, until)| *from <= time && time <= *until);
+        let mut gone: Vec<Order> =
+            held.keys().filter(|order| !is_shown(order.0)).take(n_gone).cloned().collect();
+        if gone.is_empty() {
+            let n_kept = self.limits.max_attached.min(held.len() - 1);
+            gone = held.keys().skip(n_kept).take(n_gone).cloned().collect();
+        }
+        for order in gone {
+            held.remove(&order);
+            let lost = Lost::add(pool.lost.get(link).copied(), order.0);
+            pool.lost.insert(link.clone(), lost);
+            pool.by_time.remove(&(order, link.clone()));
+            self.n_held -= 1;
+            self.n_evicted += 1;
+        }
     }
 
     /// What a context has for an alert: events between two times that share a value with it.
@@ -133,7 +185,11 @@ impl Contexts {
         }
         let n_more = found.len().saturating_sub(self.limits.max_attached) as u64;
         let records = found.into_values().take(self.limits.max_attached).cloned().collect();
-        Attached { records, n_more }
+        let (from, lost) = (from.0, links.iter().filter_map(|link| pool.lost.get(link)));
+        let lost = lost.chain(&pool.lost_of_any).filter(|lost| lost.touches(from, until));
+        // A value with nothing to join on lost nothing.
+        let n_lost = if links.is_empty() { 0 } else { lost.map(|lost| lost.n_events).sum() };
+        Attached { records, n_more, n_lost }
     }
 
     /// Whether [`Self::find`] would find anything.
@@ -155,6 +211,9 @@ impl Contexts {
                 pool.pop_first();
                 self.n_held -= 1;
             }
+            let is_wanted = |lost: &Lost| lost.newest + pool.retention + grace >= watermark;
+            pool.lost.retain(|_, lost| is_wanted(lost));
+            pool.lost_of_any = pool.lost_of_any.filter(is_wanted);
         }
     }
 
@@ -163,6 +222,9 @@ impl Contexts {
             a.by_time.first().map(|(order, _)| order.0).cmp(&b.by_time.first().map(|(order, _)| order.0))
         });
         let Some(pool) = oldest else { return };
+        if let Some((order, _)) = pool.by_time.first() {
+            pool.lost_of_any = Some(Lost::add(pool.lost_of_any, order.0));
+        }
         pool.pop_first();
         self.n_held -= 1;
         self.n_evicted += 1;

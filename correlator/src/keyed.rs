@@ -187,7 +187,8 @@ pub struct Limits {
     pub max_keys: usize,
     /// Events of one window, per key.
     pub max_hits_per_key: usize,
-    /// Hits that are kept in case earlier ones come, per key. Past this the oldest is taken as settled.
+    /// Hits that are kept in case earlier ones come, per key. Past this the oldest is taken as settled, and what comes
+    /// before it all the same is out of its place.
     pub max_open_hits_per_key: usize,
     /// The same over all keys. Past this the key whose time is up first goes.
     pub max_open_hits: usize,
@@ -203,6 +204,23 @@ pub struct Limits {
     pub grace: Span,
     /// How long a partial match of a sequence without `maxspan` lives.
     pub open_span: Span,
+}
+
+impl Limits {
+    /// Where only what stands in the end is asked for, nothing is let go of by its share of one key or value: which part
+    /// would depend on the order events come in. What bounds memory over all stays, wide enough for what was read whole.
+    #[must_use]
+    pub fn for_finals(self) -> Self {
+        const MANY: usize = 20_000_000;
+        Self {
+            max_keys: self.max_keys.max(MANY),
+            max_open_hits_per_key: usize::MAX,
+            max_open_hits: self.max_open_hits.max(MANY),
+            max_context_per_link: usize::MAX,
+            max_context_total: self.max_context_total.max(MANY),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {

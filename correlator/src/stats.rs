@@ -53,8 +53,12 @@ pub struct Stats {
     pub n_alerts: u64,
     pub n_revisions: u64,
     pub n_withdrawn: u64,
-    /// State that a cap pushed out: keys, events of windows, events held for contexts.
-    pub n_evicted: u64,
+    /// Hosts, principals and the like whose open state was given up because there were too many.
+    pub n_keys_lost: u64,
+    /// Events of windows and sequences that were given up, or taken out of their order, because there were too many.
+    pub n_hits_lost: u64,
+    /// Events held to explain alerts that were given up because there were too many.
+    pub n_context_lost: u64,
 }
 
 impl Stats {
@@ -102,8 +106,16 @@ impl fmt::Display for Stats {
         if self.n_withdrawn > 0 {
             write!(f, ", {} withdrawn", self.n_withdrawn)?;
         }
-        if self.n_evicted > 0 {
-            write!(f, "; {} pieces of state given up at a cap", self.n_evicted)?;
+        let lost = [
+            (self.n_keys_lost, "half-seen patterns"),
+            (self.n_hits_lost, "events of patterns"),
+            (self.n_context_lost, "events kept to explain alerts"),
+        ];
+        let lost: Vec<String> =
+            lost.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if !lost.is_empty() {
+            write!(f, "; too much to remember at once, so given up early: {}", lost.join(", "))?;
+            write!(f, " (alerts that this may have touched say so)")?;
         }
         Ok(())
     }
@@ -125,5 +137,8 @@ mod tests {
         stats.n_alerts = 1;
         let line = "5 events: 1 evaluated, 1 dropped by the drop list, 1 repeated, 1 very late, 1 unreadable; 1 alert";
         assert_eq!(stats.to_string(), line);
+        stats.n_context_lost = 3;
+        let lost = "; too much to remember at once, so given up early: 3 events kept to explain alerts (alerts that this may have touched say so)";
+        assert_eq!(stats.to_string(), format!("{line}{lost}"));
     }
 }

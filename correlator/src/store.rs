@@ -109,7 +109,6 @@ impl Batch<'_> {
 pub struct Store {
     conn: Connection,
     /// Held as long as this is a run's store. The system lets go of it when the process ends, however it ends.
-    #[expect(dead_code, reason = "held, never read")]
     lock: Option<File>,
 }
 

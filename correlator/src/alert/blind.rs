@@ -135,7 +135,7 @@ impl Blind {
             .extend(silent.into_iter().map(|dataset| format!("no events of {dataset} were received at all")));
         if let Some(eviction) = eviction.filter(|eviction| eviction.newest >= found.start) {
             lines.push(format!(
-                "at a cap, {} keys and {} events of this rule were given up, the newest from {}",
+                "too much to remember at once: {} half-seen patterns and {} events of this rule were given up, or taken out of their order, the newest from {}",
                 eviction.n_keys,
                 eviction.n_hits,
                 time::format(eviction.newest)

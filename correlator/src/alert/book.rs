@@ -17,7 +17,7 @@ use super::cast::{Cast, CastFields};
 use super::document::{self, Explained, Parts};
 use super::suppression::Suppressions;
 use super::{AlertChange, AlertId, AlertState};
-use crate::context::{Contexts, Link, link_values};
+use crate::context::{Contexts, Link, Shown, link_values};
 use crate::identity::Identities;
 use crate::keyed::{Anchor, JoinKey, Keyed, Match};
 use crate::source::Record;
@@ -161,8 +161,7 @@ impl Book {
                 let told = self.known.get(&id).copied();
                 let key = key.clone();
                 let (pace, explained) = (Pace::default(), 0);
-                let alert =
-                    Alert { rule, key, found, links, is_gone: false, told, closes, pace, explained };
+                let alert = Alert { rule, key, found, links, is_gone: false, told, closes, pace, explained };
                 self.alerts.insert(id.clone(), alert);
                 match told {
                     Some(_) => {
@@ -185,6 +184,26 @@ impl Book {
             }
             self.dirty.insert(id);
         }
+    }
+
+    /// From when to when open alerts show events of a pool that have a value.
+    pub(crate) fn shown(&self, contexts: &Contexts, pool: usize, link: &Link) -> Vec<Shown> {
+        let ids = self.waiting.get(&(pool, link.clone())).into_iter().flatten();
+        let alerts = ids.filter_map(|id| self.alerts.get(id));
+        let spans = alerts.flat_map(|alert| {
+            let reads = contexts.reads(alert.rule).iter().filter(|reads| reads.pool == pool);
+            reads.map(|reads| (alert.found.start - reads.before, alert.found.end + reads.after))
+        });
+        let mut spans: Vec<Shown> = spans.collect();
+        spans.sort();
+        spans.dedup_by(|next, held| {
+            let is_joined = next.0 <= held.1;
+            if is_joined {
+                held.1 = held.1.max(next.1);
+            }
+            is_joined
+        });
+        spans
     }
 
     /// An event was added to a pool: who may want it?
@@ -355,6 +374,7 @@ impl Book {
         let found = &alert.found;
         let mut severity = mapped_severity(rule, found);
         let mut contexts = Vec::with_capacity(rule.contexts.len());
+        let mut lost = Vec::new();
         let mut cast = Cast::default();
         found.evidence.iter().for_each(|item| cast.add(view.cast, &item.record));
         let reads = view.contexts.reads(alert.rule).iter().zip(&alert.links);
@@ -373,10 +393,18 @@ impl Book {
             if !events.is_empty() {
                 severity = severity.max(context.raise_severity.unwrap_or(severity));
             }
+            if attached.n_lost > 0 {
+                lost.push(format!(
+                    "of what \"{}\" would show, events were given up because too many were held: up to {}",
+                    context.name, attached.n_lost
+                ));
+            }
             contexts.push(Explained { name: context.name.clone(), events, n_more: attached.n_more });
         }
         let risk_score = if severity == rule.severity { rule.risk_score } else { usual_risk(severity) };
         let (hosts, keys) = cast.cards(view.identities, found.end);
+        let mut could_not_see = view.blind.could_not_see(rule, found, view.keyed.eviction(alert.rule));
+        could_not_see.extend(lost);
         document::build(Parts {
             id,
             hosts,
@@ -386,7 +414,7 @@ impl Book {
             key_names: &view.facts[alert.rule as usize].key_names,
             found,
             contexts,
-            could_not_see: view.blind.could_not_see(rule, found, view.keyed.eviction(alert.rule)),
+            could_not_see,
             severity,
             risk_score,
             n_suppressed: self.suppressions.n_suppressed_by(id),

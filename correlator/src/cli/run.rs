@@ -77,7 +77,8 @@ pub(super) fn run(
     let (program, schema) = set.into_program();
     let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
 
-    let store = config.store.as_deref().map(Store::open_for_run).transpose().map_err(fault("cannot start"))?;
+    let store =
+        config.store.as_deref().map(Store::open_for_run).transpose().map_err(fault("cannot start"))?;
     let positions: Arc<dyn Positions> = match &store {
         Some(store) => Arc::new(StoredPositions::load(store).map_err(fault("cannot start"))?),
         None => Arc::new(NoPositions),

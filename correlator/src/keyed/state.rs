@@ -27,8 +27,14 @@ pub(crate) struct KeyState {
     hits: VecDeque<Arc<Hit>>,
     /// `base` after all of `hits`.
     tip: Machine,
-    /// `tip` lags behind `hits`: see [`EAGER`].
+    /// Late hits that wait to be put among `hits`: see [`EAGER`].
+    late: Vec<Arc<Hit>>,
+    /// `tip` lags behind `hits`.
     is_stale: bool,
+    /// The last hit that was folded into `base` because there were too many, and not because it was its time.
+    folded_early: Option<EventTime>,
+    /// Hits that came before it.
+    n_misplaced: u64,
     /// What the world has been told.
     shown: BTreeMap<Anchor, Arc<Match>>,
     newest: EventTime,
@@ -39,6 +45,9 @@ impl KeyState {
         Self {
             base: Machine::new(shape),
             hits: VecDeque::new(),
+            late: Vec::new(),
+            folded_early: None,
+            n_misplaced: 0,
             tip: Machine::new(shape),
             is_stale: false,
             shown: BTreeMap::new(),
@@ -55,6 +64,9 @@ impl KeyState {
         turns: &mut Vec<Turn>,
     ) {
         self.newest = self.newest.max(hit.time());
+        if self.folded_early.is_some_and(|folded| hit.time() < folded) {
+            self.n_misplaced += 1;
+        }
         let is_last = self.hits.back().is_none_or(|last| last.order() < hit.order());
         if is_last && !self.is_stale {
             self.tip.step(shape, &hit, limits);
@@ -62,19 +74,18 @@ impl KeyState {
             self.hits.push_back(hit);
             self.tell_touched(watermark, turns);
         } else {
-            let at = self.hits.partition_point(|held| held.order() < hit.order());
-            if self.hits.get(at).is_some_and(|held| held.order() == hit.order()) {
-                return;
-            }
-            self.hits.insert(at, hit);
+            self.late.push(hit);
             self.is_stale = true;
-            if self.hits.len() <= EAGER {
+            if self.n_hits() <= EAGER {
                 self.refresh(shape, limits, watermark, turns);
             }
         }
-        if self.hits.len() > limits.max_open_hits_per_key {
-            // Nothing is lost by this but the place of a hit that comes even later.
-            self.fold_first(shape, limits);
+        if self.n_hits() > limits.max_open_hits_per_key {
+            self.work_in();
+            while self.hits.len() > limits.max_open_hits_per_key {
+                self.folded_early = self.folded_early.max(self.hits.front().map(|hit| hit.time()));
+                self.fold_first(shape, limits);
+            }
         }
     }
 
@@ -129,7 +140,27 @@ impl KeyState {
         seen
     }
 
+    /// Puts late hits in their places.
+    fn work_in(&mut self) {
+        if self.late.is_empty() {
+            return;
+        }
+        self.late.sort_by(|a, b| a.order().cmp(&b.order()));
+        let mut all = Vec::with_capacity(self.hits.len() + self.late.len());
+        let mut late = std::mem::take(&mut self.late).into_iter().peekable();
+        for hit in self.hits.drain(..) {
+            while let Some(first) = late.next_if(|late| late.order() < hit.order()) {
+                all.push(first);
+            }
+            all.push(hit);
+        }
+        all.extend(late);
+        all.dedup_by(|a, b| a.order() == b.order());
+        self.hits = all.into();
+    }
+
     fn rerun(&mut self, shape: &Shape, limits: &Limits) {
+        self.work_in();
         self.tip = self.base.clone();
         for hit in &self.hits {
             self.tip.step(shape, hit, limits);
@@ -191,11 +222,11 @@ impl KeyState {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.hits.is_empty() && self.base.is_empty() && self.tip.is_empty()
+        self.n_hits() == 0 && self.base.is_empty() && self.tip.is_empty()
     }
 
     pub(crate) fn n_evicted(&self) -> u64 {
-        self.tip.n_evicted
+        self.tip.n_evicted + self.n_misplaced
     }
 
     pub(crate) fn newest(&self) -> EventTime {
@@ -203,7 +234,7 @@ impl KeyState {
     }
 
     pub(crate) fn n_hits(&self) -> usize {
-        self.hits.len()
+        self.hits.len() + self.late.len()
     }
 
     pub(crate) fn seed_last_seen(&mut self, time: EventTime) {

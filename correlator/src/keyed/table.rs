@@ -186,6 +186,10 @@ impl Keyed {
         self.evictions.values().map(|eviction| eviction.n_keys).sum()
     }
 
+    pub fn n_evicted_hits(&self) -> u64 {
+        self.evictions.values().map(|eviction| eviction.n_hits).sum()
+    }
+
     pub fn n_keys(&self) -> usize {
         self.keys.len()
     }
@@ -268,6 +272,35 @@ mod tests {
         let [Change::Put { found, .. }] = &changes[..] else { panic!("{changes:?}") };
         assert_eq!((found.n_events, found.start), (500, EventTime(0)));
         assert!(table.keyed.flush().is_empty());
+    }
+
+    #[test]
+    fn a_hit_out_of_its_place_because_of_a_cap_is_counted() {
+        let limits = Limits { max_open_hits_per_key: 100, ..Limits::default() };
+        let mut table = Table::new(threshold(1_000, 10_000), limits);
+        for n in 1..=200 {
+            table.push(&hit(&format!("A{n}")));
+        }
+        assert_eq!(table.keyed.eviction(0), None, "the oldest are settled, and nothing came before them");
+        table.push(&hit("A50.5"));
+        table.push(&hit("A150.5"));
+        assert_eq!(table.keyed.eviction(0).map(|eviction| eviction.n_hits), Some(1));
+    }
+
+    #[test]
+    fn for_finals_any_order_of_many_hits_is_the_same() {
+        let limits = Limits { max_open_hits_per_key: 100, ..Limits::default() }.for_finals();
+        let ends = |order: &mut dyn Iterator<Item = u64>| {
+            let mut table = Table::new(threshold(150, 1_000), limits);
+            order.for_each(|n| table.push(&hit(&format!("A{n}"))));
+            table.flush();
+            let found = table.told.values().map(|found| (found.n_events, found.start, found.end));
+            (found.collect::<Vec<_>>(), table.keyed.n_evicted_hits())
+        };
+        let sorted = ends(&mut (0..500));
+        assert_eq!(sorted.0[0].0, 500);
+        // 199 and 500 have no common factor: every number once.
+        assert_eq!(ends(&mut (0..500).map(|n| n * 199 % 500)), sorted);
     }
 
     #[test]

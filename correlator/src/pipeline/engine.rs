@@ -66,6 +66,10 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(program: Arc<Program>, schema: &Schema, limits: Limits, mode: Mode) -> Self {
+        let limits = match mode {
+            Mode::Revisions => limits,
+            Mode::Finals => limits.for_finals(),
+        };
         let rules = program.rules();
         let shapes: Vec<Option<Shape>> =
             rules.iter().map(|rule| detect::shape(rule, schema, limits.open_span)).collect();
@@ -150,6 +154,12 @@ impl Engine {
             let (pool, until) = (reads.pool, time + reads.kept_for + self.limits.grace);
             self.hold(record, until);
             let links = self.contexts.add(pool, record);
+            for link in &links {
+                if self.contexts.is_full(pool, link) {
+                    let shown = self.book.shown(&self.contexts, pool, link);
+                    self.contexts.make_room(pool, link, &shown);
+                }
+            }
             let (book, view) = self.book_and_view();
             book.context_came(&view, pool, &links, time);
         }
@@ -211,7 +221,9 @@ impl Engine {
         self.contexts.expire(watermark);
         self.dedup.expire(watermark);
         self.blind.expire(watermark - self.limits.grace - self.limits.open_span);
-        self.stats.n_evicted = self.keyed.n_evicted_keys() + self.contexts.n_evicted;
+        self.stats.n_keys_lost = self.keyed.n_evicted_keys();
+        self.stats.n_hits_lost = self.keyed.n_evicted_hits();
+        self.stats.n_context_lost = self.contexts.n_evicted;
         told
     }
 

@@ -243,6 +243,52 @@ fn context_that_came_first_is_there_at_once() {
     assert_eq!(alert(&told[0].document)["context"][0]["events"].as_array().map(Vec::len), Some(1));
 }
 
+/// Commands long after the alert's span, more than may be held for one value.
+fn many_more(n: u32) -> impl Iterator<Item = String> {
+    (0..n).map(|n| {
+        exec("late", 0)
+            .replace("exec-late-0", &format!("late-{n}"))
+            .replace("T10:00:00.0", &format!("T13:{:02}:{:02}.0", n / 60, n % 60))
+    })
+}
+
+#[test]
+fn what_comes_long_after_does_not_push_out_what_an_alert_shows() {
+    let world = world(&[SENT]);
+    let lines: Vec<String> = [sent(0), exec("sh", 20)].into_iter().chain(many_more(1_100)).collect();
+    let n_shown = |document: &Value| alert(document)["context"][0]["events"].as_array().map(Vec::len);
+    let document: Value = serde_json::from_str(&world.finals(&lines)[0]).unwrap();
+    assert_eq!(n_shown(&document), Some(1));
+    assert_eq!(alert(&document)["could_not_see"].as_array().map(Vec::len), Some(0));
+
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    let mut told: Vec<AlertChange> =
+        lines.iter().flat_map(|line| engine.push(&source, world.read(line))).collect();
+    told.extend(engine.advance(EventTime(i64::MAX)));
+    let last = &told.last().unwrap().document;
+    assert_eq!(n_shown(last), Some(1));
+    assert_eq!(alert(last)["could_not_see"].as_array().map(Vec::len), Some(0));
+    assert!(engine.stats().n_context_lost > 0);
+}
+
+#[test]
+fn what_a_cap_took_from_an_alert_is_said_on_it() {
+    let world = world(&[SENT]);
+    let limits = Limits { max_context_per_link: 60, max_attached: 5, ..Limits::default() };
+    let mut engine = Engine::new(Arc::clone(&world.program), &world.schema, limits, Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    engine.push(&source, world.read(&sent(0)));
+    for tenths in 1..100 {
+        engine.push(&source, world.read(&exec("sh", tenths)));
+    }
+    let told = engine.flush();
+    let own = alert(&told[0].document);
+    assert_eq!(own["context"][0]["events"][0]["process"]["entity_id"], "p1", "the first stay");
+    let said = own["could_not_see"][0].as_str().unwrap();
+    assert!(said.starts_with("of what \"commands on the host\" would show, events were given up"), "{said}");
+}
+
 #[test]
 fn what_lies_outside_the_span_is_not_attached() {
     let world = world(&[SENT]);

@@ -122,7 +122,10 @@ fn two_runs_do_not_share_a_store() {
     let path = dir.path().join("store.db");
     let first = Store::open_for_run(&path).unwrap();
     let error = Store::open_for_run(&path).unwrap_err().to_string();
-    assert!(error.contains(&*path.to_string_lossy()) && error.contains("give this one a store of its own"), "{error}");
+    assert!(
+        error.contains(&*path.to_string_lossy()) && error.contains("give this one a store of its own"),
+        "{error}"
+    );
     assert!(Store::open(&path).is_ok(), "looking an alert up disturbs nobody");
     drop(first);
     assert!(Store::open_for_run(&path).is_ok());
