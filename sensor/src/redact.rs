@@ -191,7 +191,9 @@ fn assigned(text: &[u8], at: usize, reading: Reading) -> Option<Range<usize>> {
         let is_address = text[value.clone()].windows(3).any(|three| three == b"://");
         return if is_address { None } else { user_info(text, value.start) };
     }
-    if !is_secret_name(name) || POINTERS.iter().any(|end| upper.ends_with(end)) {
+    // `--secret-id` names a secret of Secrets Manager; Vault's `secret_id` is one.
+    let is_vaults = upper == "SECRET_ID" && !text[start..].starts_with(b"--");
+    if !is_secret_name(name) || (!is_vaults && POINTERS.iter().any(|end| upper.ends_with(end))) {
         return None;
     }
     if start == 0 && reading == Reading::Whole {
@@ -306,6 +308,7 @@ mod tests {
             ],
         );
         check(&["x", "--db-password=é", "PGPASSWORD=1"], &["x", "--db-password=***", "PGPASSWORD=***"]);
+        check(&["vault", "write", "x", "secret_id=1"], &["vault", "write", "x", "secret_id=***"]);
         check(&["docker", "run", "-e", "TOKEN=$x; y"], &["docker", "run", "-e", "TOKEN=***"]);
         unchanged(&[
             "aws",
