@@ -34,6 +34,9 @@ use sensor_ebpf::abi::text::Walk;
 /// Tells a copy of this test binary what to do instead of testing.
 const ROLE: &str = "GROUNDTRAIL_TEST_ROLE";
 
+/// Exit code of a helper that this kernel gives no multipath socket.
+const NO_MPTCP: i32 = 77;
+
 struct Records {
     bytes: Vec<Vec<u8>>,
 }
@@ -283,6 +286,23 @@ fn plays_its_role() {
             let free = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
             let _ = free.send_to(b"x", (Ipv6Addr::LOCALHOST, port));
         }
+        "mptcp" => {
+            let address = libc::sockaddr_in {
+                sin_family: libc::AF_INET as u16,
+                sin_port: port.to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: takes numbers.
+            let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) };
+            if fd < 0 {
+                // A kernel without it.
+                std::process::exit(NO_MPTCP);
+            }
+            let len = size_of_val(&address) as u32;
+            // SAFETY: `address` is a whole IPv4 address that outlives the call.
+            assert_ne!(unsafe { libc::connect(fd, (&raw const address).cast(), len) }, 0);
+        }
         other => panic!("{other}"),
     }
 }
@@ -309,6 +329,23 @@ fn tcp_attempts_are_seen_though_they_fail() {
     assert_eq!((v4.old_state, v4.new_state), (7, 2));
     check_is_this_process(v4.header.parent);
     assert_ne!(v4.header.tid, tgid, "the test harness runs the role in a thread of its own");
+}
+
+#[test]
+fn a_multipath_attempt_is_told_by_its_subflow_alone() {
+    let _turn = turn();
+    let mut kernel = load();
+    let port = closed_port();
+    let (tgid, status, records) = watch(&mut kernel, helper("mptcp", port));
+    if status.code() == Some(NO_MPTCP) {
+        println!("skipped: this kernel has no Multipath TCP");
+        return;
+    }
+    assert!(status.success());
+    let connects = records.connects(tgid);
+    let [subflow] = connects[..] else { panic!("{connects:?}") };
+    assert_eq!((subflow.protocol, subflow.destination_port), (6, port));
+    assert_eq!(subflow.header.flags & flag::KERNEL_THREAD, 0);
 }
 
 #[test]

@@ -7,7 +7,20 @@ use crate::maps::offset;
 
 pub(crate) const AF_INET: u16 = 2;
 pub(crate) const AF_INET6: u16 = 10;
-pub(crate) const IPPROTO_TCP: u32 = 6;
+const IPPROTO_TCP: u32 = 6;
+const IPPROTO_MPTCP: u32 = 262;
+
+/// True for what `inet_sock_set_state` reports, with or without several paths.
+pub(crate) fn is_stream(protocol: u32) -> bool {
+    protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP
+}
+
+/// True for the socket above the subflows of Multipath TCP. It has no peer of its own when it sets out, and each
+/// subflow is a TCP socket that is reported by itself.
+#[inline(always)]
+pub(crate) fn is_multipath<A: Access>(sock: Ptr) -> bool {
+    A::load::<u16>(sock, offset!(sock_protocol)).map(u32::from) == Some(IPPROTO_MPTCP)
+}
 
 /// Fills addresses, ports, protocol and cookie from a `struct sock`. `None` for other address families.
 #[inline(always)]

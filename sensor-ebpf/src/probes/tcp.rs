@@ -6,7 +6,7 @@ use sensor_ebpf::abi::connect::{Connect, origin};
 use sensor_ebpf::abi::header::{flag, kind};
 
 use crate::emit::{self, raise};
-use crate::kernel::socket::{ends, is_metadata};
+use crate::kernel::socket::{ends, is_metadata, is_multipath};
 use crate::kernel::{Probed, Ptr, Typed, task};
 use crate::maps::setting;
 
@@ -24,11 +24,11 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     if new_state != SYN_SENT {
         return 0;
     }
-    if task::current_tgid() == setting!(own_tgid) {
+    let sock: Ptr = ctx.arg(0);
+    if task::current_tgid() == setting!(own_tgid) || is_multipath::<Typed>(sock) {
         emit::suppress(kind::CONNECT);
         return 0;
     }
-    let sock: Ptr = ctx.arg(0);
     emit::record(|connect: &mut Connect| {
         connect.origin = origin::TCP_STATE;
         connect.old_state = old_state;

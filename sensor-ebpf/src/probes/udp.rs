@@ -11,7 +11,7 @@ use sensor_ebpf::abi::connect::{Connect, origin};
 use sensor_ebpf::abi::header::{flag, kind};
 
 use crate::emit::{self, raise};
-use crate::kernel::socket::{AF_INET, AF_INET6, IPPROTO_TCP, is_metadata, set_v6};
+use crate::kernel::socket::{AF_INET, AF_INET6, is_metadata, is_stream, set_v6};
 use crate::kernel::{Probed, boot_ns, task};
 use crate::maps::{RECENT_SENDS, SendKey, setting};
 
@@ -26,7 +26,7 @@ const REPEAT_NS: u64 = 60_000_000_000;
 fn connect4(ctx: SockAddrContext) -> i32 {
     let peer = Peer::v4(&ctx);
     // `inet_sock_set_state` reports TCP.
-    if peer.protocol != IPPROTO_TCP {
+    if !is_stream(peer.protocol) {
         report(&ctx, &peer, origin::CONNECT);
     }
     ALLOW
@@ -36,7 +36,7 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
     let peer = Peer::v6(&ctx);
-    if peer.protocol != IPPROTO_TCP {
+    if !is_stream(peer.protocol) {
         report(&ctx, &peer, origin::CONNECT);
     }
     ALLOW
