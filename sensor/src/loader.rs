@@ -170,10 +170,8 @@ impl Kernel {
         if !is_at_root {
             warnings.push(FOREIGN_PID_NAMESPACE.to_owned());
         }
-        // Elsewhere our own id is somebody else's at the root: as a container's first process we would hide the host's.
-        let own_tgid = if is_at_root { std::process::id() } else { NOBODY };
         let ring_bytes = ring_bytes(options.ring_bytes);
-        let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid)?;
+        let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid(is_at_root))?;
         let cgroup = options.cgroup_root.clone().or_else(system::cgroup2_root);
         let probes = attach_all(&mut ebpf, &target.skeleton, cgroup.as_deref())?;
         let ring = Ring::new(take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?);
@@ -346,6 +344,12 @@ fn take_map<M>(
     convert(map).map_err(|source| LoadError::Map { name, source: Some(source) })
 }
 
+/// The id under which the programs know this process, if it can be told. In another pid namespace our own id is somebody
+/// else's at the root: as a container's first process we would hide the host's.
+fn own_tgid(is_at_root: bool) -> u32 {
+    if is_at_root { std::process::id() } else { NOBODY }
+}
+
 /// The kernel takes powers of two of whole pages.
 fn ring_bytes(wanted: u32) -> u32 {
     wanted.clamp(64 << 10, 1 << 30).next_power_of_two()
@@ -354,6 +358,11 @@ fn ring_bytes(wanted: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespaced_id_is_nobodys_at_the_root() {
+        assert_eq!((own_tgid(true), own_tgid(false)), (std::process::id(), NOBODY));
+    }
 
     #[test]
     fn ring_sizes_are_powers_of_two_within_bounds() {
