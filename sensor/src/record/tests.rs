@@ -176,3 +176,15 @@ fn a_seed_is_trimmed_to_the_lineage_and_its_descendants() {
     assert_eq!(kept, [1, 5, 6]);
     assert!(matches!(seed(all, Some(99)), Err(RecordError::NoSuchTree(99))));
 }
+
+proptest::proptest! {
+    #[test]
+    fn junk_is_scrubbed_without_a_panic(kind in 0_u8..6, mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..6000)) {
+        if let Some(head) = bytes.get_mut(..4) {
+            head.copy_from_slice(&[kind, 0, 0, 0]);
+        }
+        let clean = scrub::without_secrets(&bytes, &EnvAllow::default());
+        proptest::prop_assert_eq!(clean.is_some(), decode(&bytes).is_ok());
+        proptest::prop_assert!(clean.is_none_or(|clean| decode(&clean).is_ok()));
+    }
+}
