@@ -96,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_named_here_are_in_the_catalogue() {
+        let loaded = rules::catalogue::builtin(&mut Schema::builtin());
+        for id in [ENDPOINT_RULE].into_iter().chain(DISCOVERY_RULES) {
+            assert!(loaded.rules.iter().any(|rule| rule.id == id), "no shipped rule has the id {id}");
+        }
+    }
+
+    #[test]
     fn known_endpoints_are_taken_and_their_lookalikes_are_not() {
         let config =
             "endpoints.known = [\"minio.example.net\", \"*.corp.example.net\", \"10.0.0.0/8\", \"fd00::/8\"]";
