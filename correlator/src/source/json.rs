@@ -10,6 +10,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::source::Scalar;
 
+/// Characters of a value that a message shows.
+const MAX_EXCERPT: usize = 60;
+
 /// One JSON value. Its depth is bounded by the parser (128), so walking it by recursion is safe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json<'a> {
@@ -113,6 +116,52 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The value as JSON text, cut where it gets long: for messages.
+    pub fn excerpt(&self) -> String {
+        let mut out = String::new();
+        self.write_excerpt(&mut out);
+        match out.char_indices().nth(MAX_EXCERPT) {
+            Some((end, _)) => format!("{}…", &out[..end]),
+            None => out,
+        }
+    }
+
+    /// Stops soon after there is enough, however large the value is.
+    fn write_excerpt(&self, out: &mut String) {
+        if out.len() > MAX_EXCERPT * 4 {
+            return;
+        }
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(bool) => out.push_str(if *bool { "true" } else { "false" }),
+            Self::Int(int) => out.push_str(&int.to_string()),
+            Self::Float(float) => out.push_str(&float.to_string()),
+            Self::Str(text) => write_quoted(text, out),
+            Self::List(items) => {
+                out.push('[');
+                for (idx, item) in items.iter().enumerate().take(MAX_EXCERPT) {
+                    if idx > 0 {
+                        out.push(',');
+                    }
+                    item.write_excerpt(out);
+                }
+                out.push(']');
+            }
+            Self::Object(entries) => {
+                out.push('{');
+                for (idx, (key, value)) in entries.iter().enumerate().take(MAX_EXCERPT) {
+                    if idx > 0 {
+                        out.push(',');
+                    }
+                    write_quoted(key, out);
+                    out.push(':');
+                    value.write_excerpt(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
     /// Calls back with every scalar under its dotted path, lists flattened, as Elasticsearch indexes a document.
     ///
     /// `path` is a prefix without its last dot and is as before when this returns.
@@ -137,6 +186,11 @@ impl<'a> Json<'a> {
             }
         }
     }
+}
+
+fn write_quoted(text: &str, out: &mut String) {
+    let head: String = text.chars().take(MAX_EXCERPT).collect();
+    out.push_str(&serde_json::Value::String(head).to_string());
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
@@ -262,6 +316,16 @@ mod tests {
         let json = Json::parse(r#"["plain","es\tcaped"]"#).unwrap();
         assert!(matches!(&json.items()[0], Json::Str(Cow::Borrowed("plain"))));
         assert!(matches!(&json.items()[1], Json::Str(Cow::Owned(_))));
+    }
+
+    #[test]
+    fn an_excerpt_is_json_and_short() {
+        for text in [r#"{"a":[1,null,"x\"y"],"b":true}"#, r#""0001-01-01T00:00:00Z""#, "-7", "{}", "[]"] {
+            assert_eq!(Json::parse(text).unwrap().excerpt(), text);
+        }
+        for text in [format!("\"{}\"", "é".repeat(100_000)), format!("[{}1]", "1,".repeat(100_000))] {
+            assert!(Json::parse(&text).unwrap().excerpt().chars().count() == MAX_EXCERPT + 1, "{text:.80}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::time;
 pub enum Unreadable {
     #[error("broken JSON: {0}")]
     Json(String),
-    #[error("no time in \"{field}\": {value}; the event cannot be placed and is left out")]
+    #[error("no time that can be used in \"{field}\": {value}; the event cannot be placed and is left out")]
     Time { field: &'static str, value: String },
     #[error("{0}")]
     Flow(String),
@@ -148,7 +148,9 @@ fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unre
     match origin {
         Origin::CloudTrail => {
             let call = ApiCall::new(&json);
-            let time = read_time("eventTime", call.event_time(), time::parse)?;
+            let time = call.event_time().and_then(time::parse).ok_or_else(|| {
+                no_time("eventTime", json.get("eventTime").or_else(|| json.get("@timestamp")))
+            })?;
             cloudtrail::map(&call, sink);
             link::of_call(&call).put(&[], sink);
             let facts = identity::of_call(&call);
@@ -162,8 +164,7 @@ fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unre
         Origin::Sensor | Origin::VpcFlow => {
             let mut watch = Watch { sink, addresses: Vec::new() };
             let (head, facts) = sensor::map(&json, &mut watch);
-            let stamp = json.get("@timestamp").map(|value| format!("{value:?}"));
-            let time = head.time.ok_or_else(|| no_time("@timestamp", stamp.as_deref()))?;
+            let time = head.time.ok_or_else(|| no_time("@timestamp", json.get("@timestamp")))?;
             let addresses = std::mem::take(&mut watch.addresses);
             sensor::derive(&facts, watch.sink);
             let is_marked = json.at(&["threat", "indicator"]).is_some();
@@ -189,20 +190,8 @@ fn map_flow(raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unreadable> {
     Ok(Head { addresses, ..Head::of_aws(None, time, vpcflow::DATASET) })
 }
 
-fn read_time(
-    field: &'static str,
-    text: Option<&str>,
-    parse: fn(&str) -> Option<EventTime>,
-) -> Result<EventTime, Unreadable> {
-    text.and_then(parse).ok_or_else(|| no_time(field, text))
-}
-
-fn no_time(field: &'static str, value: Option<&str>) -> Unreadable {
-    let value = match value {
-        Some(text) => format!("\"{}\"", text.chars().take(40).collect::<String>()),
-        None => "it is missing".to_owned(),
-    };
-    Unreadable::Time { field, value }
+fn no_time(field: &'static str, value: Option<&Json<'_>>) -> Unreadable {
+    Unreadable::Time { field, value: value.map_or_else(|| "it is missing".to_owned(), Json::excerpt) }
 }
 
 /// An id for an event that has none: the same text always gets the same.

@@ -135,3 +135,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_time_that_is_none_is_shown_as_it_was_written() {
+    for (text, shown) in [
+        (r#"{"@timestamp":"0001-01-01T00:00:00Z"}"#, r#""@timestamp": "0001-01-01T00:00:00Z";"#),
+        (r#"{"@timestamp":{"a":1}}"#, r#""@timestamp": {"a":1};"#),
+        (
+            r#"{"eventVersion":"1","eventSource":"s3.amazonaws.com","eventName":"A","eventTime":7}"#,
+            r#""eventTime": 7;"#,
+        ),
+        (
+            r#"{"eventVersion":"1","eventSource":"s3.amazonaws.com","eventName":"A"}"#,
+            r#""eventTime": it is missing;"#,
+        ),
+    ] {
+        let read = normalizer().read_any(text).remove(0);
+        let error = read.unwrap_err().to_string();
+        assert!(error.contains(shown), "{error}");
+    }
+}
