@@ -69,6 +69,9 @@ fn unwrap_into<'t>(text: &'t str, depth: usize, found: &mut Vec<Unwrapped<'t>>) 
     if depth >= MAX_DEPTH {
         return Err(Unreadable::Unknown("envelopes nested too deep".to_owned()));
     }
+    if json == Json::List(Vec::new()) {
+        return Err(Unreadable::Unknown("an empty list".to_owned()));
+    }
     if let Json::List(_) = json {
         let items: Vec<&RawValue> =
             serde_json::from_str(text).map_err(|error| Unreadable::Json(error.to_string()))?;
@@ -131,7 +134,6 @@ fn is_about_itself(json: &Json<'_>) -> bool {
     json.get("digestStartTime").is_some()
         || json.str_at(&["Event"]) == Some("s3:TestEvent")
         || json.str_at(&["messageType"]) == Some("CONTROL_MESSAGE")
-        || matches!(json, Json::Object(entries) if entries.is_empty())
 }
 
 fn flow_lines(text: &str, found: &mut Vec<Unwrapped<'_>>) {

@@ -61,8 +61,7 @@ fn documents_of_rule_cases() {
 #[test]
 fn documents_about_themselves_hold_nothing() {
     for text in [
-        "[]",
-        "{}",
+        r#"{"Records":[]}"#,
         r#"{"awsAccountId":"111122223333","digestStartTime":"2026-11-02T10:00:00Z","logFiles":[]}"#,
         r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#,
         r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#,
@@ -76,6 +75,8 @@ fn what_is_unknown_is_said_with_its_keys() {
     let error = unwrap(r#"{"foo":1,"bar":2}"#).unwrap_err().to_string();
     assert!(error.contains("\"foo\", \"bar\""), "{error}");
     assert!(unwrap("{").is_err());
+    assert!(unwrap("{}").unwrap_err().to_string().contains("it holds no keys"));
+    assert!(unwrap("[]").unwrap_err().to_string().contains("an empty list"));
     let nested = (0..20).fold(CALL.to_owned(), |inner, _| {
         format!(r#"{{"Message":{}}}"#, serde_json::to_string(&inner).unwrap())
     });

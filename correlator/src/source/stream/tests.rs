@@ -30,6 +30,14 @@ fn lines_of_events_and_of_single_records() {
 }
 
 #[test]
+fn a_line_that_holds_nothing_is_counted() {
+    let came = collect(|normalizer, outlet| {
+        stream().read_once("stdin", "{}\n[]\n\n".as_bytes(), normalizer, outlet).unwrap();
+    });
+    assert_eq!(came.rejected.len(), 2, "{:?}", came.rejected);
+}
+
+#[test]
 fn a_file_that_is_absent_says_so() {
     let error = stream()
         .read_file(Path::new("/nowhere/host.ndjson"), &normalizer(), &outlet().1)
