@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rules::event::{EventTime, Span};
 
@@ -132,6 +132,8 @@ impl Merge {
     /// The next thing, or none when nothing came for `timeout`.
     pub fn next(&mut self, timeout: Duration) -> Option<Merged> {
         self.tx = None;
+        // One for all that comes: sources that only say they are idle must not keep the caller here.
+        let deadline = Instant::now() + timeout;
         loop {
             if let Some(time) = self.pending.take() {
                 return Some(Merged::Watermark(time));
@@ -151,7 +153,7 @@ impl Merge {
             if self.pending.is_some() {
                 continue;
             }
-            match self.rx.recv_timeout(timeout) {
+            match self.rx.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok((id, item)) => {
                     if let Some(merged) = self.take(id, item) {
                         return Some(merged);
@@ -372,6 +374,22 @@ mod tests {
             .filter(|merged| matches!(merged, Merged::Record(..)))
             .count();
         assert_eq!((n_records, sender.join().unwrap()), (100, Ok(())));
+    }
+
+    #[test]
+    fn sources_that_are_idle_do_not_keep_the_caller() {
+        let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
+        let one = merge.add("one", late(0));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    let _ = one.send(SourceItem::Idle);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            assert!(merge.next(Duration::from_millis(50)).is_none(), "and not the end, a second later");
+            drop(merge);
+        });
     }
 
     #[test]
