@@ -80,8 +80,10 @@ pub enum RejectedKind {
     Record,
     /// The rest of a file.
     Truncated,
-    /// A whole file or folder, for now: it is tried again.
+    /// A whole file or folder, at least for now.
     Unreadable,
+    /// One value of a record that was read without it.
+    Mended,
     /// Larger than a configured cap.
     TooLarge,
 }
@@ -147,6 +149,8 @@ pub trait FieldSink {
 pub enum SourceError {
     #[error("cannot read \"{}\": {source}; check the path and that this user may read it", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("\"{}\" is {what}, not a stream of events: {way_out}", path.display())]
+    Kind { path: PathBuf, what: &'static str, way_out: &'static str },
     #[error("cannot listen on \"{}\": {source}; is another correlator running, and does its folder exist?", path.display())]
     Listen { path: PathBuf, source: std::io::Error },
 }

@@ -85,18 +85,22 @@ impl Input {
                 let stream = Stream { source, limits };
                 stream.read_file(path, normalizer, outlet).map(|_| ()).map_err(|error| error.to_string())
             }
-            Self::Feed(content, path) if path.is_file() => match File::open(path) {
-                Ok(file) => {
-                    let feed = Feed { source, normalizer, outlet: outlet.clone(), limits };
-                    let shown = path.display().to_string();
-                    let _ = match content {
-                        Content::CloudTrail | Content::GuardDuty => feed.json(&shown, file),
-                        Content::VpcFlow => feed.flow_log(&shown, file),
-                    };
-                    Ok(())
+            Self::Feed(content, path) if std::fs::metadata(path).is_ok_and(|data| !data.is_dir()) => {
+                match File::open(path) {
+                    Ok(file) => {
+                        let feed = Feed { source, normalizer, outlet: outlet.clone(), limits };
+                        let shown = path.display().to_string();
+                        let _ = match content {
+                            Content::CloudTrail | Content::GuardDuty => feed.json(&shown, file),
+                            Content::VpcFlow => feed.flow_log(&shown, file),
+                        };
+                        Ok(())
+                    }
+                    Err(error) => {
+                        Err(format!("cannot read this file: {error}; check that this user may read it"))
+                    }
                 }
-                Err(error) => Err(format!("cannot read this file: {error}")),
-            },
+            }
             Self::Feed(content, path) => {
                 let folder = Folder { source, path: path.clone(), content: *content, limits };
                 let _ = folder.read_once(normalizer, outlet);

@@ -83,7 +83,7 @@ pub(super) fn run(
     let mode = if flags.is_final { Mode::Finals } else { Mode::Revisions };
     let mut engine = Engine::new(program, &schema, Limits::default(), mode);
     for rejected in &read.rejected {
-        engine.reject(&rejected.source);
+        engine.reject(rejected);
     }
     let is_ordered = flags.shuffle.is_none();
     let mut last_tick = EventTime(i64::MIN);

@@ -17,7 +17,7 @@ use crate::context::Contexts;
 use crate::detect::{self, Detect};
 use crate::identity::Identities;
 use crate::keyed::{Anchor, Change, Evidence, JoinKey, KeyRef, Keyed, Limits, Match, Shape, Stage};
-use crate::source::Record;
+use crate::source::{Record, Rejected};
 use crate::stats::{Fate, Stats};
 
 /// Which words of an alert's life are told.
@@ -124,8 +124,8 @@ impl Engine {
     }
 
     /// Counts what a source could not read.
-    pub fn reject(&mut self, source: &Arc<str>) {
-        self.stats.count(source, Fate::Rejected);
+    pub fn reject(&mut self, rejected: &Rejected) {
+        self.stats.count_rejected(&rejected.source, rejected.kind);
     }
 
     fn fate(&mut self, record: &Record, short: ShortId) -> Fate {

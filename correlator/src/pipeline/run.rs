@@ -121,7 +121,7 @@ impl Runner {
                     self.pending.extend(told);
                 }
                 Some(Merged::Rejected(rejected)) => {
-                    self.engine.reject(&rejected.source);
+                    self.engine.reject(&rejected);
                     delivery.rejected(&rejected);
                 }
                 Some(Merged::Position(position)) => self.positions.push(position),

@@ -62,7 +62,7 @@ impl Folder {
     /// # Errors
     /// When nobody takes the records any more.
     pub fn read_once(&self, normalizer: &Normalizer, outlet: &Outlet) -> Result<(), Closed> {
-        let mut walk = Walk::new(self, normalizer, outlet, &NoPositions);
+        let mut walk = Walk::new(self, normalizer, outlet, &NoPositions, Retry::Never);
         for (path, stamp) in walk.list()? {
             walk.read(&path, stamp)?;
         }
@@ -83,7 +83,7 @@ impl Folder {
         positions: &dyn Positions,
         stop: &Stop,
     ) -> Result<(), Closed> {
-        let mut walk = Walk::new(self, normalizer, outlet, positions);
+        let mut walk = Walk::new(self, normalizer, outlet, positions, Retry::EachLook);
         let mut last_look: BTreeMap<PathBuf, Stamp> = BTreeMap::new();
         loop {
             let look = walk.list()?;
@@ -112,10 +112,18 @@ impl Folder {
     }
 }
 
+/// Whether what cannot be read now is tried later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    Never,
+    EachLook,
+}
+
 struct Walk<'w> {
     folder: &'w Folder,
     feed: Feed<'w>,
     positions: &'w dyn Positions,
+    retry: Retry,
     /// Read in this run, or known from an earlier one.
     done: BTreeMap<PathBuf, Stamp>,
     /// Folders and files that could not be read: said once, tried every time.
@@ -128,6 +136,7 @@ impl<'w> Walk<'w> {
         normalizer: &'w Normalizer,
         outlet: &Outlet,
         positions: &'w dyn Positions,
+        retry: Retry,
     ) -> Self {
         let feed = Feed {
             source: Arc::clone(&folder.source),
@@ -135,7 +144,7 @@ impl<'w> Walk<'w> {
             outlet: outlet.clone(),
             limits: folder.limits,
         };
-        Self { folder, feed, positions, done: BTreeMap::new(), unreadable: BTreeMap::new() }
+        Self { folder, feed, positions, retry, done: BTreeMap::new(), unreadable: BTreeMap::new() }
     }
 
     /// Every file that looks like a log of this feed.
@@ -259,9 +268,13 @@ impl<'w> Walk<'w> {
         if self.unreadable.get(path) == Some(&text) {
             return Ok(());
         }
-        let reason = format!(
-            "cannot read this {what}: {text}; it is tried again, check that it exists and its rights"
-        );
+        let way_out = match self.retry {
+            Retry::Never => {
+                "its events are not in the result; check that it exists and that this user may read it"
+            }
+            Retry::EachLook => "it is tried again; check that it exists and that this user may read it",
+        };
+        let reason = format!("cannot read this {what}: {text}; {way_out}");
         self.unreadable.insert(path.to_owned(), text);
         let mut outcome = Outcome::default();
         self.feed.reject(path.display().to_string(), reason, RejectedKind::Unreadable, &mut outcome)
