@@ -1,6 +1,7 @@
 //! One thread per source of the configuration, each into the merge.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::source::feed::Limits;
 use crate::source::folder::{Content, Folder, Positions};
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
-use crate::source::stream::Stream;
+use crate::source::stream::{self, Stream};
 use crate::source::{Rejected, RejectedKind, SourceItem};
 use crate::time::Lateness;
 
@@ -31,17 +32,17 @@ struct Around {
 /// What a source's thread does until it ends.
 type Work = Box<dyn FnOnce(&Around) -> Result<(), Closed> + Send>;
 
-/// Starts the sources. A thread that cannot be asked to end, because it waits for stdin, is not in the answer.
+/// Starts the sources.
 ///
 /// # Errors
-/// When a socket cannot be made. Files and folders that are not there yet are waited for.
+/// When a socket cannot be made, or a path cannot hold a stream. Files and folders that are not there yet are waited for.
 pub(super) fn start(
     sources: &[Source],
     merge: &mut Merge,
     normalizer: &Arc<Normalizer>,
     positions: &Arc<dyn Positions>,
     stop: &Stop,
-) -> Result<Vec<Option<JoinHandle<()>>>, CliError> {
+) -> Result<Vec<JoinHandle<()>>, CliError> {
     let mut threads = Vec::new();
     for source in sources {
         let name: Arc<str> = name(&source.input).into();
@@ -66,11 +67,16 @@ fn name(input: &Input) -> String {
     }
 }
 
-fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<Option<JoinHandle<()>>, CliError> {
+fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHandle<()>, CliError> {
     let limits = Limits {
         max_record_bytes: usize::try_from(source.max_record_bytes).unwrap_or(usize::MAX),
         max_file_bytes: source.max_file_bytes,
     };
+    if let Input::Sensor(SensorInput::File { path, .. }) = &source.input
+        && let Ok(data) = std::fs::metadata(path)
+    {
+        stream::refuse(path, data.file_type()).map_err(|error| CliError::Usage(error.to_string()))?;
+    }
     let stream = Stream { source: Arc::clone(&name), limits };
     let spawn = |work: Work| {
         std::thread::spawn(move || {
@@ -80,27 +86,28 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<Option<J
         })
     };
     Ok(match source.input.clone() {
-        Input::Sensor(SensorInput::Stdin) => {
-            spawn(Box::new(move |around| {
-                stream.read_once("stdin", io::stdin().lock(), &around.normalizer, &around.outlet)
-            }));
-            None
-        }
+        Input::Sensor(SensorInput::Stdin) => spawn(Box::new(move |around| {
+            let Around { normalizer, stop, outlet, .. } = around;
+            stream.read_until_stopped("stdin", || Box::new(io::stdin().lock()), normalizer, outlet, stop)
+        })),
         Input::Sensor(SensorInput::Unix(path)) => {
             let listener = stream.listen(&path).map_err(|source| CliError::Run {
                 what: format!("cannot listen on \"{}\"", path.display()),
                 source: source.into(),
             })?;
-            Some(spawn(Box::new(move |around| {
-                listener.run(&around.normalizer, &around.outlet, &around.stop)
-            })))
+            spawn(Box::new(move |around| listener.run(&around.normalizer, &around.outlet, &around.stop)))
         }
-        Input::Sensor(SensorInput::File { path, follow: true }) => Some(spawn(Box::new(move |around| {
+        Input::Sensor(SensorInput::File { path, follow: true }) => spawn(Box::new(move |around| {
             let Around { normalizer, positions, stop, outlet } = around;
             stream.follow_file(&path, POLL, normalizer, outlet, &**positions, stop)
-        }))),
-        Input::Sensor(SensorInput::File { path, follow: false }) => Some(spawn(Box::new(move |around| {
-            match stream.read_file(&path, &around.normalizer, &around.outlet) {
+        })),
+        Input::Sensor(SensorInput::File { path, follow: false }) => spawn(Box::new(move |around| {
+            let Around { normalizer, outlet, stop, .. } = around;
+            let read = match std::fs::metadata(&path).is_ok_and(|data| data.file_type().is_fifo()) {
+                true => stream.read_pipe(&path, normalizer, outlet, stop),
+                false => stream.read_file(&path, normalizer, outlet),
+            };
+            match read {
                 Ok(read) => read,
                 Err(error) => around.outlet.send(SourceItem::Rejected(Rejected {
                     source: name,
@@ -109,17 +116,17 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<Option<J
                     kind: RejectedKind::Unreadable,
                 })),
             }
-        }))),
+        })),
         Input::Folder { kind, path, follow } => {
             let content = content(kind);
             let folder = Folder { source: name, path, content, limits };
-            Some(spawn(Box::new(move |around| {
+            spawn(Box::new(move |around| {
                 let Around { normalizer, positions, stop, outlet } = around;
                 match follow {
                     true => folder.follow(POLL, normalizer, outlet, &**positions, stop),
                     false => folder.read_once(normalizer, outlet),
                 }
-            })))
+            }))
         }
     })
 }

@@ -98,7 +98,7 @@ pub(super) fn run(
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
     drop(merge);
-    threads.into_iter().flatten().for_each(join);
+    threads.into_iter().for_each(join);
     let stats = ended.map_err(|error| match error {
         RunError::Deliver(error) => CliError::Output(error),
         error => fault("stopped")(error),

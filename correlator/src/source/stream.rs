@@ -1,12 +1,13 @@
 //! Host events as they flow: standard input, a file that may grow, a Unix socket that sensors write to.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
@@ -31,6 +32,47 @@ const MAX_CONNECTIONS: usize = 256;
 
 /// How often a quiet socket looks whether to stop.
 const BREATH: Duration = Duration::from_millis(200);
+
+/// How long a quiet pipe is left alone.
+const PIPE_BREATH: Duration = Duration::from_millis(50);
+
+/// `O_NONBLOCK`, on every architecture that eBPF sensors run on. Opening a pipe without it waits for a writer, and
+/// nothing but a signal to the thread ends that wait.
+const O_NONBLOCK: i32 = 0o4000;
+
+/// When a pipe has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PipeEnd {
+    /// Never: more writers may come.
+    Stop,
+    LastWriter,
+}
+
+enum Opened {
+    File { file: File, inode: u64, at: u64 },
+    Pipe(File),
+}
+
+/// Refuses what can be opened and never holds lines, and what is read in another way.
+///
+/// # Errors
+/// With the way out.
+pub fn refuse(path: &Path, kind: FileType) -> Result<(), SourceError> {
+    let (what, way_out) = if kind.is_dir() {
+        (
+            "a folder",
+            "name the file with the sensor's events in it; folders of AWS's logs are given as cloudtrail, guardduty or \
+             vpcflow",
+        )
+    } else if kind.is_socket() {
+        ("a socket", "to listen there, remove it and write \"unix:\" before the path")
+    } else if kind.is_block_device() {
+        ("a disk", "name a file, a pipe or \"-\" for stdin")
+    } else {
+        return Ok(());
+    };
+    Err(SourceError::Kind { path: path.to_owned(), what, way_out })
+}
 
 impl Stream {
     fn feed<'n>(&self, normalizer: &'n Normalizer, outlet: &Outlet) -> Feed<'n> {
@@ -69,6 +111,21 @@ impl Stream {
         drain(name, &feed, Lines::new(reader, self.limits.max_record_bytes))
     }
 
+    /// Reads a reader that cannot be asked to stop, such as stdin: once it is time to stop, quiet is taken for its end.
+    ///
+    /// # Errors
+    /// When nobody takes the records any more.
+    pub fn read_until_stopped(
+        &self,
+        name: &str,
+        reader: impl FnOnce() -> Box<dyn Read> + Send + 'static,
+        normalizer: &Normalizer,
+        outlet: &Outlet,
+        stop: &Stop,
+    ) -> Result<(), Closed> {
+        self.read_once(name, Pumped::start(reader, stop.clone()), normalizer, outlet)
+    }
+
     /// Reads a whole file of host events.
     ///
     /// # Errors
@@ -79,7 +136,10 @@ impl Stream {
         normalizer: &Normalizer,
         outlet: &Outlet,
     ) -> Result<Result<(), Closed>, SourceError> {
-        let file = File::open(path).map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
+        let read = |source| SourceError::Read { path: path.to_owned(), source };
+        let data = fs::metadata(path).map_err(read)?;
+        refuse(path, data.file_type())?;
+        let file = File::open(path).map_err(read)?;
         Ok(self.read_once(&path.display().to_string(), file, normalizer, outlet))
     }
 
@@ -102,7 +162,8 @@ impl Stream {
         let mut complaint = None;
         loop {
             match open_at(path, kept.take()) {
-                Ok((file, inode, at)) => {
+                Ok(Opened::Pipe(pipe)) => return self.drain_pipe(&key, pipe, PipeEnd::Stop, &feed, stop),
+                Ok(Opened::File { file, inode, at }) => {
                     complaint = None;
                     if self.follow_open(path, file, inode, at, poll, &feed, stop)? {
                         return outlet.send(SourceItem::End);
@@ -111,7 +172,7 @@ impl Stream {
                 Err(error) => {
                     let text = error.to_string();
                     if complaint.as_ref() != Some(&text) {
-                        let reason = format!("cannot read this file: {text}; it is tried again");
+                        let reason = format!("{text}; it is tried again");
                         feed.reject(key.clone(), reason, RejectedKind::Unreadable, &mut Outcome::default())?;
                         complaint = Some(text);
                     }
@@ -122,6 +183,61 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// Reads a named pipe that several writers may open one after another, until the first of them has left.
+    ///
+    /// # Errors
+    /// As [`Self::read_file`].
+    pub fn read_pipe(
+        &self,
+        path: &Path,
+        normalizer: &Normalizer,
+        outlet: &Outlet,
+        stop: &Stop,
+    ) -> Result<Result<(), Closed>, SourceError> {
+        let feed = self.feed(normalizer, outlet);
+        let read = |source| SourceError::Read { path: path.to_owned(), source };
+        let pipe = open_pipe(path).map_err(read)?;
+        Ok(self.drain_pipe(&path.display().to_string(), pipe, PipeEnd::LastWriter, &feed, stop))
+    }
+
+    fn drain_pipe(
+        &self,
+        name: &str,
+        pipe: File,
+        end: PipeEnd,
+        feed: &Feed<'_>,
+        stop: &Stop,
+    ) -> Result<(), Closed> {
+        let mut lines = Lines::new(BufReader::new(pipe), self.limits.max_record_bytes);
+        let mut outcome = Outcome::default();
+        let mut has_begun = false;
+        loop {
+            let is_quiet = match lines.next_line() {
+                Ok(Some(line)) => {
+                    has_begun = true;
+                    feed.line(name, &line, &mut outcome)?;
+                    false
+                }
+                // No writer, for now.
+                Ok(None) if has_begun && end == PipeEnd::LastWriter => break,
+                Ok(None) => true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+                Err(error) => {
+                    let reason = format!("cannot read on: {error}; start again once it can be read");
+                    feed.reject(name.to_owned(), reason, RejectedKind::Unreadable, &mut outcome)?;
+                    break;
+                }
+            };
+            if is_quiet {
+                feed.outlet.send(SourceItem::Idle)?;
+                if stop.wait(PIPE_BREATH) {
+                    break;
+                }
+            }
+        }
+        feed.outlet.send(SourceItem::End)
     }
 
     /// Says whether it is time to stop; otherwise the file was replaced or cut.
@@ -272,6 +388,55 @@ impl Stream {
     }
 }
 
+/// A reader behind a thread of its own. That thread may wait in a read for ever; whoever reads from here does not.
+struct Pumped {
+    rx: Receiver<io::Result<Vec<u8>>>,
+    held: io::Cursor<Vec<u8>>,
+    stop: Stop,
+}
+
+impl Pumped {
+    fn start(reader: impl FnOnce() -> Box<dyn Read> + Send + 'static, stop: Stop) -> Self {
+        let (tx, rx) = sync_channel(4);
+        std::thread::spawn(move || {
+            let mut reader = reader();
+            loop {
+                let mut chunk = vec![0; 64 * 1024];
+                let read = match reader.read(&mut chunk) {
+                    Ok(0) => return,
+                    Ok(n_read) => {
+                        chunk.truncate(n_read);
+                        Ok(chunk)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let is_over = read.is_err();
+                if tx.send(read).is_err() || is_over {
+                    return;
+                }
+            }
+        });
+        Self { rx, held: io::Cursor::default(), stop }
+    }
+}
+
+impl Read for Pumped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n_read = self.held.read(buffer)?;
+            if n_read > 0 {
+                return Ok(n_read);
+            }
+            match self.rx.recv_timeout(BREATH) {
+                Ok(chunk) => self.held = io::Cursor::new(chunk?),
+                Err(RecvTimeoutError::Timeout) if !self.stop.is_set() => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(0),
+            }
+        }
+    }
+}
+
 fn drain<R: io::BufRead>(name: &str, feed: &Feed<'_>, mut lines: Lines<R>) -> Result<(), Closed> {
     let mut outcome = Outcome::default();
     loop {
@@ -297,12 +462,27 @@ fn parse_position(value: &str) -> Option<(u64, u64)> {
 }
 
 /// Opens the file where it was left, if it is still the same one.
-fn open_at(path: &Path, kept: Option<(u64, u64)>) -> io::Result<(File, u64, u64)> {
-    let mut file = File::open(path)?;
-    let data = file.metadata()?;
+fn open_at(path: &Path, kept: Option<(u64, u64)>) -> Result<Opened, SourceError> {
+    let read = |source| SourceError::Read { path: path.to_owned(), source };
+    // Looked at before it is opened: opening a pipe waits, and opening a device may do anything.
+    let kind = fs::metadata(path).map_err(read)?.file_type();
+    refuse(path, kind)?;
+    if kind.is_char_device() {
+        let way_out = "its lines cannot be followed; write \"-\" to read them from stdin";
+        return Err(SourceError::Kind { path: path.to_owned(), what: "a device", way_out });
+    }
+    if kind.is_fifo() {
+        return open_pipe(path).map(Opened::Pipe).map_err(read);
+    }
+    let mut file = File::open(path).map_err(read)?;
+    let data = file.metadata().map_err(read)?;
     let at = kept.filter(|(inode, at)| *inode == data.ino() && *at <= data.len()).map_or(0, |(_, at)| at);
-    file.seek(SeekFrom::Start(at))?;
-    Ok((file, data.ino(), at))
+    file.seek(SeekFrom::Start(at)).map_err(read)?;
+    Ok(Opened::File { file, inode: data.ino(), at })
+}
+
+fn open_pipe(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(O_NONBLOCK).open(path)
 }
 
 #[cfg(test)]

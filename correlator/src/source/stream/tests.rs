@@ -113,3 +113,88 @@ fn sensors_write_to_a_socket() {
     fs::write(dir.path().join("plain"), "").unwrap();
     assert!(stream().listen(&dir.path().join("plain")).is_err(), "a file is not taken for a stale socket");
 }
+
+/// A named pipe and a thread that follows it.
+fn with_pipe(act: impl FnOnce(&Path, &mut Merge, &Stop)) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (mut merge, outlet) = outlet();
+    let stop = Stop::default();
+    std::thread::scope(|scope| {
+        let (path_too, stop_too) = (path.clone(), stop.clone());
+        scope.spawn(move || {
+            let poll = Duration::from_millis(10);
+            stream().follow_file(&path_too, poll, &normalizer(), &outlet, &NoPositions, &stop_too).unwrap();
+        });
+        act(&path, &mut merge, &stop);
+        // The scope ends only if the thread does.
+        stop.stop();
+    });
+}
+
+#[test]
+fn a_pipe_is_read_over_its_writers() {
+    with_pipe(|path, merge, _| {
+        for id in ["a", "b"] {
+            let mut writer = File::options().write(true).open(path).unwrap();
+            writeln!(writer, "{}", event(id)).unwrap();
+            assert_eq!(take(merge, 1), [id]);
+        }
+    });
+}
+
+#[test]
+fn a_pipe_that_nobody_writes_to_holds_up_nobody() {
+    with_pipe(|_, merge, _| assert!(merge.next(Duration::from_millis(100)).is_none()));
+    with_pipe(|path, merge, stop| {
+        let _writer = File::options().write(true).open(path).unwrap();
+        stop.stop();
+        assert!(
+            std::iter::from_fn(|| merge.next(Duration::from_secs(5))).any(|item| matches!(item, Merged::End))
+        );
+    });
+}
+
+#[test]
+fn what_cannot_hold_lines_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("sock");
+    let _held = UnixListener::bind(&socket).unwrap();
+    for (path, expect) in [
+        (dir.path(), "is a folder, not a stream of events: name the file"),
+        (&socket, "is a socket, not a stream of events: to listen there"),
+        (Path::new("/dev/null"), "is a device"),
+    ] {
+        let error = open_at(path, None).err().expect("it is refused").to_string();
+        assert!(error.contains(expect) && error.contains(&path.display().to_string()), "{error}");
+    }
+    let error = stream().read_file(dir.path(), &normalizer(), &outlet().1).unwrap_err().to_string();
+    assert!(error.contains("is a folder"), "{error}");
+}
+
+/// Says what it has and then nothing more, as an open terminal does.
+struct Stuck(io::Cursor<String>);
+
+impl Read for Stuck {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => loop {
+                std::thread::park();
+            },
+            n_read => Ok(n_read),
+        }
+    }
+}
+
+#[test]
+fn stopping_does_not_wait_for_a_reader_that_is_stuck() {
+    let stop = Stop::default();
+    stop.stop();
+    let text = format!("{}\n", event("a")).repeat(3_000).replace("\"a\"", "\"b\"");
+    let came = collect(|normalizer, outlet| {
+        let reader = move || Box::new(Stuck(io::Cursor::new(text))) as Box<dyn Read>;
+        stream().read_until_stopped("stdin", reader, normalizer, outlet, &stop).unwrap();
+    });
+    assert_eq!(came.ids.len(), 3_000, "what was there is read");
+}
