@@ -17,6 +17,7 @@ use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::config::{Config, Input, SensorInput};
+use crate::source::stream;
 use crate::untrusted::Untrusted;
 
 #[derive(Debug, Args)]
@@ -92,8 +93,19 @@ fn check_sources(config: &Config) -> Vec<Finding> {
         match &source.input {
             Input::Sensor(SensorInput::Stdin) => {}
             Input::Sensor(SensorInput::File { path, .. }) => {
-                if let Err(error) = std::fs::File::open(path) {
-                    found(path, format!("cannot read the sensor's file: {error}"));
+                // A pipe is not opened: that would wait for its writer.
+                match std::fs::metadata(path) {
+                    Ok(data) if data.is_file() => {
+                        if let Err(error) = std::fs::File::open(path) {
+                            found(path, format!("cannot read the sensor's file: {error}"));
+                        }
+                    }
+                    Ok(data) => {
+                        if let Err(error) = stream::refuse(path, data.file_type()) {
+                            found(path, error.to_string());
+                        }
+                    }
+                    Err(error) => found(path, format!("cannot read the sensor's file: {error}")),
                 }
             }
             Input::Sensor(SensorInput::Unix(path)) => {
@@ -150,9 +162,10 @@ fn check_drops(set: &RuleSet) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in &set.rules {
         for line in &set.drops {
-            let is_hit = predicates(&rule.plan)
-                .into_iter()
-                .any(|predicate| overlap::example(predicate, &line.predicate, &set.schema).is_some());
+            let is_hit = predicates(&rule.plan).into_iter().any(|predicate| {
+                let reads = |index: &str| rule.reads_index(index);
+                overlap::example(predicate, &line.predicate, &set.schema, reads).is_some()
+            });
             if is_hit {
                 findings.push(Finding {
                     is_error: false,

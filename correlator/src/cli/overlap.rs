@@ -19,13 +19,19 @@ const MAX_CANDIDATES: usize = 64;
 /// A leaf and whether it has to hold.
 type Demand<'e> = (&'e Expr, bool);
 
-/// Finds an event that satisfies both.
-pub(super) fn example(one: &Expr, other: &Expr, schema: &Schema) -> Option<Event> {
+/// Finds an event that satisfies both, of a data set that `reads_index` lets in. Where neither asks for a data set, any
+/// may be meant.
+pub(super) fn example(
+    one: &Expr,
+    other: &Expr,
+    schema: &Schema,
+    reads_index: impl Fn(&str) -> bool,
+) -> Option<Event> {
     let search = Search { schema };
     let both = search.cross(vec![Vec::new()], [one, other].into_iter(), true);
-    both.iter()
-        .filter_map(|branch| search.event(branch))
-        .find(|event| eval::matches(one, event) && eval::matches(other, event))
+    both.iter().filter_map(|branch| search.event(branch)).find(|event| {
+        eval::matches(one, event) && eval::matches(other, event) && search.is_read(event, &reads_index)
+    })
 }
 
 struct Search<'s> {
@@ -33,6 +39,19 @@ struct Search<'s> {
 }
 
 impl<'s> Search<'s> {
+    /// A document goes to one index, by its data set, which has two names and one value.
+    fn is_read(&self, event: &Event, reads_index: &impl Fn(&str) -> bool) -> bool {
+        let named = ["data_stream.dataset", "event.dataset"]
+            .into_iter()
+            .filter_map(|path| event.get(self.schema.id(path)?)?.scalars().first().cloned());
+        let datasets: Vec<Value> = named.collect();
+        datasets.windows(2).all(|pair| pair[0] == pair[1])
+            && datasets.first().is_none_or(|dataset| match dataset {
+                Value::Str(dataset) => reads_index(&format!("logs-{dataset}-default")),
+                _ => false,
+            })
+    }
+
     /// The ways in which the expression can have the truth asked for, each as demands on leaves.
     fn extend<'e>(
         &self,
@@ -182,8 +201,20 @@ mod tests {
     fn check(one: &str, other: &str, expect: bool) {
         let mut schema = Schema::builtin();
         let (one_expr, other_expr) = (compile(one, &mut schema), compile(other, &mut schema));
-        let found = example(&one_expr, &other_expr, &schema);
+        let found = example(&one_expr, &other_expr, &schema, |_| true);
         assert_eq!(found.is_some(), expect, "{one} | {other}: {found:?}");
+    }
+
+    #[test]
+    fn an_event_of_a_data_set_that_is_not_read_is_no_example() {
+        let mut schema = Schema::builtin();
+        let exec = compile("event.action == \"A\"", &mut schema);
+        let line = compile("data_stream.dataset == \"aws.cloudtrail\"", &mut schema);
+        let is_found = |index: &str| example(&exec, &line, &schema, |read| read == index).is_some();
+        assert!(is_found("logs-aws.cloudtrail-default"));
+        assert!(!is_found("logs-endpoint.events.process-default"));
+        let other = compile("event.dataset == \"endpoint.events.process\"", &mut schema);
+        assert!(example(&other, &line, &schema, |_| true).is_none(), "one document, one data set");
     }
 
     #[test]
