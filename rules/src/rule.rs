@@ -174,6 +174,8 @@ pub struct Context<P = PredicateId> {
     pub after: Span,
     /// The severity the alert rises to when something is attached.
     pub raise_severity: Option<Severity>,
+    /// What it finds shares a place with the alert and no more, so it is shown and not told as part of the story.
+    pub is_circumstantial: bool,
 }
 
 /// Events that this rule leaves alone.
@@ -249,8 +251,17 @@ impl<P> Rule<P> {
 
 impl<P> Context<P> {
     fn map<Q>(self, f: &mut impl FnMut(P) -> Q) -> Context<Q> {
-        let Self { name, links, dataset, predicate, before, after, raise_severity } = self;
-        Context { name, links, dataset, predicate: f(predicate), before, after, raise_severity }
+        let Self { name, links, dataset, predicate, before, after, raise_severity, is_circumstantial } = self;
+        Context {
+            name,
+            links,
+            dataset,
+            predicate: f(predicate),
+            before,
+            after,
+            raise_severity,
+            is_circumstantial,
+        }
     }
 }
 

@@ -399,7 +399,12 @@ impl Book {
                     context.name, attached.n_lost
                 ));
             }
-            contexts.push(Explained { name: context.name.clone(), events, n_more: attached.n_more });
+            contexts.push(Explained {
+                name: context.name.clone(),
+                events,
+                n_more: attached.n_more,
+                is_told: !context.is_circumstantial,
+            });
         }
         let risk_score = if severity == rule.severity { rule.risk_score } else { usual_risk(severity) };
         let (hosts, keys) = cast.cards(view.identities, found.end);

@@ -17,6 +17,8 @@ pub(super) struct Explained {
     pub(super) name: String,
     pub(super) events: Vec<Value>,
     pub(super) n_more: u64,
+    /// Part of the alert's sentence.
+    pub(super) is_told: bool,
 }
 
 /// All that goes into a document.

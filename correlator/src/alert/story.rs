@@ -15,7 +15,7 @@ const MAX_LISTED: usize = 3;
 pub(super) fn tell(rule_name: &str, evidence: &[&Value], contexts: &[Explained]) -> String {
     let mut story = rule_name.to_owned();
     let mut clauses = clauses(evidence);
-    for context in contexts.iter().filter(|context| !context.events.is_empty()) {
+    for context in contexts.iter().filter(|context| context.is_told) {
         let events: Vec<&Value> = context.events.iter().collect();
         for clause in self::clauses(&events) {
             if !clauses.contains(&clause) {
@@ -87,7 +87,7 @@ fn findings(events: &[&Value]) -> Option<String> {
         .find_map(|path| text(first, path))
         .unwrap_or("a finding");
     let place = text(first, "cloud.instance.id").map(|id| format!(" on {id}")).unwrap_or_default();
-    Some(format!("GuardDuty found {title}{place}"))
+    Some(format!("GuardDuty found {}{place}", title.trim_end_matches('.')))
 }
 
 fn flows(events: &[&Value]) -> Option<String> {
@@ -198,11 +198,25 @@ mod tests {
             "host": {"name": "web-1"}, "user": {"name": "root"},
             "process": {"command_line": "sh -c id"},
         });
-        let contexts = [Explained { name: "commands".into(), events: vec![exec], n_more: 0 }];
+        let contexts = [Explained { name: "commands".into(), events: vec![exec], n_more: 0, is_told: true }];
         assert_eq!(
             tell("Command sent", &[&call], &contexts),
             "Command sent: arn:aws:iam::111122223333:user/mallory called ssm:SendCommand from 198.51.100.23; \
              on web-1, root ran \"sh -c id\""
+        );
+    }
+
+    #[test]
+    fn what_merely_happened_nearby_is_not_told() {
+        let finding = json!({
+            "event": {"dataset": "aws.guardduty"}, "cloud": {"instance": {"id": "i-0123456789abcdef0"}},
+            "rule": {"name": "A domain was queried."},
+        });
+        let nearby = json!({"event": {"category": ["process"]}, "process": {"command_line": "cron"}});
+        let contexts = [Explained { name: "nearby".into(), events: vec![nearby], n_more: 0, is_told: false }];
+        assert_eq!(
+            tell("Finding", &[&finding], &contexts),
+            "Finding: GuardDuty found A domain was queried on i-0123456789abcdef0"
         );
     }
 

@@ -124,6 +124,7 @@ fn index_globs_narrow_the_query_and_not_its_contexts() {
         before: crate::event::Span(0),
         after: crate::event::Span(0),
         raise_severity: None,
+        is_circumstantial: false,
     });
     let program = Program::compile(vec![cloud], &Schema::builtin());
     assert_eq!(hits(&program, &event(&[("event.action", "exec")])), [(0, Role::Context(0))]);

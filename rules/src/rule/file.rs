@@ -282,6 +282,7 @@ fn read_context(mut table: Table<'_>, schema: &mut Schema, found: &mut Findings)
     let before = span("before", &mut table, found);
     let after = span("after", &mut table, found);
     let raise = table.text("raise_severity", found).and_then(|at| read_severity(&at, found));
+    let is_circumstantial = table.yes_no("circumstantial", found).unwrap_or(false);
     table.finish(found);
     let links: Vec<FieldId> = links.iter().filter_map(|at| resolve(at, schema, found)).collect();
     let dataset = dataset.map(|at| at.value);
@@ -294,6 +295,7 @@ fn read_context(mut table: Table<'_>, schema: &mut Schema, found: &mut Findings)
         before: before.unwrap_or_default(),
         after: after.unwrap_or_default(),
         raise_severity: raise,
+        is_circumstantial,
     })
 }
 

@@ -106,6 +106,11 @@ impl<'t> Table<'t> {
             .collect()
     }
 
+    pub(crate) fn yes_no(&mut self, key: &'static str, found: &mut Findings) -> Option<bool> {
+        let value = self.get(key)?;
+        self.expect(key, value, "true or false", value.get_ref().as_bool(), found)
+    }
+
     pub(crate) fn count(&mut self, key: &'static str, found: &mut Findings) -> Option<At<u64>> {
         let value = self.get(key)?;
         let number =

@@ -88,6 +88,7 @@ query = 'event.action:*'
 before = "1m"
 after = "2h"
 raise_severity = "high"
+circumstantial = true
 [[rule.exception]]
 name = "backup"
 query = 'user.name:backup'
@@ -126,6 +127,7 @@ events = '''
     let context = &rule.contexts[0];
     assert_eq!((context.before, context.after), (Span::from_secs(60), Span::from_secs(7200)));
     assert_eq!(context.raise_severity, Some(Severity::High));
+    assert!(context.is_circumstantial);
     assert_eq!(rule.exceptions[0].expires, Some(jiff::civil::date(2026, 12, 31)));
     let suppression = rule.suppression.as_ref().expect("suppression");
     assert_eq!(suppression.duration, Some(Span::from_secs(6 * 3600)));
