@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, boot_now};
@@ -30,6 +30,8 @@ const HEALTH_EVERY: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Most that the end takes out of a ring that others go on filling.
 const MAX_LAST_BYTES: usize = 64 << 20;
+/// How long the end reads such a ring. With the times that a stuck writer gets it stays below what [`Stop`] allows.
+const MAX_LAST_DRAIN: Duration = Duration::from_secs(20);
 /// A clock that moved less is left alone: jitter of the measurement is no news.
 const CLOCK_SLACK_NS: u64 = 1_000_000;
 
@@ -132,24 +134,34 @@ impl Running {
     /// Takes what is in the ring, says what was lost, and says goodbye.
     async fn end(&mut self, output: &Output) {
         // The programs still run: what is in the ring now is drained, not what comes while we do.
-        let deadline = Instant::now() + PATIENCE;
-        let mut n_bytes = 0;
-        while self.drain() && n_bytes < MAX_LAST_BYTES && Instant::now() < deadline {
+        let (start, mut n_bytes) = (Instant::now(), 0);
+        while self.drain() {
             n_bytes += self.batch.len();
-            self.pass_on(output, deadline).await;
+            if n_bytes >= MAX_LAST_BYTES || start.elapsed() >= MAX_LAST_DRAIN {
+                tracing::warn!("the ring fills as fast as it is read, the rest of it is left");
+                break;
+            }
+            if !self.pass_on(output).await {
+                break;
+            }
         }
         self.loss(output);
         self.health("stopped");
-        self.pass_on(output, deadline).await;
+        self.pass_on(output).await;
     }
 
     /// Sends the batch, or counts it as lost if nobody takes it in time.
-    async fn pass_on(&mut self, output: &Output, deadline: Instant) {
-        match timeout_at(deadline, output.reserve(self.batch.len())).await {
-            Ok(Some(place)) => place.send(std::mem::take(&mut self.batch)),
-            Ok(None) | Err(_) => {
-                output.give_up(&self.batch);
-                self.batch.clear();
+    async fn pass_on(&mut self, output: &Output) -> bool {
+        let place = timeout(PATIENCE, output.reserve(self.batch.len())).await.ok().flatten();
+        let lines = std::mem::take(&mut self.batch);
+        match place {
+            Some(place) => {
+                place.send(lines);
+                true
+            }
+            None => {
+                output.give_up(&lines);
+                false
             }
         }
     }

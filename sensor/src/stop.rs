@@ -8,8 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long an orderly end may take. A write to a pipe that nobody reads takes for ever.
-const LAST_RESORT: Duration = Duration::from_secs(15);
+/// How long an orderly end may take: less than the ninety seconds of systemd, more than it takes to empty a large ring and
+/// to give up on a reader. A write to a pipe that nobody reads takes for ever.
+const LAST_RESORT: Duration = Duration::from_secs(60);
 /// Exit code of an end that was not orderly.
 const FAILED: i32 = 1;
 
