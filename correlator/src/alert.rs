@@ -8,7 +8,7 @@ pub(crate) mod book;
 pub(crate) mod cast;
 mod document;
 mod story;
-mod suppression;
+pub(crate) mod suppression;
 
 use std::fmt;
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use jiff::civil::Date;
 use rules::event::Span;
 
+use crate::pipeline::DEFAULT_RETENTION;
 use crate::time::Lateness;
 
 pub use reader::Fault;
@@ -34,6 +35,8 @@ const MIB: u64 = 1 << 20;
 pub struct Config {
     /// The embedded store; none keeps everything in memory.
     pub store: Option<PathBuf>,
+    /// How long closed alerts, and what is known of hosts and keys, stay in the store.
+    pub retention: Span,
     pub sources: Vec<Source>,
     pub rules: Rules,
     pub drop: Drop,
@@ -50,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             store: None,
+            retention: DEFAULT_RETENTION,
             sources: Vec::new(),
             rules: Rules { has_builtin: true, paths: Vec::new(), disabled: Vec::new() },
             drop: Drop { has_builtin: true, paths: Vec::new() },
@@ -276,6 +280,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     let mut discovery = root.table("discovery", ctx);
     let config = Config {
         store: store.path("path", ctx),
+        retention: store.duration("retention", ctx).unwrap_or(DEFAULT_RETENTION),
         sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
         rules: Rules {
             has_builtin: rules.bool("builtin", ctx).unwrap_or(true),

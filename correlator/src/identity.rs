@@ -84,6 +84,8 @@ pub struct Identities {
     max_subjects: usize,
     n_evicted: u64,
     fields: HostFields,
+    /// What the store does not have yet, where there is one.
+    unwritten: Option<BTreeSet<(Subject, Attribute, Box<str>)>>,
 }
 
 /// What an alert shows of a host.
@@ -164,6 +166,7 @@ impl Identities {
             max_subjects: max_subjects.max(1),
             n_evicted: 0,
             fields: HostFields::new(schema),
+            unwritten: None,
         }
     }
 
@@ -205,8 +208,11 @@ impl Identities {
     fn add(&mut self, subject: Subject, attribute: Attribute, value: &str, time: EventTime) -> bool {
         let known = self.known.entry(subject.clone()).or_default();
         let values = known.values.entry(attribute).or_default();
+        let mut is_worth_writing = true;
         let is_news = match values.get_mut(value) {
             Some(seen) => {
+                // A host's sensor speaks many times a second; the store need not know to the second when it last did.
+                is_worth_writing = time < seen.first || minute(time) > minute(seen.last);
                 seen.extend(time);
                 false
             }
@@ -220,6 +226,9 @@ impl Identities {
                 true
             }
         };
+        if is_worth_writing && let Some(unwritten) = &mut self.unwritten {
+            unwritten.insert((subject.clone(), attribute, value.into()));
+        }
         if attribute == Attribute::PrivateIp
             && let Subject::Host(id) = &subject
             && let Ok(address) = value.parse::<IpAddr>()
@@ -349,6 +358,22 @@ impl Identities {
         })
     }
 
+    /// From here on, keeps account of what the store does not have.
+    pub(crate) fn keep_unwritten(&mut self) {
+        self.unwritten.get_or_insert_default();
+    }
+
+    /// What became known, or was seen later, since this was last taken.
+    pub(crate) fn take_unwritten(&mut self) -> Vec<Row> {
+        let unwritten = self.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
+        let row = |(subject, attribute, value): (Subject, Attribute, Box<str>)| {
+            // What was evicted since has nothing to write.
+            let seen = self.known.get(&subject)?.values.get(&attribute)?.get(&value)?;
+            Some(Row { attribute, first: seen.first.0, last: seen.last.0, subject, value })
+        };
+        unwritten.into_iter().filter_map(row).collect()
+    }
+
     /// Takes back what was kept. Rows may come in any order, and again.
     pub fn restore(&mut self, rows: impl IntoIterator<Item = Row>) {
         let mut rows: Vec<Row> = rows.into_iter().collect();
@@ -383,6 +408,10 @@ fn pick(values: &BTreeMap<Box<str>, Seen>, at: EventTime) -> Option<&str> {
     let before = values.iter().filter(|(_, seen)| seen.first <= at);
     let closest = before.max_by_key(|(_, seen)| (seen.last.min(at), seen.first));
     closest.or_else(|| values.iter().min_by_key(|(_, seen)| seen.first)).map(|(value, _)| value.as_ref())
+}
+
+fn minute(time: EventTime) -> i64 {
+    time.0.div_euclid(60_000_000_000)
 }
 
 fn first_text(value: &Value) -> Option<&str> {

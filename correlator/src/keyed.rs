@@ -21,7 +21,7 @@ use crate::source::{Origin, Record};
 use crate::terms::TermsShape;
 use crate::window::WindowShape;
 
-pub use table::{Change, Eviction, KeyRef, Keyed};
+pub use table::{Change, Eviction, KeyRef, Keyed, Sight};
 
 /// Hosts and AWS keep time apart by up to 2 s, and CloudTrail writes whole seconds.
 pub const SKEW: Span = Span::from_secs(3);

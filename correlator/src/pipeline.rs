@@ -12,4 +12,4 @@ mod tests;
 
 pub use engine::{Engine, Mode};
 pub use replay::{Replayed, finish, replay, sort_finals};
-pub use run::{Delivery, RunError, Runner, StoredPositions};
+pub use run::{DEFAULT_RETENTION, Delivery, RunError, Runner, StoredPositions};

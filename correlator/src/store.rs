@@ -14,10 +14,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rules::event::{EventTime, Span};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use crate::alert::blind::Heard;
+use crate::alert::book::Told;
 use crate::alert::{AlertChange, AlertId, AlertState};
+use crate::identity::Row;
 use crate::keyed::JoinKey;
 use crate::source::{Origin, Position};
 
@@ -65,7 +67,30 @@ pub struct HeldEvent {
 pub struct SeenTerm {
     pub rule_id: String,
     pub key: JoinKey,
+    /// When it was last news. Unknown in what older versions wrote.
+    pub first_seen: Option<EventTime>,
     pub last_seen: EventTime,
+    /// When it is no longer known.
+    pub until: EventTime,
+}
+
+/// A window that is over: its events are not to start another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledRow {
+    pub rule_id: String,
+    pub key: JoinKey,
+    pub through: EventTime,
+    pub until: EventTime,
+}
+
+/// An alert of a rule with suppression, while it may speak for others or another for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptMember {
+    pub rule_id: String,
+    pub group: Vec<Box<str>>,
+    pub time: EventTime,
+    pub until: EventTime,
+    pub id: AlertId,
 }
 
 /// An alert as it was last told.
@@ -85,12 +110,18 @@ pub struct Batch<'a> {
     pub held: Vec<HeldEvent>,
     pub terms: Vec<SeenTerm>,
     pub heard: Vec<Heard>,
+    pub identities: Vec<Row>,
+    pub members: Vec<KeptMember>,
+    pub members_gone: Vec<AlertId>,
+    pub settled: Vec<SettledRow>,
     pub alerts: &'a [AlertChange],
     pub positions: Vec<Position>,
     /// What is older than this is not needed against repetition.
     pub forget_ids_before: Option<EventTime>,
     /// What nothing rests on at this time goes.
     pub watermark: Option<EventTime>,
+    /// Alerts, and what was known of hosts and keys, are kept for this long before `watermark`.
+    pub retention: Span,
 }
 
 impl Batch<'_> {
@@ -100,6 +131,10 @@ impl Batch<'_> {
             && self.held.is_empty()
             && self.terms.is_empty()
             && self.heard.is_empty()
+            && self.identities.is_empty()
+            && self.members.is_empty()
+            && self.members_gone.is_empty()
+            && self.settled.is_empty()
             && self.alerts.is_empty()
             && self.positions.is_empty()
     }
@@ -196,11 +231,25 @@ impl Store {
                 insert.execute(params![heard.name, heard.minute.unwrap_or(-1)])?;
             }
             let mut insert = tx.prepare_cached(
-                "insert into terms (rule_id, key, last_seen) values (?1, ?2, ?3)
-                 on conflict (rule_id, key) do update set last_seen = max(last_seen, excluded.last_seen)",
+                "insert into terms (rule_id, key, first_seen, last_seen, until) values (?1, ?2, ?3, ?4, ?5)
+                 on conflict (rule_id, key) do update set first_seen = excluded.first_seen,
+                   last_seen = excluded.last_seen, until = excluded.until
+                 where excluded.last_seen >= last_seen",
             )?;
             for term in &batch.terms {
-                insert.execute(params![term.rule_id, key_text(&term.key), term.last_seen.0])?;
+                let SeenTerm { rule_id, key, first_seen, last_seen, until } = term;
+                let first_seen = first_seen.map(|time| time.0);
+                insert.execute(params![rule_id, key_text(key), first_seen, last_seen.0, until.0])?;
+            }
+            write_identities(&tx, &batch.identities)?;
+            write_members(&tx, batch)?;
+            let mut insert = tx.prepare_cached(
+                "insert into settled (rule_id, key, through, until) values (?1, ?2, ?3, ?4)
+                 on conflict (rule_id, key) do update set
+                   through = max(through, excluded.through), until = max(until, excluded.until)",
+            )?;
+            for SettledRow { rule_id, key, through, until } in &batch.settled {
+                insert.execute(params![rule_id, key_text(key), through.0, until.0])?;
             }
             let mut insert = tx.prepare_cached(
                 "insert into alerts (id, rule_id, time, revision, content, state, is_delivered, document)
@@ -234,6 +283,13 @@ impl Store {
             }
             if let Some(watermark) = batch.watermark {
                 tx.prepare_cached("delete from held where until < ?1")?.execute([watermark.0])?;
+                tx.prepare_cached("delete from terms where until < ?1")?.execute([watermark.0])?;
+                tx.prepare_cached("delete from settled where until < ?1")?.execute([watermark.0])?;
+                tx.prepare_cached("delete from suppression where until < ?1")?.execute([watermark.0])?;
+                let oldest = (watermark - batch.retention).0;
+                tx.prepare_cached("delete from identities where last < ?1")?.execute([oldest])?;
+                tx.prepare_cached("delete from alerts where time < ?1 and is_delivered = 1")?
+                    .execute([oldest])?;
             }
         }
         tx.commit()
@@ -294,12 +350,75 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn terms(&self) -> Result<Vec<SeenTerm>, StoreError> {
-        self.rows("select rule_id, key, last_seen from terms", |row| {
+        self.rows("select rule_id, key, first_seen, last_seen, until from terms", |row| {
             Ok(SeenTerm {
                 rule_id: row.get(0)?,
                 key: key_of(row.get_ref(1)?.as_str()?),
-                last_seen: EventTime(row.get(2)?),
+                first_seen: row.get::<_, Option<i64>>(2)?.map(EventTime),
+                last_seen: EventTime(row.get(3)?),
+                until: EventTime(row.get(4)?),
             })
+        })
+    }
+
+    /// What was known of hosts and keys.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn identities(&self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.rows("select subject, attribute, value, first, last from identities", |row| {
+            let (subject, attribute) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+            // Written by a version that knows more kinds: nothing this one could show.
+            let (Ok(subject), Ok(attribute)) =
+                (serde_json::from_str(subject), serde_json::from_str(attribute))
+            else {
+                return Ok(None);
+            };
+            Ok(Some(Row { subject, attribute, value: row.get(2)?, first: row.get(3)?, last: row.get(4)? }))
+        })?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    /// # Errors
+    /// The file cannot be read.
+    pub fn members(&self) -> Result<Vec<KeptMember>, StoreError> {
+        self.rows(
+            "select rule_id, grouped, time, until, alert_id from suppression order by time, alert_id",
+            |row| {
+                Ok(KeptMember {
+                    rule_id: row.get(0)?,
+                    group: serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default(),
+                    time: EventTime(row.get(2)?),
+                    until: EventTime(row.get(3)?),
+                    id: AlertId::from_store(row.get_ref(4)?.as_str()?),
+                })
+            },
+        )
+    }
+
+    /// # Errors
+    /// The file cannot be read.
+    pub fn settled(&self) -> Result<Vec<SettledRow>, StoreError> {
+        self.rows("select rule_id, key, through, until from settled", |row| {
+            Ok(SettledRow {
+                rule_id: row.get(0)?,
+                key: key_of(row.get_ref(1)?.as_str()?),
+                through: EventTime(row.get(2)?),
+                until: EventTime(row.get(3)?),
+            })
+        })
+    }
+
+    /// What was last told of each alert, without the documents, which are most of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn told(&self) -> Result<Vec<(AlertId, Told)>, StoreError> {
+        self.rows("select id, revision, content, state from alerts order by time, id", |row| {
+            let is_withdrawn = row.get_ref(3)?.as_str()? == AlertState::Withdrawn.as_str();
+            let told =
+                Told { revision: row.get(1)?, content: short(row.get_ref(2)?.as_blob()?), is_withdrawn };
+            Ok((AlertId::from_store(row.get_ref(0)?.as_str()?), told))
         })
     }
 
@@ -355,6 +474,38 @@ impl Store {
         let all = || -> rusqlite::Result<Vec<T>> { self.conn.prepare(query)?.query_map([], read)?.collect() };
         all().map_err(StoreError::Read)
     }
+}
+
+fn write_identities(tx: &Transaction<'_>, rows: &[Row]) -> rusqlite::Result<()> {
+    let mut insert = tx.prepare_cached(
+        "insert into identities (subject, attribute, value, first, last) values (?1, ?2, ?3, ?4, ?5)
+         on conflict (subject, attribute, value) do update set
+           first = min(first, excluded.first), last = max(last, excluded.last)",
+    )?;
+    for row in rows {
+        let (subject, attribute) = (json_text(&row.subject), json_text(&row.attribute));
+        insert.execute(params![subject, attribute, row.value, row.first, row.last])?;
+    }
+    Ok(())
+}
+
+fn write_members(tx: &Transaction<'_>, batch: &Batch<'_>) -> rusqlite::Result<()> {
+    let mut delete = tx.prepare_cached("delete from suppression where alert_id = ?1")?;
+    for id in &batch.members_gone {
+        delete.execute([id.as_str()])?;
+    }
+    let mut insert = tx.prepare_cached(
+        "insert or replace into suppression (alert_id, rule_id, grouped, time, until) values (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for member in &batch.members {
+        let KeptMember { rule_id, group, time, until, id } = member;
+        insert.execute(params![id.as_str(), rule_id, json_text(group), time.0, until.0])?;
+    }
+    Ok(())
+}
+
+fn json_text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("strings and unit variants serialise")
 }
 
 /// A file of its own: closing a second handle on the database would drop SQLite's locks on it.

@@ -16,16 +16,23 @@ pub struct TermsShape {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TermsState {
     pub(crate) last_seen: Option<EventTime>,
+    /// When the term was last news.
+    pub(crate) first_seen: Option<EventTime>,
+    /// Both are from the store, and the event that was the news is not among those stepped through. If it comes again it
+    /// is the same news, not a known term.
+    is_told_only: bool,
 }
 
 impl TermsState {
     pub(crate) fn step(&mut self, shape: &TermsShape, hit: &Arc<Hit>, matches: &mut Matches) {
         let time = hit.time();
-        let is_known = self.last_seen.is_some_and(|seen| seen >= time - shape.window);
+        let is_told_news = self.is_told_only && self.first_seen.is_some_and(|first| time <= first);
+        let is_known = !is_told_news && self.last_seen.is_some_and(|seen| seen >= time - shape.window);
         self.last_seen = self.last_seen.max(Some(time));
         if is_known {
             return;
         }
+        (self.first_seen, self.is_told_only) = (Some(time), false);
         let record = &hit.record;
         matches.put(
             Match {
@@ -42,6 +49,12 @@ impl TermsState {
             },
             None,
         );
+    }
+
+    /// What the store knows of the term.
+    pub(crate) fn seed(&mut self, first: Option<EventTime>, last: EventTime) {
+        self.last_seen = self.last_seen.max(Some(last));
+        (self.first_seen, self.is_told_only) = (first, first.is_some());
     }
 
     pub(crate) fn expire(&mut self, shape: &TermsShape, before: EventTime) {
@@ -91,9 +104,23 @@ mod tests {
     #[test]
     fn what_the_store_knows_is_no_news() {
         let mut table = table("");
-        table.keyed.seed_last_seen(0, JoinKey(Box::new([Some("k".into())])), EventTime(0));
+        table.keyed.seed_term(0, JoinKey(Box::new([Some("k".into())])), None, EventTime(0));
         table.push(&hits("A50")[0]);
         assert_eq!(table.shown(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_news_of_an_earlier_run_is_the_same_news_when_its_event_comes_again() {
+        let at = |seconds: i64| EventTime(seconds * 1_000_000_000);
+        let key = || JoinKey(Box::new([Some("k".into())]));
+        let mut table = table("");
+        table.keyed.seed_term(0, key(), Some(at(50)), at(90));
+        for hit in hits("A50 A60 A90") {
+            table.push(&hit);
+        }
+        assert_eq!(table.shown(), ["A50"]);
+        table.push(&hits("A55")[0]);
+        assert_eq!(table.shown(), ["A50"]);
     }
 
     #[test]
@@ -103,7 +130,10 @@ mod tests {
         assert!(table.keyed.take_seen().is_empty(), "an earlier one may still come");
         table.advance(2000.0);
         let seen = table.keyed.take_seen();
-        assert_eq!(seen.iter().map(|(_, time)| time.0).collect::<Vec<_>>(), [2_000_000_000]);
+        assert_eq!(
+            seen.iter().map(|seen| (seen.first.map(|first| first.0), seen.last.0)).collect::<Vec<_>>(),
+            [(Some(1_000_000_000), 2_000_000_000)]
+        );
         assert_eq!(table.keyed.n_keys(), 0);
     }
 }

@@ -47,6 +47,9 @@ pub(crate) struct RuleFacts {
     pub(crate) id: Arc<str>,
     /// How long after its last event a match may still grow or fall.
     pub(crate) open_for: Span,
+    /// How long after an event state may rest on it.
+    pub(crate) held_for: Span,
+    pub(crate) is_window: bool,
 }
 
 /// What a document is made from, beside the match.
@@ -103,10 +106,22 @@ pub(crate) struct Book {
     waiting: FxHashMap<(usize, Link), BTreeSet<AlertId>>,
     fresh: Vec<AlertId>,
     dirty: BTreeSet<AlertId>,
-    suppressions: Suppressions,
+    pub(crate) suppressions: Suppressions,
     /// Alerts that are closed, or that an earlier run told.
     known: FxHashMap<AlertId, Told>,
     known_since: VecDeque<AlertId>,
+    /// What the store does not have yet, where there is one.
+    pub(crate) settled: Option<Vec<Settled>>,
+}
+
+/// A window whose alert is closed: none of its events may start another.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) rule: u32,
+    pub(crate) key: JoinKey,
+    pub(crate) through: EventTime,
+    /// When the last of its events is no longer held.
+    pub(crate) until: EventTime,
 }
 
 impl Book {
@@ -363,6 +378,15 @@ impl Book {
                     }
                 }
             }
+        }
+        let facts = &view.facts[alert.rule as usize];
+        if facts.is_window
+            && !alert.is_gone
+            && let Some(settled) = &mut self.settled
+        {
+            let through = alert.found.start + facts.open_for;
+            let until = alert.closes + facts.held_for;
+            settled.push(Settled { rule: alert.rule, key: alert.key, through, until });
         }
         if let Some(told) = alert.told {
             self.remember(id.clone(), told);

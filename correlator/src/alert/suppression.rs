@@ -23,6 +23,25 @@ pub(crate) struct Suppressions {
     /// By alert that is silent: who speaks for it.
     leader_of: FxHashMap<AlertId, AlertId>,
     n_by_leader: FxHashMap<AlertId, u64>,
+    /// What the store does not have yet, where there is one.
+    pub(crate) unwritten: Option<Vec<MemberChange>>,
+}
+
+/// An alert of a rule with suppression, as it is kept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) rule: u32,
+    pub(crate) group: Vec<Box<str>>,
+    pub(crate) time: EventTime,
+    /// When it speaks for nobody any more.
+    pub(crate) until: EventTime,
+    pub(crate) id: AlertId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MemberChange {
+    Came(Member),
+    Went(AlertId),
 }
 
 #[derive(Debug)]
@@ -55,8 +74,31 @@ impl Suppressions {
             }
             self.remove(id, dirty);
         }
-        self.group_of.insert(id.clone(), (group.clone(), time));
         let duration = suppression.duration.unwrap_or(DEFAULT_DURATION);
+        if let Some(unwritten) = &mut self.unwritten {
+            let (until, id) = (time + duration + duration, id.clone());
+            unwritten.push(MemberChange::Came(Member { rule, group: group.1.clone(), time, until, id }));
+        }
+        self.join(group, duration, time, id, dirty);
+    }
+
+    /// Takes back what was kept.
+    pub(crate) fn restore(&mut self, suppression: &Suppression, member: Member) {
+        let duration = suppression.duration.unwrap_or(DEFAULT_DURATION);
+        // Alerts among them that are still open are put again, and told then.
+        let mut dirty = BTreeSet::new();
+        self.join((member.rule, member.group), duration, member.time, &member.id, &mut dirty);
+    }
+
+    fn join(
+        &mut self,
+        group: Group,
+        duration: Span,
+        time: EventTime,
+        id: &AlertId,
+        dirty: &mut BTreeSet<AlertId>,
+    ) {
+        self.group_of.insert(id.clone(), (group.clone(), time));
         let members = self
             .groups
             .entry(group.clone())
@@ -67,6 +109,9 @@ impl Suppressions {
 
     pub(crate) fn remove(&mut self, id: &AlertId, dirty: &mut BTreeSet<AlertId>) {
         let Some((group, time)) = self.group_of.remove(id) else { return };
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.push(MemberChange::Went(id.clone()));
+        }
         if let Some(members) = self.groups.get_mut(&group) {
             members.by_time.remove(&(time, id.clone()));
         }
@@ -116,7 +161,7 @@ impl Suppressions {
 
     /// Forgets leaders, together with those they speak for, once both their time and its double have passed.
     pub(crate) fn expire(&mut self, watermark: EventTime) {
-        let Self { groups, group_of, leader_of, n_by_leader } = self;
+        let Self { groups, group_of, leader_of, n_by_leader, .. } = self;
         groups.retain(|_, members| {
             let long_ago = watermark - members.duration - members.duration;
             while let Some((time, id)) = members.by_time.first().cloned() {

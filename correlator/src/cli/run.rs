@@ -93,8 +93,8 @@ pub(super) fn run(
     info!(rules = n_rules, sources = threads.len(), store = kept_in.as_str(), "watching");
 
     let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
-    let mut runner =
-        Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
+    let runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
+    let mut runner = runner.with_retention(config.retention);
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
     drop(merge);

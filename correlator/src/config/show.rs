@@ -21,6 +21,7 @@ impl Config {
             Some(path) => writeln!(out, "path = {}", quote_path(path))?,
             None => writeln!(out, "# no path: memory only")?,
         }
+        writeln!(out, "retention = \"{}\"", duration(self.retention))?;
         for source in &self.sources {
             write_source(source, out)?;
         }

@@ -133,9 +133,17 @@ impl Machine {
         }
     }
 
-    pub(crate) fn seed_last_seen(&mut self, time: EventTime) {
+    /// For new terms: when the term was last news.
+    pub(crate) fn first_seen(&self) -> Option<EventTime> {
+        match &self.state {
+            State::Terms(state) => state.first_seen,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn seed_term(&mut self, first: Option<EventTime>, last: EventTime) {
         if let State::Terms(state) = &mut self.state {
-            state.last_seen = state.last_seen.max(Some(time));
+            state.seed(first, last);
         }
     }
 }

@@ -113,14 +113,14 @@ impl KeyState {
     }
 
     /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more. For new
-    /// terms, returns when the term was last seen if that has just become certain.
+    /// terms, returns when the term was news and when it was last seen if that has just become certain.
     pub(crate) fn advance(
         &mut self,
         shape: &Shape,
         limits: &Limits,
         watermark: EventTime,
         turns: &mut Vec<Turn>,
-    ) -> Option<EventTime> {
+    ) -> Option<(Option<EventTime>, EventTime)> {
         if std::mem::take(&mut self.is_stale) {
             self.rerun(shape, limits);
         }
@@ -133,6 +133,7 @@ impl KeyState {
         }
         self.base.settle(shape, limits);
         let seen = self.base.last_seen().filter(|seen| Some(*seen) != seen_before);
+        let seen = seen.map(|last| (self.base.first_seen(), last));
         self.base.expire(shape, closed);
         self.tip.expire(shape, closed);
         let kept = &self.tip.matches.by_anchor;
@@ -237,9 +238,9 @@ impl KeyState {
         self.hits.len() + self.late.len()
     }
 
-    pub(crate) fn seed_last_seen(&mut self, time: EventTime) {
-        self.base.seed_last_seen(time);
-        self.tip.seed_last_seen(time);
-        self.newest = self.newest.max(time);
+    pub(crate) fn seed_term(&mut self, first: Option<EventTime>, last: EventTime) {
+        self.base.seed_term(first, last);
+        self.tip.seed_term(first, last);
+        self.newest = self.newest.max(last);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rules::event::EventTime;
+use rules::event::{EventTime, Span};
 use rustc_hash::FxHashMap;
 
 use super::state::{KeyState, Turn};
@@ -17,6 +17,17 @@ pub type KeyRef = Arc<(u32, JoinKey)>;
 pub enum Change {
     Put { key: KeyRef, found: Arc<Match> },
     Gone { key: KeyRef, anchor: Anchor },
+}
+
+/// A term's history, as far as it is certain.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    pub key: KeyRef,
+    /// When it was last news.
+    pub first: Option<EventTime>,
+    pub last: EventTime,
+    /// How long after `last` it counts as known.
+    pub window: Span,
 }
 
 /// What caps cost one rule.
@@ -54,7 +65,7 @@ pub struct Keyed {
     watermark: Option<EventTime>,
     evictions: FxHashMap<u32, Eviction>,
     /// New terms whose last sight is certain since this was last taken.
-    seen: Vec<(KeyRef, EventTime)>,
+    seen: Vec<Sight>,
 }
 
 impl Keyed {
@@ -148,8 +159,8 @@ impl Keyed {
         let open_before = entry.state.n_hits();
         let seen = entry.state.advance(shape, &self.limits, watermark, &mut turns);
         self.n_open_hits -= open_before - entry.state.n_hits();
-        if let Some(time) = seen {
-            self.seen.push((Arc::clone(&key), time));
+        if let Some((first, last)) = seen {
+            self.seen.push(Sight { key: Arc::clone(&key), first, last, window: shape.span() });
         }
         all.extend(changes(&key, turns));
         if entry.state.is_empty() {
@@ -195,14 +206,14 @@ impl Keyed {
     }
 
     /// What the store knows of a new term from earlier runs.
-    pub fn seed_last_seen(&mut self, rule: u32, key: JoinKey, time: EventTime) {
+    pub fn seed_term(&mut self, rule: u32, key: JoinKey, first: Option<EventTime>, last: EventTime) {
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return };
         let key = Arc::new((rule, key));
         let entry = self
             .keys
             .entry(Arc::clone(&key))
             .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
-        entry.state.seed_last_seen(time);
+        entry.state.seed_term(first, last);
         self.timers.remove(&(entry.visit, Arc::clone(&key)));
         entry.visit = entry.state.next_visit(shape, &self.limits);
         self.timers.insert((entry.visit, key));
@@ -210,7 +221,7 @@ impl Keyed {
     }
 
     /// New terms whose last sight became certain, for the store.
-    pub fn take_seen(&mut self) -> Vec<(KeyRef, EventTime)> {
+    pub fn take_seen(&mut self) -> Vec<Sight> {
         std::mem::take(&mut self.seen)
     }
 }
@@ -225,8 +236,6 @@ fn changes(key: &KeyRef, turns: Vec<Turn>) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
-    use rules::event::Span;
-
     use super::*;
     use crate::keyed::testing::{Table, hit};
     use crate::terms::TermsShape;

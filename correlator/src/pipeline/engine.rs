@@ -10,15 +10,17 @@ use rustc_hash::FxHashMap;
 
 use super::dedup::{Dedup, ShortId, short_id};
 use crate::alert::blind::{Blind, Heard};
-use crate::alert::book::{Book, RuleFacts, Told, View};
+use crate::alert::book::{Book, RuleFacts, Settled, Told, View};
 use crate::alert::cast::CastFields;
+use crate::alert::suppression::{Member, MemberChange};
 use crate::alert::{AlertChange, AlertId, AlertState};
 use crate::context::Contexts;
 use crate::detect::{self, Detect};
-use crate::identity::Identities;
-use crate::keyed::{Anchor, Change, Evidence, JoinKey, KeyRef, Keyed, Limits, Match, Shape, Stage};
+use crate::identity::{Identities, Row};
+use crate::keyed::{Anchor, Change, Evidence, JoinKey, Keyed, Limits, Match, Shape, Sight, Stage};
 use crate::source::{Record, Rejected};
 use crate::stats::{Fate, Stats};
+use crate::store::KeptMember;
 
 /// Which words of an alert's life are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +43,11 @@ pub(crate) struct Lasting {
     pub(crate) ids: Vec<(ShortId, EventTime)>,
     /// Events that state rests on, and until when it does.
     pub(crate) held: FxHashMap<Box<str>, (Arc<Record>, EventTime)>,
-    pub(crate) seen_terms: Vec<(KeyRef, EventTime)>,
+    pub(crate) seen_terms: Vec<Sight>,
     pub(crate) heard: Vec<Heard>,
+    pub(crate) identities: Vec<Row>,
+    pub(crate) suppression: Vec<MemberChange>,
+    pub(crate) settled: Vec<Settled>,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,9 @@ pub struct Engine {
     stats: Stats,
     watermark: Option<EventTime>,
     lasting: Option<Lasting>,
+    /// While state is restored: windows that an earlier run closed, by when they ended. Some of their events may be left,
+    /// and would make another window.
+    settled: FxHashMap<(u32, JoinKey), EventTime>,
 }
 
 impl Engine {
@@ -79,13 +87,20 @@ impl Engine {
             Some(shape) => shape.span(),
         };
         let spans: Vec<Span> = shapes.iter().map(span).collect();
-        let facts = |(rule, span): (&rules::rule::Rule, &Span)| RuleFacts {
-            key_names: detect::key_names(rule, schema),
-            id: rule.id.as_str().into(),
-            open_for: *span,
+        let facts = |((rule, span), shape): ((&rules::rule::Rule, &Span), &Option<Shape>)| {
+            let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
+            let is_window = matches!(shape, Some(Shape::Window(_)));
+            RuleFacts {
+                key_names: detect::key_names(rule, schema),
+                id: rule.id.as_str().into(),
+                open_for: *span,
+                // A window's alert closes this long after its first event at the latest, and needs all of them till then.
+                held_for: if is_window { *span + *span + longest } else { *span },
+                is_window,
+            }
         };
         Self {
-            facts: rules.iter().zip(&spans).map(facts).collect(),
+            facts: rules.iter().zip(&spans).zip(&shapes).map(facts).collect(),
             contexts: Contexts::new(rules, &spans, limits),
             keyed: Keyed::new(shapes, limits),
             book: Book::default(),
@@ -97,6 +112,7 @@ impl Engine {
             stats: Stats::default(),
             watermark: None,
             lasting: None,
+            settled: FxHashMap::default(),
             program,
             limits,
             mode,
@@ -167,7 +183,12 @@ impl Engine {
             self.put(rule, &JoinKey::default(), Arc::new(single(record)));
         }
         for (rule, key, hit) in detected.keyed {
-            self.hold(record, time + self.facts[rule as usize].open_for + self.limits.grace);
+            if !self.settled.is_empty()
+                && self.settled.get(&(rule, key.clone())).is_some_and(|through| time <= *through)
+            {
+                continue;
+            }
+            self.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace);
             let changes = self.keyed.push(rule, key, hit);
             self.take(changes);
         }
@@ -297,12 +318,20 @@ impl Engine {
     /// From here on, keeps account of what has to outlive a crash.
     pub(crate) fn keep_lasting(&mut self) {
         self.lasting.get_or_insert_default();
+        self.settled = FxHashMap::default();
+        self.book.settled.get_or_insert_default();
         self.blind.unwritten.get_or_insert_default();
+        self.book.suppressions.unwritten.get_or_insert_default();
+        self.identities.keep_unwritten();
     }
 
     pub(crate) fn take_lasting(&mut self) -> Lasting {
         let mut lasting = self.lasting.as_mut().map(std::mem::take).unwrap_or_default();
         lasting.heard = self.blind.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
+        let suppression = &mut self.book.suppressions.unwritten;
+        lasting.suppression = suppression.as_mut().map(std::mem::take).unwrap_or_default();
+        lasting.settled = self.book.settled.as_mut().map(std::mem::take).unwrap_or_default();
+        lasting.identities = self.identities.take_unwritten();
         lasting
     }
 
@@ -326,12 +355,38 @@ impl Engine {
         self.book.remember(id, told);
     }
 
-    pub(crate) fn restore_term(&mut self, rule_id: &str, key: JoinKey, time: EventTime) {
-        let rules = self.program.rules().iter().zip(0_u32..);
-        let found = rules.filter(|(rule, _)| rule.id == rule_id).map(|(_, idx)| idx).next();
-        if let Some(rule) = found {
-            self.keyed.seed_last_seen(rule, key, time);
+    pub(crate) fn restore_term(
+        &mut self,
+        rule_id: &str,
+        key: JoinKey,
+        first: Option<EventTime>,
+        last: EventTime,
+    ) {
+        if let Some(rule) = self.rule_idx(rule_id) {
+            self.keyed.seed_term(rule, key, first, last);
         }
+    }
+
+    pub(crate) fn restore_identities(&mut self, rows: Vec<Row>) {
+        self.identities.restore(rows);
+    }
+
+    /// An alert of an earlier run that may still speak for others.
+    pub(crate) fn restore_member(&mut self, kept: KeptMember) {
+        let KeptMember { rule_id, group, time, until, id } = kept;
+        let Some(rule) = self.rule_idx(&rule_id) else { return };
+        let Some(suppression) = &self.program.rules()[rule as usize].suppression else { return };
+        self.book.suppressions.restore(suppression, Member { rule, group, time, until, id });
+    }
+
+    pub(crate) fn restore_settled(&mut self, rule_id: &str, key: JoinKey, through: EventTime) {
+        if let Some(rule) = self.rule_idx(rule_id) {
+            self.settled.insert((rule, key), through);
+        }
+    }
+
+    fn rule_idx(&self, rule_id: &str) -> Option<u32> {
+        self.program.rules().iter().zip(0_u32..).find(|(rule, _)| rule.id == rule_id).map(|(_, idx)| idx)
     }
 }
 

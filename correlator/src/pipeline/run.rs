@@ -12,7 +12,9 @@ use rules::event::{EventTime, Span};
 use super::engine::{Engine, Lasting, Mode};
 use super::replay::sort_finals;
 use crate::alert::AlertChange;
-use crate::alert::book::Told;
+use crate::alert::book::Settled;
+use crate::alert::suppression::{Member, MemberChange};
+use crate::keyed::Sight;
 use crate::merge::{Merge, Merged};
 use crate::pipeline::dedup::short_id;
 use crate::source::folder::Positions;
@@ -20,7 +22,7 @@ use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
 use crate::source::{Position, Rejected};
 use crate::stats::Stats;
-use crate::store::{Batch, HeldEvent, SeenTerm, Store, StoreError};
+use crate::store::{Batch, HeldEvent, KeptMember, SeenTerm, SettledRow, Store, StoreError};
 
 /// New alerts that come close together are written together.
 const HOLD: Duration = Duration::from_millis(50);
@@ -28,6 +30,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long sources have to end once they were asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ID_RETENTION: Span = Span::from_secs(24 * 3_600);
+
+/// Where the configuration says nothing.
+pub const DEFAULT_RETENTION: Span = Span::from_secs(90 * 24 * 3_600);
 
 /// Takes what comes out of a run.
 pub trait Delivery {
@@ -64,6 +69,8 @@ pub struct Runner {
     store: Option<Store>,
     pending: Vec<AlertChange>,
     positions: Vec<Position>,
+    /// How long closed alerts stay in the store.
+    retention: Span,
     watermark: Option<EventTime>,
     started: Instant,
     last_commit: Instant,
@@ -92,11 +99,19 @@ impl Runner {
             store,
             pending: Vec::new(),
             positions: Vec::new(),
+            retention: DEFAULT_RETENTION,
             watermark: None,
             started: now,
             last_commit: now,
             last_tick: now,
         })
+    }
+
+    /// Keeps closed alerts, and what is known of hosts and keys, in the store for this long.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Span) -> Self {
+        self.retention = retention;
+        self
     }
 
     /// Runs until every source has ended, or until stopped. Stopping keeps what is open for the next run; sources that
@@ -182,13 +197,36 @@ impl Runner {
         let is_ready = self.mode == Mode::Revisions || is_end;
         let alerts = if is_ready { std::mem::take(&mut self.pending) } else { Vec::new() };
         if let Some(store) = &mut self.store {
-            let Lasting { ids, held, seen_terms, heard } = self.engine.take_lasting();
+            let Lasting { ids, held, seen_terms, heard, identities, suppression, settled } =
+                self.engine.take_lasting();
             let rules = self.engine.program().rules();
-            let term = |(key, last_seen): (crate::keyed::KeyRef, EventTime)| SeenTerm {
+            let term = |Sight { key, first, last, window }: Sight| SeenTerm {
                 rule_id: rules[key.0 as usize].id.clone(),
                 key: key.1.clone(),
-                last_seen,
+                first_seen: first,
+                last_seen: last,
+                until: last + window + ID_RETENTION,
             };
+            let settled_row = |Settled { rule, key, through, until }: Settled| SettledRow {
+                rule_id: rules[rule as usize].id.clone(),
+                key,
+                through,
+                until,
+            };
+            let (mut members, mut members_gone) = (Vec::new(), Vec::new());
+            for change in suppression {
+                match change {
+                    MemberChange::Came(Member { rule, group, time, until, id }) => {
+                        members_gone.retain(|gone| *gone != id);
+                        let rule_id = rules[rule as usize].id.clone();
+                        members.push(KeptMember { rule_id, group, time, until, id });
+                    }
+                    MemberChange::Went(id) => {
+                        members.retain(|member| member.id != id);
+                        members_gone.push(id);
+                    }
+                }
+            }
             let held = held.into_values().map(|(record, until)| HeldEvent {
                 id: short_id(&record.event.id),
                 origin: record.origin,
@@ -199,6 +237,11 @@ impl Runner {
             let batch = Batch {
                 ids,
                 heard,
+                identities,
+                members,
+                members_gone,
+                settled: settled.into_iter().map(settled_row).collect(),
+                retention: self.retention,
                 held: held.collect(),
                 terms: seen_terms.into_iter().map(term).collect(),
                 alerts: &alerts,
@@ -239,16 +282,21 @@ impl Runner {
 }
 
 fn restore(engine: &mut Engine, store: &Store, normalizer: &Normalizer) -> Result<(), RunError> {
-    for alert in store.alerts()? {
-        let told =
-            Told { revision: alert.revision, content: alert.content, is_withdrawn: alert.is_withdrawn };
-        engine.restore_alert(alert.id, told);
+    for (id, told) in store.told()? {
+        engine.restore_alert(id, told);
+    }
+    engine.restore_identities(store.identities()?);
+    for member in store.members()? {
+        engine.restore_member(member);
     }
     for heard in store.heard()? {
         engine.restore_heard(heard);
     }
     for term in store.terms()? {
-        engine.restore_term(&term.rule_id, term.key, term.last_seen);
+        engine.restore_term(&term.rule_id, term.key, term.first_seen, term.last_seen);
+    }
+    for row in store.settled()? {
+        engine.restore_settled(&row.rule_id, row.key, row.through);
     }
     for held in store.held()? {
         // It was readable when it was kept; a newer reader that refuses it has nothing to build on.

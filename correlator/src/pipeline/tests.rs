@@ -371,7 +371,7 @@ impl Delivery for Kept {
 
 /// One run over a store: the lines come, then the run is stopped.
 fn run_once(world: &World, store: Store, lines: &[String], kept: &mut Kept) -> Result<(), RunError> {
-    let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T10:00:00Z").unwrap()));
+    let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T18:00:00Z").unwrap()));
     let mut merge = Merge::new(1024, Pace::Live { idle_after: Span::from_secs(10) }, clock);
     let outlet = merge.add("test", Lateness(Span::from_secs(1200)));
     for line in lines {
@@ -417,6 +417,99 @@ fn a_restart_goes_on_where_it_stopped_and_repeats_nothing() {
     );
     assert!(told.contains(&("Swept".into(), "open", 1)), "{told:?}");
     assert!(!told.iter().any(|(name, ..)| name == "First"), "{told:?}");
+}
+
+/// A call by the instance's role, by which the correlator learns it.
+fn called_by_instance(time: &str) -> String {
+    format!(
+        r#"{{"eventID":"call-{time}","eventTime":"{time}","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","sourceIPAddress":"198.51.100.23","userIdentity":{{"type":"AssumedRole","principalId":"AROAX:i-0123456789abcdef0","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIAEXAMPLE000000001","sessionContext":{{"sessionIssuer":{{"type":"Role","arn":"arn:aws:iam::111122223333:role/web","userName":"web"}}}}}},"requestParameters":null,"responseElements":null}}"#
+    )
+}
+
+fn moved(line: &str, from: &str, to: &str) -> String {
+    assert!(line.contains(from), "{line}");
+    line.replace(from, to).replace("-0\"", &format!("-{to}\""))
+}
+
+/// Both runs on one store, or, as the measure, one run of all lines. The last document of each alert.
+fn last_told(world: &World, runs: &[&[String]]) -> std::collections::BTreeMap<String, Value> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = Kept::default();
+    for lines in runs {
+        run_once(world, Store::open(&dir.path().join("store.db")).unwrap(), lines, &mut kept).unwrap();
+    }
+    let mut last = std::collections::BTreeMap::new();
+    for change in kept.told {
+        let mut document = change.document;
+        document["groundtrail"]["alert"].as_object_mut().unwrap().remove("revision");
+        document["groundtrail"]["alert"].as_object_mut().unwrap().remove("state");
+        last.insert(change.id.to_string(), document);
+    }
+    last
+}
+
+#[test]
+fn what_was_known_of_a_host_survives_a_restart() {
+    let world = world(&[FIRST]);
+    let call = called_by_instance("2026-11-02T10:00:00Z");
+    let exec = exec("sh", 50)
+        .replace("web-1", "i-0123456789abcdef0")
+        .replace(r#""user":"#, r#""cloud":{"instance":{"id":"i-0123456789abcdef0"}},"user":"#);
+    let runs = [std::slice::from_ref(&call), std::slice::from_ref(&exec)];
+    let both = last_told(&world, &runs);
+    assert!(both.values().next().unwrap().to_string().contains("\"role\":\"web\""), "{both:?}");
+    assert_eq!(both, last_told(&world, &[&[call.clone(), exec.clone()]]));
+}
+
+#[test]
+fn a_first_sight_gains_its_cloud_half_after_a_restart() {
+    let explained = format!(
+        "{FIRST}[[rule.context]]\nname = \"who sent it\"\nlink = [\"groundtrail.link.ssm_command_id\"]\nlanguage = \"kuery\"\nquery = 'event.action:SendCommand'\nbefore = \"1m\"\nafter = \"2h\"\n"
+    );
+    let world = world(&[&explained]);
+    // Time passes, so that the term's first sight is certain and written as such.
+    let first = [exec("sh", 0), moved(&exec("sh", 0), "T10:00", "T11:00")];
+    let second = [sent(600)];
+    let both = last_told(&world, &[&first, &second]);
+    let document = both.values().next().unwrap();
+    assert_eq!(alert(document)["context"][0]["events"].as_array().map(Vec::len), Some(1));
+    let all: Vec<String> = first.iter().chain(&second).cloned().collect();
+    assert_eq!(both, last_told(&world, &[&all]));
+}
+
+#[test]
+fn a_leader_of_an_earlier_run_still_speaks_for_those_after_it() {
+    let quiet = SENT.replace(
+        "[[rule.context]]",
+        "[rule.alert_suppression]\ngroup_by = [\"aws.cloudtrail.user_identity.arn\"]\n[rule.alert_suppression.duration]\nvalue = 5\nunit = \"h\"\n[[rule.context]]",
+    );
+    let world = world(&[&quiet]);
+    // The leader's alert is long closed when the first run ends.
+    let first = [sent(0), moved(&exec("sh", 0), "T10:00", "T13:00")];
+    let second = [moved(&sent(0), "T10:00", "T13:10")];
+    assert_eq!(last_told(&world, &[&first, &second]).len(), 1);
+}
+
+#[test]
+fn a_long_window_is_the_same_window_after_a_restart() {
+    let world = world(&[SWEPT]);
+    // One call in 6 s for 30 minutes, more than an alert carries, and then time passes.
+    let call = |n: u32| {
+        let minute = n / 10;
+        moved(&described(&format!("Kind{}", n % 5), n % 10 * 60), "T10:00", &format!("T10:{minute:02}"))
+            .replace("\"eventID\":\"", &format!("\"eventID\":\"{n}-"))
+    };
+    let calls: Vec<String> = (0..300).map(call).collect();
+    // With the trail's lateness of 20 minutes: while the alert is open, and when it has closed but not all is forgotten.
+    for later in ["T11:20", "T11:45"] {
+        let mut first = calls.clone();
+        first.push(moved(&exec("sh", 0), "T10:00", later));
+        let second = [moved(&exec("sh", 0), "T10:00", "T11:50")];
+        let both = last_told(&world, &[&first, &second]);
+        first.extend(second);
+        assert_eq!(both.len(), 1, "{later}");
+        assert_eq!(both, last_told(&world, &[&first]), "{later}");
+    }
 }
 
 #[test]

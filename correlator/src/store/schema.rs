@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 
 /// Step n brings format n to n + 1. A released step never changes.
-const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &["
     create table seen (id blob primary key, time integer not null) without rowid;
     create index seen_by_time on seen (time);
     create table held (
@@ -25,6 +25,25 @@ const STEPS: &[&str] = &["
     create table positions (
         source text not null, key text not null, value text not null, primary key (source, key)
     ) without rowid;
+", "
+    create table identities (
+        subject text not null, attribute text not null, value text not null, first integer not null,
+        last integer not null, primary key (subject, attribute, value)
+    ) without rowid;
+    create index identities_by_last on identities (last);
+    create table suppression (
+        alert_id text primary key, rule_id text not null, grouped text not null, time integer not null,
+        until integer not null
+    ) without rowid;
+    create index suppression_by_until on suppression (until);
+    create table settled (
+        rule_id text not null, key text not null, through integer not null, until integer not null,
+        primary key (rule_id, key)
+    ) without rowid;
+    create index settled_by_until on settled (until);
+    alter table terms add column first_seen integer;
+    alter table terms add column until integer not null default 9223372036854775807;
+    create index terms_by_until on terms (until);
 "];
 
 pub(super) fn migrate(conn: &mut Connection, found: u32) -> rusqlite::Result<()> {

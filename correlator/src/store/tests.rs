@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::identity::{Attribute, Subject};
 use crate::keyed::Anchor;
 
 fn change(name: &str, revision: u32, state: AlertState) -> AlertChange {
@@ -29,7 +30,9 @@ fn what_was_committed_is_there_after_opening_again() {
     let term = SeenTerm {
         rule_id: "rule".into(),
         key: JoinKey(Box::new([Some("a\"b".into()), None])),
+        first_seen: Some(EventTime(8)),
         last_seen: EventTime(9),
+        until: EventTime(90),
     };
     let position = Position { source: "trail".into(), key: "file".into(), value: "done".into() };
     {
@@ -91,7 +94,13 @@ fn what_nothing_needs_is_forgotten() {
 #[test]
 fn a_term_never_goes_back_in_time() {
     let mut store = Store::in_memory().unwrap();
-    let term = |time| SeenTerm { rule_id: "r".into(), key: JoinKey::default(), last_seen: EventTime(time) };
+    let term = |time| SeenTerm {
+        rule_id: "r".into(),
+        key: JoinKey::default(),
+        first_seen: Some(EventTime(time)),
+        last_seen: EventTime(time),
+        until: EventTime(time),
+    };
     store.commit(&Batch { terms: vec![term(9)], ..Batch::default() }).unwrap();
     store.commit(&Batch { terms: vec![term(3)], ..Batch::default() }).unwrap();
     assert_eq!(store.terms().unwrap(), [term(9)]);
@@ -129,4 +138,63 @@ fn two_runs_do_not_share_a_store() {
     assert!(Store::open(&path).is_ok(), "looking an alert up disturbs nobody");
     drop(first);
     assert!(Store::open_for_run(&path).is_ok());
+}
+
+#[test]
+fn an_older_store_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(schema::STEPS[0]).unwrap();
+    old.execute_batch("insert into terms (rule_id, key, last_seen) values ('r', '[]', 9)").unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let mut store = Store::open(&path).unwrap();
+    let term = store.terms().unwrap().remove(0);
+    assert_eq!((term.first_seen, term.last_seen), (None, EventTime(9)));
+    store.commit(&Batch { watermark: Some(EventTime(i64::MAX / 2)), ..Batch::default() }).unwrap();
+    assert_eq!(store.terms().unwrap().len(), 1, "how long it counts as known is not known yet");
+}
+
+#[test]
+fn what_has_had_its_time_goes() {
+    let mut store = Store::in_memory().unwrap();
+    let term = SeenTerm {
+        rule_id: "r".into(),
+        key: JoinKey::default(),
+        first_seen: None,
+        last_seen: EventTime(5),
+        until: EventTime(50),
+    };
+    let row = Row {
+        subject: Subject::Host("web-1".into()),
+        attribute: Attribute::Role,
+        value: "web".into(),
+        first: 1,
+        last: 7,
+    };
+    let alerts = [change("a", 1, AlertState::Open)];
+    let (terms, identities) = (vec![term], vec![row]);
+    store.commit(&Batch { alerts: &alerts, terms, identities, ..Batch::default() }).unwrap();
+    let mut at = |time| {
+        let retention = Span(100);
+        store.commit(&Batch { watermark: Some(EventTime(time)), retention, ..Batch::default() }).unwrap();
+        let counts =
+            [store.terms().unwrap().len(), store.identities().unwrap().len(), store.told().unwrap().len()];
+        store.mark_delivered(&alerts).unwrap();
+        counts
+    };
+    assert_eq!(at(50), [1, 1, 1]);
+    assert_eq!(at(51), [0, 1, 1]);
+    assert_eq!(at(107), [0, 1, 1]);
+    assert_eq!(at(108), [0, 0, 0], "all of it is older than the retention");
+}
+
+#[test]
+fn an_alert_that_no_sink_has_is_kept_however_old() {
+    let mut store = Store::in_memory().unwrap();
+    let alerts = [change("a", 1, AlertState::Open)];
+    store.commit(&Batch { alerts: &alerts, ..Batch::default() }).unwrap();
+    store.commit(&Batch { watermark: Some(EventTime(1_000)), ..Batch::default() }).unwrap();
+    assert_eq!(store.undelivered().unwrap().len(), 1);
 }
