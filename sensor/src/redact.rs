@@ -191,6 +191,10 @@ fn assigned(text: &[u8], at: usize, reading: Reading) -> Option<Range<usize>> {
         let is_address = text[value.clone()].windows(3).any(|three| three == b"://");
         return if is_address { None } else { user_info(text, value.start) };
     }
+    // A part of a path may not hide the rest of it.
+    if text[..start].last() == Some(&b'/') {
+        return None;
+    }
     // `--secret-id` names a secret of Secrets Manager; Vault's `secret_id` is one.
     let is_vaults = upper == "SECRET_ID" && !text[start..].starts_with(b"--");
     if !is_secret_name(name) || (!is_vaults && POINTERS.iter().any(|end| upper.ends_with(end))) {
@@ -220,17 +224,20 @@ fn header(text: &[u8], at: usize) -> Option<Range<usize>> {
     }
     let blanks = text[at + 1..].iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\\')).count();
     let start = at + 1 + blanks;
-    let is_embedded =
-        text[..begin].iter().any(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\''));
-    let value = match begin.checked_sub(1).map(|before| text[before]) {
-        _ if !is_embedded => start..text.len(),
-        Some(quote @ (b'"' | b'\'')) => start..quote_end(text, start, quote),
-        _ => {
+    let value = match text[..begin].last() {
+        None => start..text.len(),
+        Some(b'=') if text[0] == b'-' && !text[..begin].iter().any(u8::is_ascii_whitespace) => {
+            start..text.len()
+        }
+        Some(quote @ (b'"' | b'\'')) => start..quote_end(text, start, *quote),
+        Some(before) if before.is_ascii_whitespace() || *before == b'\\' => {
             let end = word_end(text, start);
             let is_scheme =
                 SCHEMES.iter().any(|scheme| text[start..end].eq_ignore_ascii_case(scheme.as_bytes()));
             start..if is_scheme { word_end(text, (end + 1).min(text.len())) } else { end }
         }
+        // Part of something longer, such as a path that would like to be hidden.
+        Some(_) => return None,
     };
     (!is_command(&text[value.clone()])).then_some(value)
 }
@@ -375,6 +382,7 @@ mod tests {
             &["curl", "https://b/k?X-Amz-Credential=A&X-Amz-Security-Token=t&X-Amz-Signature=s&x=1"],
             &["curl", "https://b/k?X-Amz-Credential=A&X-Amz-Security-Token=***&X-Amz-Signature=***&x=1"],
         );
+        unchanged(&["curl", "http://h/authorization:/../meta-data", "http://h/token=/../meta-data"]);
         unchanged(&["curl", "http://h/?q=a@b", "bob@host:x", "http_proxy=proxy:3128"]);
     }
 
