@@ -131,18 +131,23 @@ fn secrets(args: &[&[u8]]) -> Vec<Vec<Range<usize>>> {
         let program = String::from_utf8_lossy(arg);
         INTERPRETERS.iter().any(|name| base_name(&program).starts_with(name))
     });
-    let previous = std::iter::once(None).chain(args.iter().map(Some));
-    let spans =
-        args.iter().zip(previous).map(|(arg, previous)| match previous {
+    let mut found: Vec<Vec<Range<usize>>> = Vec::with_capacity(args.len());
+    let mut previous: Option<&[u8]> = None;
+    for arg in args {
+        let spans = match previous {
             Some(option)
                 if takes_secret(option) && !arg.starts_with(b"--") && !arg.starts_with(b"file://") =>
             {
-                if arg.is_empty() { Vec::new() } else { std::iter::once(0..arg.len()).collect() }
+                std::iter::once(0..arg.len()).filter(|whole| !whole.is_empty()).collect()
             }
             Some(option) if takes_script(option, is_interpreter) => within(arg, Reading::Script),
             _ => within(arg, Reading::Whole),
-        });
-    spans.collect()
+        };
+        // What is masked is a value and no option, or masking twice would read the next argument otherwise.
+        previous = Some(*arg).filter(|_| spans.is_empty());
+        found.push(spans);
+    }
+    found
 }
 
 fn takes_secret(option: &[u8]) -> bool {
