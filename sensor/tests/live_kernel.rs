@@ -216,21 +216,24 @@ fn what_the_capture_cuts_is_completed() {
     fs::create_dir_all(&deep).expect("directories");
     fs::copy(fs::canonicalize("/bin/sleep").expect("a program"), deep.join("tool")).expect("copied");
     let sensor = Sensor::start();
-    // Gone before the sensor looks, but not so its parent.
     fs::copy(fs::canonicalize("/bin/true").expect("a program"), deep.join("short")).expect("copied");
-    let script = "../a/short gt; sleep 1; :";
-    let status = Command::new("sh").args(["-c", script]).current_dir(&deep).status();
-    assert!(status.expect("a shell runs").success());
-    // Long enough that the sensor still finds it in /proc; the padding comes first, as names are sorted.
-    let status = Command::new("../a/tool")
-        .arg("1")
+    // Both live until the sensor has looked. The one that does not is told by its parent; the padding comes first, as
+    // names are sorted.
+    let script = "../a/short gt; exec sleep 60";
+    let shell = Command::new("sh").args(["-c", script]).current_dir(&deep).spawn();
+    let tool = Command::new("../a/tool")
+        .arg("60")
         .env_clear()
         .env("AAA_PAD", "q".repeat(41_000))
         .env("AWS_ENDPOINT_URL", "http://evil")
         .current_dir(&deep)
-        .status();
-    assert!(status.expect("the tool runs").success());
+        .spawn();
+    thread::sleep(Duration::from_secs(1));
     let events = sensor.end();
+    for child in [shell, tool] {
+        let mut child = child.expect("it runs");
+        child.kill().and_then(|()| child.wait()).expect("a child");
+    }
     for name in ["short", "tool"] {
         let given = format!("../a/{name}");
         let is_it = |event: &&Value| is(event, "exec") && text(event, "/process/args/0") == given;
