@@ -31,8 +31,8 @@ use crate::source::stop::Stop;
 use crate::store::Store;
 use crate::time::SystemClock;
 
-/// Items between the sources and the engine.
-const CAPACITY: usize = 8192;
+/// Items between the sources and the engine. A source that has just spoken waits behind this many of one with a backlog.
+const CAPACITY: usize = 256;
 /// A source that has said nothing for so long holds nobody up.
 const IDLE_AFTER: Span = Span::from_secs(2);
 
