@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use harness::{bins, digest, watch};
+use harness::{bins, digest, netns, skip, watch};
 use serde_json::{Value, json};
 
 /// A record that raises one alert of its own.
@@ -206,7 +209,6 @@ fn rule_that_never_can_fire_is_named_with_the_source_it_lacks() {
 
 /// The sensor where everybody may run it.
 fn shared_sensor(folder: &Path) -> std::path::PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
     let copy = folder.join("groundtrail-sensor");
     fs::copy(bins::sensor(), &copy).unwrap();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
@@ -216,7 +218,7 @@ fn shared_sensor(folder: &Path) -> std::path::PathBuf {
 #[test]
 fn sensor_without_root_says_so_in_one_line() {
     if let Some(reason) = watch::not_root() {
-        println!("SKIPPED: giving root up needs root: {reason}");
+        skip::say(&format!("giving root up needs root: {reason}"));
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -236,7 +238,7 @@ fn sensor_without_root_says_so_in_one_line() {
 #[test]
 fn sensor_on_a_kernel_without_btf_says_so_in_one_line() {
     if let Some(reason) = watch::not_root() {
-        println!("SKIPPED: hiding the kernel's BTF needs root: {reason}");
+        skip::say(&format!("hiding the kernel's BTF needs root: {reason}"));
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -250,4 +252,54 @@ fn sensor_on_a_kernel_without_btf_says_so_in_one_line() {
     assert_ne!(said.code, Some(0));
     let text = format!("{}{}", said.out, said.err);
     assert!(text.contains("/sys/kernel/btf/vmlinux") && text.contains("CONFIG_DEBUG_INFO_BTF"), "{text}");
+}
+
+/// A scene under way that does not end by itself, in a folder that nobody else's command line names.
+fn scene(folder: &Path) -> Child {
+    let aws = folder.join("aws");
+    fs::write(&aws, "#!/bin/sh\nsleep 600\n").unwrap();
+    fs::set_permissions(&aws, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(bins::stage());
+    command.args(["play", "system1", "--aws"]).arg(aws).arg("--cloudtrail").arg(folder.join("cloudtrail"));
+    let mut stage = command.env("TMPDIR", folder).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(stage.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("scene system1"), "{said}");
+    stage
+}
+
+/// Waits until no process names this folder in its arguments; those that still do when patience ends.
+fn left_of(folder: &Path) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left: Vec<String> = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok())
+            .map(|args| String::from_utf8_lossy(&args).replace('\0', " "))
+            .filter(|args| args.contains(folder.to_str().unwrap()))
+            .collect();
+        if left.is_empty() || Instant::now() > deadline {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn scenario_ends_with_whoever_started_it() {
+    if let Some(reason) = watch::not_root().or_else(netns::refused) {
+        skip::say(&reason);
+        return;
+    }
+    for signal in ["TERM", "KILL"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stage = scene(folder.path());
+        netns::run("sh", &["-c", &format!("kill -{signal} {}", stage.id())]).unwrap();
+        assert!(!stage.wait().unwrap().success());
+        assert_eq!(left_of(folder.path()), Vec::<String>::new(), "{signal}");
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let n_scratch = names.filter(|name| name.to_string_lossy().starts_with("groundtrail-stage.")).count();
+        // A program that was not asked cannot tidy up.
+        assert_eq!(n_scratch, usize::from(signal == "KILL"));
+    }
 }

@@ -3,7 +3,7 @@
 //! Feature `live-kernel`; needs root. Where the kernel does not allow it, each test says SKIPPED and why.
 
 use harness::watch::{self, Watch};
-use harness::{netns, world};
+use harness::{netns, skip, world};
 use serde_json::Value;
 
 /// Starts watching, or says why not.
@@ -11,7 +11,7 @@ fn watch() -> Option<Watch> {
     match watch::obstacle() {
         None => Some(Watch::start()),
         Some(reason) => {
-            println!("SKIPPED: {reason}");
+            skip::say(&reason);
             None
         }
     }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod imds;
 pub mod netns;
 pub mod shuffle;
+pub mod skip;
 pub mod ssm;
 pub mod trace;
 pub mod virtual_run;

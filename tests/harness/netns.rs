@@ -1,4 +1,4 @@
-//! A network and mount namespace of the test's own: only loopback in it, so nothing can leave.
+//! Namespaces of the test's own: only loopback in the network's, so nothing can leave, and processes that end together.
 //!
 //! The process is started anew under `unshare`; on the far side loopback carries the addresses the scenario speaks to, the
 //! hosts file names AWS's endpoints, and overlays make room for the SSM agent's files without touching the machine's.
@@ -7,8 +7,8 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::world;
 
@@ -18,23 +18,47 @@ pub const KNOWN_STORE: &str = "10.0.1.20";
 /// Endpoints nobody knows (RFC 5737).
 pub const ROGUE: [&str; 3] = ["203.0.113.66", "203.0.113.67", "203.0.113.68"];
 
+/// Where the SSM agent's files go.
+const OVERLAID: [&str; 3] = ["/usr/bin", "/var/lib", "/var/log"];
+
+/// An empty folder for [`furnish`], removed when it is dropped. It lies in none that an overlay would hide.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn scratch() -> io::Result<tempfile::TempDir> {
+    let usual = std::env::temp_dir().canonicalize()?;
+    let is_hidden = OVERLAID.iter().any(|target| usual.starts_with(target));
+    let parent = if is_hidden { Path::new("/tmp") } else { &usual };
+    tempfile::Builder::new().prefix("groundtrail-stage.").tempdir_in(parent)
+}
+
 /// The command that starts this program again inside fresh namespaces, with `args`.
+///
+/// It is the first process of its pid namespace: when it ends, the kernel ends whatever it started. It is to end with its
+/// standard input, a pipe whose other end closes however its parent goes.
 ///
 /// # Errors
 /// When the running program's path cannot be read.
 pub fn enter(args: &[String]) -> io::Result<Command> {
     let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--propagation", "private", "--"]);
+    command.args(["--net", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--"]);
     command.arg(std::env::current_exe()?).args(args);
-    command.process_group(0);
+    command.process_group(0).stdin(Stdio::piped());
     Ok(command)
 }
 
-/// Furnishes the namespace this process is in. `scratch` is an empty folder for the mounts.
+/// What keeps this machine from giving us namespaces, or `None`.
+pub fn refused() -> Option<String> {
+    let refusal = run("unshare", &["--net", "--mount", "--pid", "--fork", "--mount-proc", "true"]).err()?;
+    Some(format!("no namespaces here: {refusal}; run with CAP_SYS_ADMIN"))
+}
+
+/// Furnishes the namespace this process is in. `scratch` is an empty folder for the mounts. What is written to `outlet`
+/// must be seen outside: it is given back under the path that still leads there.
 ///
 /// # Errors
 /// When a tool is missing, a mount is refused, or the namespace is not the empty one it should be.
-pub fn furnish(scratch: &Path, host_names: &[&str]) -> io::Result<()> {
+pub fn furnish(scratch: &Path, outlet: &Path, host_names: &[&str]) -> io::Result<PathBuf> {
     refuse_unless_empty()?;
     run("ip", &["link", "set", "lo", "up"])?;
     for address in [IMDS, world::PRIVATE_IP, KNOWN_STORE].iter().chain(&ROGUE) {
@@ -46,25 +70,56 @@ pub fn furnish(scratch: &Path, host_names: &[&str]) -> io::Result<()> {
             ["route", "change", "local", address, "dev", "lo", "table", "local", "src", world::PRIVATE_IP];
         run("ip", &route)?;
     }
-    let scratch_text = scratch.display().to_string();
-    run("mount", &["-t", "tmpfs", "tmpfs", &scratch_text])?;
-    for target in ["/usr/bin", "/var/lib", "/var/log", "/opt"] {
+    run("mount", &["-t", "tmpfs", "tmpfs", text(scratch)?])?;
+    let kept = scratch.join("outlet");
+    fs::create_dir(&kept)?;
+    run("mount", &["--bind", text(outlet)?, text(&kept)?])?;
+    for target in OVERLAID {
         overlay(scratch, target)?;
     }
     let hosts = scratch.join("hosts");
     let names = host_names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect::<String>();
     fs::write(&hosts, format!("127.0.0.1 localhost\n{names}"))?;
-    run("mount", &["--bind", &hosts.display().to_string(), "/etc/hosts"])
+    run("mount", &["--bind", text(&hosts)?, "/etc/hosts"])?;
+    Ok(kept)
 }
 
-/// A private writable layer over a folder of the machine.
+/// A private writable layer over a folder of the machine. It would hide what is mounted below that folder, which may hold
+/// this program, so each such mount is put back.
 fn overlay(scratch: &Path, target: &str) -> io::Result<()> {
     let layer = scratch.join(target.trim_start_matches('/').replace('/', "-"));
-    let (upper, work) = (layer.join("upper"), layer.join("work"));
-    fs::create_dir_all(&upper)?;
-    fs::create_dir_all(&work)?;
+    let (lower, upper, work) = (layer.join("lower"), layer.join("upper"), layer.join("work"));
+    for folder in [&lower, &upper, &work] {
+        fs::create_dir_all(folder)?;
+    }
+    let below = mounts_below(&fs::read_to_string("/proc/self/mountinfo")?, target);
+    run("mount", &["--rbind", target, text(&lower)?])?;
     let options = format!("lowerdir={target},upperdir={},workdir={}", upper.display(), work.display());
-    run("mount", &["-t", "overlay", "overlay", "-o", &options, target])
+    run("mount", &["-t", "overlay", "overlay", "-o", &options, target])?;
+    for path in below {
+        run("mount", &["--rbind", text(&lower.join(&path))?, text(&Path::new(target).join(path))?])?;
+    }
+    Ok(())
+}
+
+/// The outermost mounts below a folder, relative to it.
+fn mounts_below(mountinfo: &str, folder: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|point| point.replace("\\040", " "))
+        .filter_map(|point| Some(Path::new(&point).strip_prefix(folder).ok()?.to_owned()))
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    found.sort();
+    // A mount below another comes along with it.
+    found.dedup_by(|path, outer| path.starts_with(outer));
+    found
+}
+
+fn text(path: &Path) -> io::Result<&str> {
+    path.to_str()
+        .ok_or_else(|| io::Error::other(format!("the path {path:?} is not UTF-8; use another folder")))
 }
 
 /// Stops the program where the network is not the empty one: then scenario traffic could leave the machine.
@@ -97,4 +152,18 @@ pub fn run(tool: &str, args: &[&str]) -> io::Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("\"{tool} {}\" failed: {}", args.join(" "), said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_outermost_mounts_below_a_folder_are_put_back() {
+        let mountinfo = "21 1 8:1 / / rw - ext4 /dev/sda rw\n22 21 8:2 / /var/lib rw - ext4 /dev/sdb rw\n\
+                         23 22 8:3 / /var/lib/ci\\040runner rw - ext4 /dev/sdc rw\n\
+                         24 23 0:9 / /var/lib/ci\\040runner/tmp rw - tmpfs tmpfs rw\n\
+                         25 21 0:10 / /var/library rw - tmpfs tmpfs rw\n26 22 0:11 / /var/lib/a rw - tmpfs tmpfs rw\n";
+        assert_eq!(mounts_below(mountinfo, "/var/lib"), [Path::new("a"), Path::new("ci runner")]);
+    }
 }

@@ -187,7 +187,8 @@ pub fn play_if_named_so() {
     process::exit(0);
 }
 
-fn end_with_standard_input() {
+/// Ends this process when whoever holds the other end of its standard input is gone.
+pub fn end_with_standard_input() {
     thread::spawn(|| {
         drop(io::stdin().read_to_end(&mut Vec::new()));
         process::exit(0);

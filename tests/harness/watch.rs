@@ -16,14 +16,33 @@ use crate::{bins, netns, world};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Watch {
+    /// Ended in this order, and before the folder they work in goes.
+    _sensor: Program,
+    _correlator: Program,
     folder: tempfile::TempDir,
-    correlator: Child,
-    sensor: Child,
     lines: Receiver<String>,
     /// Every revision printed so far, in order.
     seen: Vec<Value>,
     /// The scenes played so far, as the processes everything of theirs descends from.
     stages: Vec<u64>,
+}
+
+/// A program that is asked to end when it is no longer wanted, by a test that failed too.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(netns::run("sh", &["-c", &format!("kill -TERM {}", self.0.id())]));
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// Says so where this process is not root.
@@ -35,6 +54,9 @@ pub fn not_root() -> Option<String> {
 }
 
 /// What keeps these tests from this machine, or `None`.
+///
+/// # Panics
+/// When the sensor cannot be started, or fails for another reason than its kernel.
 pub fn obstacle() -> Option<String> {
     if let Some(reason) = not_root() {
         return Some(reason);
@@ -44,11 +66,13 @@ pub fn obstacle() -> Option<String> {
             "this kernel has no BTF (/sys/kernel/btf/vmlinux); it needs CONFIG_DEBUG_INFO_BTF=y".to_owned(),
         );
     }
-    let check = Command::new(bins::sensor()).arg("check").output().ok()?;
-    if check.status.success() {
-        return None;
+    let check = Command::new(bins::sensor()).arg("check").output().expect("the sensor starts");
+    let said = String::from_utf8_lossy(&check.stderr);
+    match check.status.code() {
+        Some(0) => netns::refused(),
+        Some(3) => Some(format!("the sensor's own check says: {}", said.trim())),
+        _ => panic!("the sensor's own check failed: {}: {said}", check.status),
     }
-    Some(format!("the sensor's own check says: {}", String::from_utf8_lossy(&check.stderr).trim()))
 }
 
 impl Watch {
@@ -76,6 +100,7 @@ impl Watch {
             .spawn()
             .expect("the correlator starts");
         let lines = follow(correlator.stdout.take().expect("its output is piped"));
+        let correlator = Program(correlator);
         await_that("the correlator listens", || socket.exists());
         let mut sensor = Command::new(bins::sensor())
             .arg("run")
@@ -86,9 +111,16 @@ impl Watch {
             .spawn()
             .expect("the sensor starts");
         let says = sensor.stderr.take().expect("its log is piped");
-        let watch = Watch { folder, correlator, sensor, lines, seen: Vec::new(), stages: Vec::new() };
-        await_line(says, "\"connected\"");
-        watch
+        let sensor = Program(sensor);
+        await_lines(says, &["\"watching\"", "\"connected\""]);
+        Watch {
+            _sensor: sensor,
+            _correlator: correlator,
+            folder,
+            lines,
+            seen: Vec::new(),
+            stages: Vec::new(),
+        }
     }
 
     fn cloudtrail(&self) -> PathBuf {
@@ -172,15 +204,6 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        for child in [&mut self.sensor, &mut self.correlator] {
-            drop(netns::run("sh", &["-c", &format!("kill -TERM {}", child.id())]));
-            drop(child.wait());
-        }
-    }
-}
-
 fn correlator_config(folder: &Path) -> String {
     let indicators = folder.join("indicators.txt");
     fs::write(&indicators, "192.0.2.66\n").expect("a file in the temporary folder");
@@ -228,20 +251,25 @@ fn follow(output: impl io::Read + Send + 'static) -> Receiver<String> {
     receive
 }
 
-/// Passes a log on, and comes back once a line of it holds this.
-fn await_line(log: impl io::Read + Send + 'static, wanted: &'static str) {
+/// Passes a log on, and comes back once it has held each of these.
+fn await_lines(log: impl io::Read + Send + 'static, wanted: &[&str]) {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(log).lines().map_while(Result::ok) {
             eprintln!("{line}");
-            if line.contains(wanted) {
-                // Nobody listens once it was heard, or once patience ran out.
-                send.send(()).unwrap_or_default();
-            }
+            // Nobody listens once all was heard, or once patience ran out.
+            send.send(line).unwrap_or_default();
         }
     });
-    let outcome = receive.recv_timeout(PATIENCE);
-    assert!(outcome.is_ok(), "the sensor did not say {wanted}; what it said is above");
+    let mut missing = wanted.to_vec();
+    let deadline = Instant::now() + PATIENCE;
+    while !missing.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(line) = receive.recv_timeout(left) else {
+            panic!("the sensor did not say {missing:?}; what it said is above");
+        };
+        missing.retain(|wanted| !line.contains(wanted));
+    }
 }
 
 fn await_that(what: &str, is_so: impl Fn() -> bool) {

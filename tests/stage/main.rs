@@ -11,6 +11,8 @@ use std::error::Error;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use harness::{netns, ssm};
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
 
 fn outside(play: &Play) -> Result<ExitCode, Box<dyn Error>> {
     scenes::named(&play.scenes)?;
-    let scratch = tempfile::Builder::new().prefix("groundtrail-stage.").tempdir()?;
+    let scratch = netns::scratch()?;
     std::fs::create_dir_all(&play.cloudtrail)?;
     let mut args = vec!["inside".to_owned()];
     args.extend(play.scenes.iter().cloned());
@@ -80,7 +82,20 @@ fn outside(play: &Play) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(aws) = &play.aws {
         args.extend(["--aws".to_owned(), aws.canonicalize()?.display().to_string()]);
     }
-    let status = netns::enter(&args)?.status()?;
+    let (stop, stopped) = mpsc::channel();
+    ctrlc::set_handler(move || stop.send(()).unwrap_or_default())?;
+    let mut inside = netns::enter(&args)?.spawn()?;
+    let lifeline = inside.stdin.take();
+    let status = loop {
+        if let Some(status) = inside.try_wait()? {
+            break status;
+        }
+        if stopped.recv_timeout(Duration::from_millis(50)).is_ok() {
+            drop(lifeline);
+            inside.wait()?;
+            return Err("stopped before the scenario was over".into());
+        }
+    };
     if let Some(signal) = status.signal() {
         return Err(format!("the scenario was ended by signal {signal}").into());
     }
@@ -89,6 +104,7 @@ fn outside(play: &Play) -> Result<ExitCode, Box<dyn Error>> {
 
 fn inside(play: &Play) -> Result<(), Box<dyn Error>> {
     let scratch = play.scratch.as_deref().ok_or("\"inside\" is started by \"play\", not by hand")?;
+    ssm::end_with_standard_input();
     let mut set = set::Set::build(scratch, &play.cloudtrail, play.aws.as_deref())?;
     for scene in scenes::named(&play.scenes)? {
         println!("scene {}: {}", scene.name, scene.about);

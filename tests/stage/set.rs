@@ -29,9 +29,10 @@ impl Set {
         cloudtrail: &Path,
         aws: Option<&Path>,
     ) -> Result<Self, Box<dyn Error>> {
-        netns::furnish(scratch, HOST_NAMES)?;
+        // Where AWS delivers to, though the folder's own path may lead into an overlay by now.
+        let cloudtrail = netns::furnish(scratch, cloudtrail, HOST_NAMES)?;
         ssm::install(&std::env::current_exe()?)?;
-        let trail = Arc::new(Trail::new(cloudtrail));
+        let trail = Arc::new(Trail::new(&cloudtrail));
         let authority = Authority::new()?;
 
         let imds = Imds::new(Tokens::Optional).with_user_data("#!/bin/sh\necho harmless\n");
@@ -52,7 +53,7 @@ impl Set {
             None => format!("{inherited}:{system}"),
         };
         deliver_steadily(Arc::clone(&trail));
-        Ok(Set { home, path, cloudtrail: cloudtrail.to_owned(), trail, agent: ssm::start()? })
+        Ok(Set { home, path, cloudtrail, trail, agent: ssm::start()? })
     }
 
     /// Runs a script under `sh` on the instance, with a shell's usual surroundings and the given variables added.
