@@ -17,9 +17,19 @@ use serde_json::Value;
 /// Sensors see each other's processes; tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// A program that does not outlive the test that started it, should that fail.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
 /// The running sensor, whose events are gathered until it is told to end.
 struct Sensor {
-    child: Child,
+    program: Program,
     events: JoinHandle<Vec<Value>>,
 }
 
@@ -30,24 +40,21 @@ impl Sensor {
         // Room for the burst whole: a debug build on a busy machine reads slowly, and loss is another test's matter.
         fs::write(config.path(), "[host]\nid = \"live-test\"\n[limits]\nring_bytes = 134217728\n")
             .expect("written");
-        let mut child = sensor()
-            .args(["run", "--stdout", "--config"])
-            .arg(config.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the sensor starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let mut command = sensor();
+        command.args(["run", "--stdout", "--config"]).arg(config.path()).stdout(Stdio::piped());
+        let mut program = Program(command.spawn().expect("the sensor starts"));
+        let mut lines = BufReader::new(program.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let first = lines.next().expect("the sensor ended at once: its message is above");
         assert!(first.contains("groundtrail_health"), "{first}");
         let parse = |line: String| serde_json::from_str(&line).expect("a JSON document");
         let events = thread::spawn(move || lines.map(parse).collect());
-        Self { child, events }
+        Self { program, events }
     }
 
     /// Ends it as systemd would. What is in the ring must still come out.
     fn end(mut self) -> Vec<Value> {
-        terminate(&self.child);
-        assert!(self.child.wait().expect("a child").success());
+        terminate(&self.program.0);
+        assert!(self.program.0.wait().expect("a child").success());
         self.events.join().expect("the reader ends")
     }
 }
@@ -278,9 +285,10 @@ fn a_recording_replays_to_its_own_bytes() {
     let dir = tempfile::tempdir().expect("a directory");
     let record = |name: &str, more: &[&str]| {
         let folder = dir.path().join(name);
-        let child =
-            sensor().arg("record").arg("-o").arg(&folder).args(more).spawn().expect("the sensor starts");
-        (folder, child)
+        let mut command = sensor();
+        // Long enough for a slow machine; a recorder that nobody ends is not to run for ever.
+        command.args(["record", "--for", "120s", "-o"]).arg(&folder).args(more);
+        (folder, Program(command.spawn().expect("the sensor starts")))
     };
     let mut shell = Command::new("sh").arg("-s").stdin(Stdio::piped()).spawn().expect("a shell starts");
     let (all, mut everything) = record("all", &[]);
@@ -298,7 +306,7 @@ fn a_recording_replays_to_its_own_bytes() {
         b"(/bin/true gt-inner; sh -c '/bin/true gt-deep; :')\nfor i in 1 2 3; do /bin/true gt-$i; done\n";
     shell.stdin.take().expect("piped").write_all(work).expect("the shell listens");
     assert!(shell.wait().expect("a child").success());
-    for child in [&mut everything, &mut descendants] {
+    for Program(child) in [&mut everything, &mut descendants] {
         terminate(child);
         assert!(child.wait().expect("a child").success());
     }
