@@ -36,6 +36,8 @@ const ROLE: &str = "GROUNDTRAIL_TEST_ROLE";
 
 /// Exit code of a helper that this kernel gives no multipath socket.
 const NO_MPTCP: i32 = 77;
+/// The instance metadata service: spoken to only where it is an address of an empty namespace's loopback.
+const METADATA_SERVICE: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 struct Records {
     bytes: Vec<Vec<u8>>,
@@ -303,6 +305,8 @@ fn plays_its_role() {
             // SAFETY: `address` is a whole IPv4 address that outlives the call.
             assert_ne!(unsafe { libc::connect(fd, (&raw const address).cast(), len) }, 0);
         }
+        // Nobody is there, and loopback says so at once.
+        "metadata" => assert!(TcpStream::connect((METADATA_SERVICE, port)).is_err()),
         other => panic!("{other}"),
     }
 }
@@ -418,22 +422,57 @@ fn every_event_is_accounted_for() {
     assert!(by_kind[&kind::EXEC] <= losses.exec.submitted);
 }
 
-#[test]
-fn urgent_records_and_filling_rings_wake_the_reader() {
-    let _turn = turn();
-    let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
+/// How long the reader sleeps that nothing wakes.
+const ASLEEP: Duration = Duration::from_secs(20);
+
+/// Sleeps on a ring of this size while `work` is under way; how long, and what the ring held then.
+fn sleep_until_woken(ring_bytes: u32, work: impl FnOnce() + Send + 'static) -> (Duration, Records) {
+    let options = LoadOptions { ring_bytes, ..LoadOptions::default() };
     let mut kernel = Kernel::load(&options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         kernel.wait(Duration::from_millis(1)).await.unwrap();
         kernel.drain(usize::MAX, |_| {});
         let start = Instant::now();
-        let child = std::thread::spawn(|| {
-            let big = "z".repeat(30_000);
-            Command::new("/bin/true").arg(&big).status().unwrap()
-        });
-        kernel.wait(Duration::from_secs(20)).await.unwrap();
-        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
-        assert!(child.join().unwrap().success());
+        let work = std::thread::spawn(work);
+        kernel.wait(ASLEEP).await.unwrap();
+        let slept = start.elapsed();
+        let mut records = Records { bytes: Vec::new() };
+        kernel.drain(usize::MAX, |bytes| records.bytes.push(bytes.to_vec()));
+        work.join().unwrap();
+        (slept, records)
+    })
+}
+
+#[test]
+fn filling_rings_wake_the_reader() {
+    let _turn = turn();
+    let (slept, _) = sleep_until_woken(64 << 10, || {
+        let big = "z".repeat(30_000);
+        assert!(Command::new("/bin/true").arg(&big).status().unwrap().success());
     });
+    assert!(slept < ASLEEP * 3 / 4, "{slept:?}");
+}
+
+#[test]
+fn a_word_with_the_metadata_service_wakes_the_reader() {
+    let _turn = turn();
+    let furnished = format!(
+        "ip link set lo up && ip address add {METADATA_SERVICE}/32 dev lo && exec \"$0\" --exact plays_its_role --quiet"
+    );
+    let role = format!("metadata {}", closed_port());
+    // So large that what else happens here does not fill it.
+    let (slept, records) = sleep_until_woken(64 << 20, move || {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "sh", "-c", &furnished]).arg(std::env::current_exe().unwrap());
+        assert!(command.env(ROLE, role).stdout(std::process::Stdio::null()).status().unwrap().success());
+    });
+    assert!(slept < ASLEEP * 3 / 4, "{slept:?}");
+    let has_told = records.bytes.iter().any(|bytes| {
+        let header: Header = read(bytes);
+        header.kind == kind::CONNECT
+            && header.flags & flag::METADATA_SERVICE != 0
+            && read::<Connect>(bytes).destination[..4] == METADATA_SERVICE.octets()
+    });
+    assert!(has_told, "the reader woke for something else");
 }
