@@ -9,6 +9,7 @@ mod record;
 mod run;
 mod setup;
 mod shell;
+mod skips;
 mod test;
 
 use std::process::ExitCode;

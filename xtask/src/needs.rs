@@ -38,16 +38,19 @@ fn install(program: &str, package: &str, reason: &str) -> Result<(), Failure> {
     apt(&wanted).or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted)))
 }
 
+/// The AWS CLI that the scenarios were tried with.
+const AWS_CLI: &str = "1.46.3";
+
 /// The real AWS CLI: the one on the path, else one of our own.
 pub(crate) fn aws_cli() -> Result<PathBuf, Failure> {
-    shell::find("aws").map_or_else(own_aws_cli, Ok)
+    shell::find("aws").filter(|aws| version(aws).is_some()).map_or_else(own_aws_cli, Ok)
 }
 
 /// The AWS CLI from PyPI, below the target folder.
 pub(crate) fn own_aws_cli() -> Result<PathBuf, Failure> {
     let venv = shell::target().join("tools/awscli");
     let aws = venv.join("bin/aws");
-    if works(&aws) {
+    if version(&aws).as_deref() == Some(AWS_CLI) {
         return Ok(aws);
     }
     if shell::find("python3").is_none() {
@@ -63,31 +66,54 @@ pub(crate) fn own_aws_cli() -> Result<PathBuf, Failure> {
         "--quiet",
         "--disable-pip-version-check",
         "install",
-        "awscli",
+        &format!("awscli=={AWS_CLI}"),
     ]))?;
     Ok(aws)
 }
 
-fn works(program: &Path) -> bool {
-    shell::output(Command::new(program).arg("--version")).is_ok()
+/// cargo-deny at the version whose findings we know.
+pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
+    cargo_tool("cargo-deny", "0.20.2", "checks licences, bans and sources")
 }
 
-/// cargo-deny below the target folder.
-pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
-    if let Some(deny) = shell::find("cargo-deny") {
-        return Ok(deny);
-    }
+/// A tool at one version: the one on the path where it is that, else one below the target folder.
+pub(crate) fn cargo_tool(name: &str, wanted: &str, reason: &str) -> Result<PathBuf, Failure> {
     let folder = shell::target().join("tools");
-    let deny = folder.join("bin/cargo-deny");
-    if !works(&deny) {
-        shell::say(format!(
-            "installing cargo-deny into {}: it checks licences, bans and sources (two minutes, once)",
-            folder.display()
-        ));
-        let mut install =
-            shell::cargo(&["install", "--quiet", "--locked", "--version", "0.20.2", "cargo-deny", "--root"]);
-        // A target folder of its own: the workspace's holds another profile of the same crates.
-        shell::succeed(install.arg(&folder).env("CARGO_TARGET_DIR", folder.join("build")))?;
+    let own = folder.join("bin").join(name);
+    for tool in shell::find(name).into_iter().chain([own.clone()]) {
+        if version(&tool).as_deref() == Some(wanted) {
+            return Ok(tool);
+        }
     }
-    Ok(deny)
+    shell::say(format!(
+        "installing {name} {wanted} into {}: it {reason} (a minute or two, once)",
+        folder.display()
+    ));
+    let mut install =
+        shell::cargo(&["install", "--quiet", "--locked", "--force", "--version", wanted, name, "--root"]);
+    // A target folder of its own: the workspace's holds another profile of the same crates.
+    shell::succeed(install.arg(&folder).env("CARGO_TARGET_DIR", folder.join("build")))?;
+    Ok(own)
+}
+
+/// The version that a program gives itself, or `None` where it does not run.
+fn version(program: &Path) -> Option<String> {
+    version_in(&shell::output(Command::new(program).arg("--version")).ok()?)
+}
+
+/// `bpf-linker 0.10.1`, `aws-cli/1.46.3 Python/3.11.7 …`
+fn version_in(said: &str) -> Option<String> {
+    said.split([' ', '/', '\n']).nth(1).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_in;
+
+    #[test]
+    fn a_version_is_read_as_each_tool_gives_it() {
+        assert_eq!(version_in("bpf-linker 0.10.1").as_deref(), Some("0.10.1"));
+        assert_eq!(version_in("aws-cli/1.46.3 Python/3.11.7 Linux/6.1").as_deref(), Some("1.46.3"));
+        assert_eq!(version_in(""), None);
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -91,17 +93,37 @@ fn play_under_recorder(work: &Path, scenes: &[&str], aws: &Path) -> Result<u32, 
         .arg("--config")
         .arg(&config)
         .stdin(Stdio::null())
+        .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    thread::sleep(Duration::from_secs(2));
+    if let Err(err) = await_recording(&mut recorder) {
+        shell::end(&mut recorder)?;
+        return Err(err);
+    }
     let mut command = Command::new(built("groundtrail-stage"));
     command.arg("play").args(scenes).arg("--cloudtrail").arg(work.join("cloudtrail")).arg("--aws").arg(aws);
-    let mut stage = command.current_dir("/").spawn()?;
-    let status = stage.wait()?;
-    // The last records are in the ring still.
-    thread::sleep(Duration::from_secs(1));
+    let played = command.current_dir("/").spawn().and_then(|mut stage| Ok((stage.wait()?, stage)));
+    // What is in the ring still comes out at its end.
     shell::end(&mut recorder)?;
+    let (status, stage) = played?;
     if status.success() { Ok(stage.id()) } else { Err(Failure(format!("the stage failed: {status}"))) }
+}
+
+/// Waits until the recorder says that it records, and goes on passing its log on.
+fn await_recording(recorder: &mut Child) -> Result<(), Failure> {
+    let log = recorder.stderr.take().expect("its log is piped");
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+            if line.contains("\"recording\"") {
+                send.send(()).unwrap_or_default();
+            }
+        }
+    });
+    receive
+        .recv_timeout(Duration::from_secs(60))
+        .map_err(|_gone| Failure("the recorder did not come up; its own message is above".to_owned()))
 }
 
 /// What furnishes the stage is no part of the scenario.

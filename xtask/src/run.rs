@@ -42,7 +42,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     }
     build(&["sensor", "correlator"], run.demo)?;
     let sensor = release("groundtrail-sensor");
-    if let Err(refusal) = shell::output(Command::new(&sensor).arg("check")) {
+    if let Some(refusal) = live::refusal(&sensor)? {
         return replay_instead(&format!("this kernel refuses the sensor: {refusal}"));
     }
 

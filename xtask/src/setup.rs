@@ -153,30 +153,9 @@ fn package<'a>(packages: &'a str, version: &str) -> Option<Package<'a>> {
     })
 }
 
-/// The linker of eBPF objects, installed below the target folder where it is not on the path.
+/// The linker of eBPF objects.
 pub(crate) fn bpf_linker() -> Result<PathBuf, Failure> {
-    if let Some(linker) = shell::find("bpf-linker") {
-        return Ok(linker);
-    }
-    let folder = shell::target().join("tools");
-    let linker = folder.join("bin/bpf-linker");
-    if !linker.is_file() {
-        shell::say(format!(
-            "installing bpf-linker into {}: it links the eBPF object (a minute, once)",
-            folder.display()
-        ));
-        let mut install = shell::cargo(&[
-            "install",
-            "--quiet",
-            "--locked",
-            "--version",
-            BPF_LINKER,
-            "bpf-linker",
-            "--root",
-        ]);
-        shell::succeed(install.arg(&folder).env("CARGO_TARGET_DIR", folder.join("build")))?;
-    }
-    Ok(linker)
+    needs::cargo_tool("bpf-linker", BPF_LINKER, "links the eBPF object")
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Running other programs: what is about to happen in one sentence, and errors that say what to do.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,15 +32,23 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies below the workspace's root")
 }
 
-/// Where cargo puts what it builds.
+/// Where cargo puts what it builds. A relative name is one from where xtask was called, as it is for cargo.
 pub(crate) fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    target_named(env::var_os("CARGO_TARGET_DIR"))
+}
+
+fn target_named(given: Option<OsString>) -> PathBuf {
+    match given.filter(|folder| !folder.is_empty()) {
+        Some(folder) => path::absolute(folder).expect("a running program has a working directory"),
+        None => root().join("target"),
+    }
 }
 
 /// The cargo that runs this.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(args).current_dir(root());
+    // The same folder as ours, though cargo runs elsewhere.
+    command.args(args).current_dir(root()).env("CARGO_TARGET_DIR", target());
     command
 }
 
@@ -103,4 +111,17 @@ pub(crate) fn end(child: &mut Child) -> Result<(), Failure> {
     child.kill()?;
     child.wait()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_target_folder_is_one_of_where_we_were_called() {
+        let here = env::current_dir().expect("a working directory");
+        assert_eq!(target_named(Some("built".into())), here.join("built"));
+        assert_eq!(target_named(Some("/built".into())), Path::new("/built"));
+        assert_eq!(target_named(None), root().join("target"));
+    }
 }

@@ -1,10 +1,14 @@
 //! `cargo xtask test`: everything CI runs, a table of it at the end.
 
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure};
-use crate::{ebpf, live, needs};
+use crate::{ebpf, live, needs, skips};
 
 /// One line of the table.
 struct Step {
@@ -13,8 +17,11 @@ struct Step {
     took: Duration,
 }
 
-enum Outcome {
+/// How a step ended.
+pub(crate) enum Outcome {
     Passed,
+    /// Passed, but for tests that skipped themselves.
+    Partly(Vec<String>),
     Skipped(String),
     Failed(Failure),
 }
@@ -38,37 +45,76 @@ pub(crate) fn run() -> Result<(), Failure> {
     });
     step("clippy, bpf", &|| done(ebpf::clippy()));
     step("unit and integration tests", &|| {
-        done(shell::succeed(shell::cargo(&["test", "--workspace"]).env("GROUNDTRAIL_BINS_ARE_BUILT", "1")))
+        let mut command = shell::cargo(&["test", "--workspace"]);
+        skips::succeed(command.env("GROUNDTRAIL_BINS_ARE_BUILT", "1")).map(Outcome::but_for)
     });
-    step("live kernel tests", &|| match live::obstacle() {
-        Some(reason) => Ok(Outcome::Skipped(reason)),
-        None => done(live::run(&live::Live::default())),
+    step("live kernel tests", &|| live::tests(&live::Live::default()));
+    step("licences, bans, sources", &|| done(deny(&["licenses", "bans", "sources"])));
+    step("advisories", &|| match advisory_database() {
+        true => done(deny(&["--disable-fetch", "advisories"])),
+        false => Ok(Outcome::Skipped(
+            "the advisory database is not at hand; \"cargo deny fetch db\" gets it".to_owned(),
+        )),
     });
-    step("licences, bans, sources", &|| done(deny()));
 
     println!("\n{}", table(&steps));
     let n_failed = steps.iter().filter(|step| matches!(step.outcome, Outcome::Failed(_))).count();
     if n_failed == 0 { Ok(()) } else { Err(Failure(format!("{n_failed} of {} steps failed", steps.len()))) }
 }
 
-fn deny() -> Result<(), Failure> {
-    let deny = needs::cargo_deny()?;
-    // Advisories need a database from the network; the nightly pipeline reads it, this does not.
-    let mut command = Command::new(deny);
-    command.args(["--all-features", "check", "licenses", "bans", "sources"]).current_dir(shell::root());
-    shell::succeed(&mut command)
+impl Outcome {
+    pub(crate) fn but_for(skipped: Vec<String>) -> Self {
+        if skipped.is_empty() { Outcome::Passed } else { Outcome::Partly(skipped) }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Passed => out.write_str("ok"),
+            Outcome::Partly(skipped) => write!(out, "ok, SKIPPED {}: {}", skipped.len(), skipped.join("; ")),
+            Outcome::Skipped(reason) => write!(out, "SKIPPED: {reason}"),
+            Outcome::Failed(failure) => write!(out, "FAILED: {failure}"),
+        }
+    }
+}
+
+fn deny(checks: &[&str]) -> Result<(), Failure> {
+    let mut command = Command::new(needs::cargo_deny()?);
+    shell::succeed(command.args(["--all-features", "check"]).args(checks).current_dir(shell::root()))
+}
+
+/// Whether cargo-deny has fetched its database of advisories: that needs the network, which tests do without.
+fn advisory_database() -> bool {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let entries = home.and_then(|home| fs::read_dir(home.join("advisory-dbs")).ok());
+    entries.into_iter().flatten().flatten().any(|entry| entry.path().is_dir())
 }
 
 fn table(steps: &[Step]) -> String {
     let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
-    let lines = steps.iter().map(|step| {
-        let outcome = match &step.outcome {
-            Outcome::Passed => "ok".to_owned(),
-            Outcome::Skipped(reason) => format!("SKIPPED: {reason}"),
-            Outcome::Failed(failure) => format!("FAILED: {failure}"),
-        };
-        format!("{:width$}  {:>7.1} s  {outcome}\n", step.name, step.took.as_secs_f64())
-    });
+    let lines = steps
+        .iter()
+        .map(|step| format!("{:width$}  {:>7.1} s  {}\n", step.name, step.took.as_secs_f64(), step.outcome));
     let total: Duration = steps.iter().map(|step| step.took).sum();
     lines.collect::<String>() + &format!("{:width$}  {:>7.1} s", "all", total.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_skipped_is_in_the_table_with_its_reason() {
+        let step = |name, outcome| Step { name, outcome, took: Duration::ZERO };
+        let skipped = vec!["sensor_without_root: giving root up needs root".to_owned()];
+        let text = table(&[
+            step("tests", Outcome::but_for(skipped)),
+            step("more tests", Outcome::but_for(Vec::new())),
+            step("advisories", Outcome::Skipped("no database".to_owned())),
+        ]);
+        assert!(text.contains("ok, SKIPPED 1: sensor_without_root: giving root up needs root\n"), "{text}");
+        assert!(text.contains("ok\n") && text.contains("SKIPPED: no database\n"), "{text}");
+    }
 }
