@@ -4,11 +4,11 @@
 //! ones. In AWS's, only the feed's own part is read. A file counts as read by its path, size and time: one that
 //! changes is read again, and what it said before is known by its event ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::merge::{Closed, Outlet};
 use crate::source::feed::{Feed, Limits, Outcome};
@@ -119,6 +119,53 @@ enum Retry {
     EachLook,
 }
 
+/// A file is looked at in each look until it has stood still for so long.
+const YOUNG: Duration = Duration::from_secs(10);
+/// A folder whose time of change is as it was is listed again after so long: its files may have grown, and not every
+/// file system keeps that time.
+const RELIST: Duration = Duration::from_secs(10);
+/// The same for past days in AWS's layout, of which there are many and which hardly ever change.
+const RELIST_OLD: Duration = Duration::from_secs(300);
+
+/// What stood in a folder.
+struct Listed {
+    modified: Option<u128>,
+    /// Listed again since the time of change was first seen: what came within one tick of the clock is in it.
+    is_settled: bool,
+    at: Instant,
+    folders: Vec<PathBuf>,
+    files: HashMap<PathBuf, Seen>,
+}
+
+impl Listed {
+    fn is_current(&self, modified: Option<u128>, is_old: bool) -> bool {
+        let relist = if is_old { RELIST_OLD } else { RELIST };
+        self.is_settled && modified.is_some() && self.modified == modified && self.at.elapsed() < relist
+    }
+}
+
+struct Seen {
+    stamp: Stamp,
+    /// When it was first seen so.
+    since: Instant,
+}
+
+impl Seen {
+    fn see(&mut self, stamp: Stamp) {
+        if self.stamp != stamp {
+            *self = Self { stamp, since: Instant::now() };
+        }
+    }
+}
+
+/// `2026/11/02` at the end of a path.
+fn day_of(path: &Path) -> Option<String> {
+    let mut parts = path.iter().rev().filter_map(|part| part.to_str());
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_number = |text: &str, len| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(day, 2) && is_number(month, 2) && is_number(year, 4)).then(|| format!("{year}/{month}/{day}"))
+}
+
 struct Walk<'w> {
     folder: &'w Folder,
     feed: Feed<'w>,
@@ -126,6 +173,10 @@ struct Walk<'w> {
     retry: Retry,
     /// Read in this run, or known from an earlier one.
     done: BTreeMap<PathBuf, Stamp>,
+    /// What the last look saw, by folder. Only of a folder that is followed.
+    cached: HashMap<PathBuf, Listed>,
+    /// The two newest days that AWS's layout has a folder for.
+    newest_days: BTreeSet<String>,
     /// Folders and files that could not be read: said once, tried every time.
     unreadable: BTreeMap<PathBuf, String>,
 }
@@ -144,7 +195,16 @@ impl<'w> Walk<'w> {
             outlet: outlet.clone(),
             limits: folder.limits,
         };
-        Self { folder, feed, positions, retry, done: BTreeMap::new(), unreadable: BTreeMap::new() }
+        Self {
+            folder,
+            feed,
+            positions,
+            retry,
+            done: BTreeMap::new(),
+            cached: HashMap::new(),
+            newest_days: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
+        }
     }
 
     /// Every file that looks like a log of this feed.
@@ -158,37 +218,98 @@ impl<'w> Walk<'w> {
             return Ok(found);
         }
         let mut folders = vec![(self.folder.path.clone(), 0)];
+        let mut kept = HashMap::new();
         while let Some((folder, depth)) = folders.pop() {
-            let entries = match fs::read_dir(&folder) {
-                Ok(entries) => {
-                    self.unreadable.remove(&folder);
-                    entries
-                }
-                Err(error) => {
-                    self.complain(&folder, &error, "folder")?;
-                    continue;
-                }
+            let modified = fs::metadata(&folder).ok().map(|data| stamp_of(&data).1);
+            let mut listed = match self.cached.remove(&folder) {
+                Some(held) if held.is_current(modified, self.is_old(&folder)) => held,
+                held => match self.list_one(&folder, modified, held)? {
+                    Some(listed) => listed,
+                    None => continue,
+                },
             };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                let Ok(kind) = entry.file_type() else { continue };
-                // A link to a folder could lead round in a circle; one to a file cannot.
-                if kind.is_dir() {
-                    if depth < MAX_DEPTH && !self.is_foreign(&path) {
-                        folders.push((path, depth + 1));
-                    }
-                } else if is_log(&path)
-                    && !self.is_foreign(&path)
-                    && let Ok(data) = fs::metadata(&path)
-                    && data.is_file()
+            for (path, file) in &mut listed.files {
+                let is_done = self.done.get(path) == Some(&file.stamp);
+                // A file may grow in place, which its folder does not tell.
+                if (!is_done || file.since.elapsed() < YOUNG)
+                    && let Ok(data) = fs::metadata(path)
                 {
-                    found.insert(path, stamp_of(&data));
+                    file.see(stamp_of(&data));
                 }
+                found.insert(path.clone(), file.stamp);
+            }
+            if depth < MAX_DEPTH {
+                folders.extend(listed.folders.iter().map(|path| (path.clone(), depth + 1)));
+            }
+            if self.retry == Retry::EachLook {
+                kept.insert(folder, listed);
             }
         }
+        self.cached = kept;
         // A file that is gone need not be remembered.
         self.done.retain(|path, _| found.contains_key(path));
         Ok(found)
+    }
+
+    /// What stands in one folder; none where it cannot be read.
+    fn list_one(
+        &mut self,
+        folder: &Path,
+        modified: Option<u128>,
+        held: Option<Listed>,
+    ) -> Result<Option<Listed>, Closed> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => {
+                self.unreadable.remove(folder);
+                entries
+            }
+            Err(error) => {
+                self.complain(folder, &error, "folder")?;
+                return Ok(None);
+            }
+        };
+        let is_settled = held.as_ref().is_some_and(|held| held.modified == modified);
+        let mut known = held.map(|held| held.files).unwrap_or_default();
+        let mut listed =
+            Listed { modified, is_settled, at: Instant::now(), folders: Vec::new(), files: HashMap::new() };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let Ok(kind) = entry.file_type() else { continue };
+            // A link to a folder could lead round in a circle; one to a file cannot.
+            if kind.is_dir() {
+                if !self.is_foreign(&path) {
+                    self.note_day(&path);
+                    listed.folders.push(path);
+                }
+            } else if is_log(&path)
+                && !self.is_foreign(&path)
+                && let Ok(data) = fs::metadata(&path)
+                && data.is_file()
+            {
+                let stamp = stamp_of(&data);
+                let mut seen = known.remove(&path).unwrap_or(Seen { stamp, since: Instant::now() });
+                seen.see(stamp);
+                listed.files.insert(path, seen);
+            }
+        }
+        Ok(Some(listed))
+    }
+
+    fn note_day(&mut self, path: &Path) {
+        if let Some(day) = day_of(path)
+            && !self.newest_days.contains(&day)
+        {
+            self.newest_days.insert(day);
+            if self.newest_days.len() > 2 {
+                self.newest_days.pop_first();
+            }
+        }
+    }
+
+    /// A folder of a day that two later ones have followed.
+    fn is_old(&self, path: &Path) -> bool {
+        self.newest_days.len() > 1
+            && day_of(path).is_some_and(|day| self.newest_days.first().is_some_and(|first| day < *first))
     }
 
     /// Parts of AWS's layout that belong to another service, and digests, which hold no events.

@@ -169,3 +169,30 @@ fn a_folder_that_appears_later_is_found() {
     assert_eq!(came.len(), 2, "{came:?}");
     assert!(came[0].starts_with('!') && came[1] == "a", "{came:?}");
 }
+
+#[test]
+fn a_folder_that_stands_still_is_not_listed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for day in ["01", "02", "03"] {
+        write(dir.path(), &format!("2026/11/{day}/a.json"), call(day));
+    }
+    let (mut merge, normalizer) =
+        (Merge::new(64, Pace::Replay, Arc::new(VirtualClock::default())), normalizer());
+    let outlet = merge.add("trail", Lateness::CLOUDTRAIL);
+    let folder = folder(dir.path(), Content::CloudTrail);
+    let mut walk = Walk::new(&folder, &normalizer, &outlet, &NoPositions, Retry::EachLook);
+    assert_eq!(walk.list().unwrap().len(), 3);
+    walk.list().unwrap();
+    let listed_at = |walk: &Walk<'_>| walk.cached.values().map(|listed| listed.at).max();
+    let before = listed_at(&walk);
+    assert_eq!(walk.list().unwrap().len(), 3);
+    assert_eq!(listed_at(&walk), before, "it is settled after two looks");
+    assert!(walk.is_old(&dir.path().join("2026/11/01")) && !walk.is_old(&dir.path().join("2026/11/02")));
+    write(dir.path(), "2026/11/01/a.json", "grown in place");
+    write(dir.path(), "2026/11/01/b.json", call("b"));
+    let look = walk.list().unwrap();
+    assert_eq!(look.len(), 4, "a file that comes to an old day is seen");
+    assert_eq!(look[&dir.path().join("2026/11/01/a.json")].0, 14, "and so is one that grew");
+    fs::remove_dir_all(dir.path().join("2026")).unwrap();
+    assert!(walk.list().unwrap().is_empty() && walk.cached.len() == 1);
+}
