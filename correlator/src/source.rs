@@ -82,8 +82,6 @@ pub enum RejectedKind {
     Truncated,
     /// A whole file or folder, at least for now.
     Unreadable,
-    /// One value of a record that was read without it.
-    Mended,
     /// Larger than a configured cap.
     TooLarge,
 }

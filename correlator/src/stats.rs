@@ -54,8 +54,6 @@ pub struct Stats {
     pub by_drop: BTreeMap<String, u64>,
     /// Files, folders and streams that could not be had at all. No events: nobody knows how many were in them.
     pub n_unreadable_inputs: u64,
-    /// Events that hold a value no reader can take: read without it.
-    pub n_mended: u64,
     pub n_alerts: u64,
     pub n_revisions: u64,
     pub n_withdrawn: u64,
@@ -83,11 +81,10 @@ impl Stats {
         }
     }
 
-    /// Accounts for what a source could not read, or not as it was.
+    /// Accounts for what a source could not read.
     pub fn count_rejected(&mut self, source: &Arc<str>, kind: RejectedKind) {
         match kind {
             RejectedKind::Unreadable => self.n_unreadable_inputs += 1,
-            RejectedKind::Mended => self.n_mended += 1,
             RejectedKind::Record | RejectedKind::Truncated | RejectedKind::TooLarge => {
                 self.count(source, Fate::Rejected);
             }
@@ -114,9 +111,6 @@ impl fmt::Display for Stats {
         ];
         for (n, what) in rest.into_iter().filter(|(n, _)| *n > 0) {
             write!(f, ", {n} {what}")?;
-        }
-        if self.n_mended > 0 {
-            write!(f, "; {} read without a value that no JSON reader takes", self.n_mended)?;
         }
         if self.n_unreadable_inputs > 0 {
             let plural = if self.n_unreadable_inputs == 1 { "" } else { "s" };
@@ -165,14 +159,8 @@ mod tests {
         let lost = "; too much to remember at once, so given up early: 3 events kept to explain alerts (alerts that this may have touched say so)";
         assert_eq!(stats.to_string(), format!("{line}{lost}"));
         stats.count_rejected(&source, RejectedKind::Unreadable);
-        stats.count_rejected(&source, RejectedKind::Mended);
-        assert_eq!(stats.total().received, 5, "neither is one more event");
+        assert_eq!(stats.total().received, 5, "an input is no event");
         let line = stats.to_string();
-        assert!(
-            line.contains(
-                "; 1 read without a value that no JSON reader takes; 1 input could not be read; 1 alert"
-            ),
-            "{line}"
-        );
+        assert!(line.contains("; 1 input could not be read; 1 alert"), "{line}");
     }
 }
