@@ -61,6 +61,14 @@ pub fn builtin(schema: &mut Schema) -> Loaded {
     loaded
 }
 
+/// One file's text, from wherever it comes.
+pub fn text(path: &Path, text: &str, schema: &mut Schema) -> Loaded {
+    let mut loaded = Loaded::default();
+    loaded.add(path, text, schema);
+    loaded.settle();
+    loaded
+}
+
 impl Loaded {
     /// This set followed by another. What one says about the other is settled again: a rule's id occurs once, and a
     /// rule of ours steps back where the public rule that it covers is there.

@@ -1,8 +1,10 @@
 //! `cargo xtask <verb>`: everything the build, the tests and a first run need.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod bless;
 mod ebpf;
+mod fuzz;
 mod live;
 mod needs;
 mod record;
@@ -37,6 +39,10 @@ enum Verb {
     Live(live::Live),
     /// Record the traces below tests/traces from live scenarios.
     Record(record::Record),
+    /// Measure what is promised, and show it beside what others take.
+    Bench(bench::Bench),
+    /// Look for inputs that break the readers of foreign bytes.
+    Fuzz(fuzz::Fuzz),
     /// Make what the code says now the expectation of the golden files.
     Bless,
 }
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Live(options) => live::run(&options),
         Verb::Record(options) => record::run(&options),
+        Verb::Bench(options) => bench::run(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Bless => bless::run(),
     };
     match outcome {
