@@ -3,6 +3,7 @@
 
 mod bench;
 mod bless;
+mod debian;
 mod ebpf;
 mod fuzz;
 mod live;

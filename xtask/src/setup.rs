@@ -1,10 +1,10 @@
 //! `cargo xtask setup`: what the eBPF build needs beyond a stable toolchain, found or fetched below the target folder.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::debian::{List, Package};
 use crate::needs;
 use crate::shell::{self, Failure};
 
@@ -82,75 +82,21 @@ fn rustc_version() -> Result<String, Failure> {
 
 /// Finds, fetches and unpacks the package over the mirrors that apt uses; nothing is installed.
 fn debian_rust_src(version: &str, into: &Path) -> Result<(), Failure> {
-    let mirrors = debian_mirrors()?;
-    for (mirror, suite) in mirrors.iter().flat_map(|mirror| SUITES.map(|suite| (mirror, suite))) {
+    for suite in SUITES {
         // rust-src is architecture-independent, and every architecture's list names it.
-        let list = format!("{mirror}/dists/{suite}/main/binary-amd64/Packages.xz");
-        let fetch = format!("curl -fsSL --connect-timeout 10 '{list}' | xz -dc");
-        let Ok(packages) = shell::output(Command::new("sh").args(["-c", &fetch])) else { continue };
-        let Some(package) = package(&packages, version) else { continue };
-        shell::say(format!("unpacking {} of {suite} below the target folder", package.file));
-        return unpack(mirror, &package, into);
+        let Ok(list) = List::of(suite, "amd64") else { continue };
+        let is_it =
+            |package: &Package<'_>| package.name == "rust-src" && upstream(package.version) == version;
+        if let Some(package) = list.packages().find(is_it) {
+            return list.unpack(&[package], into, "the eBPF target's core is compiled from it");
+        }
     }
     Err(Failure(format!("no Debian suite within reach carries rust-src {version}")))
 }
 
-/// The Debian mirrors among apt's sources. Others (security, vendors) have no package pool of Debian's.
-fn debian_mirrors() -> Result<Vec<String>, Failure> {
-    let sites = shell::output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(SITE)",
-        "Created-By: Packages",
-    ]))?;
-    let mut mirrors = Vec::new();
-    for site in sites.lines().map(|site| site.trim_end_matches('/')) {
-        let is_mirror = site.starts_with("http") && site.ends_with("/debian");
-        if is_mirror && !mirrors.iter().any(|known| known == site) {
-            mirrors.push(site.to_owned());
-        }
-    }
-    if mirrors.is_empty() { Err(Failure("apt knows no Debian mirror".to_owned())) } else { Ok(mirrors) }
-}
-
-/// Unpacks beside the final place and moves it there whole, so that a run cut short leaves nothing half done.
-fn unpack(mirror: &str, package: &Package<'_>, into: &Path) -> Result<(), Failure> {
-    let partial = into.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
-    fs::create_dir_all(&partial)?;
-    let deb = partial.join("rust-src.deb");
-    let url = format!("{mirror}/{}", package.file.replace('+', "%2B"));
-    shell::output(Command::new("curl").args(["-fsSL", "--connect-timeout", "10", "-o"]).arg(&deb).arg(url))?;
-    let sum = shell::output(Command::new("sha256sum").arg(&deb))?;
-    if sum.split_whitespace().next() != Some(package.sha256) {
-        return Err(Failure(format!("{} does not have the checksum that its list gives", package.file)));
-    }
-    shell::output(Command::new("dpkg").arg("-x").arg(&deb).arg(&partial))?;
-    fs::remove_file(&deb)?;
-    if into.exists() {
-        fs::remove_dir_all(into)?;
-    }
-    Ok(fs::rename(&partial, into)?)
-}
-
-/// Where a package lies on a mirror, and what its bytes must add up to.
-#[derive(Debug, PartialEq, Eq)]
-struct Package<'a> {
-    file: &'a str,
-    sha256: &'a str,
-}
-
-/// `rust-src` at this version in a suite's package list.
-fn package<'a>(packages: &'a str, version: &str) -> Option<Package<'a>> {
-    packages.split("\n\n").find_map(|paragraph| {
-        let field =
-            |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        let is_it = field("Package")? == "rust-src"
-            && field("Version")?.split(['+', '-', '~']).next() == Some(version);
-        is_it.then(|| Some(Package { file: field("Filename")?, sha256: field("SHA256")? })).flatten()
-    })
+/// `1.95.0+dfsg1-2~bpo13+1` is Debian's of `1.95.0`.
+fn upstream(version: &str) -> &str {
+    version.split(['+', '-', '~']).next().unwrap_or(version)
 }
 
 /// The linker of eBPF objects.
@@ -160,16 +106,11 @@ pub(crate) fn bpf_linker() -> Result<PathBuf, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Package, package};
-
-    const LIST: &str = "Package: rust-src\nVersion: 1.94.1+dfsg1-1\nFilename: pool/old.deb\nSHA256: 01\n\n\
-                        Package: rustc\nVersion: 1.95.0+dfsg1-2\nFilename: pool/rustc.deb\nSHA256: 02\n\n\
-                        Package: rust-src\nSource: rustc\nVersion: 1.95.0+dfsg1-2~bpo13+1\n\
-                        Filename: pool/new.deb\nSHA256: 03";
+    use super::upstream;
 
     #[test]
     fn the_package_of_exactly_our_version_is_found() {
-        assert_eq!(package(LIST, "1.95.0"), Some(Package { file: "pool/new.deb", sha256: "03" }));
-        assert_eq!(package(LIST, "1.95"), None);
+        assert_eq!(upstream("1.95.0+dfsg1-2~bpo13+1"), "1.95.0");
+        assert_eq!(upstream("1.95.0"), "1.95.0");
     }
 }
