@@ -6,6 +6,8 @@ mod bless;
 mod debian;
 mod ebpf;
 mod fuzz;
+mod guest;
+mod kernels;
 mod live;
 mod needs;
 mod record;
@@ -13,6 +15,7 @@ mod run;
 mod setup;
 mod shell;
 mod skips;
+mod statics;
 mod test;
 
 use std::process::ExitCode;
@@ -38,6 +41,8 @@ enum Verb {
     Test,
     /// Run the tests that need this machine's kernel.
     Live(live::Live),
+    /// Boot other kernels in an emulator and run the sensor's tests inside.
+    Kernels(kernels::Kernels),
     /// Record the traces below tests/traces from live scenarios.
     Record(record::Record),
     /// Measure what is promised, and show it beside what others take.
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Run(options) => run::run(&options),
         Verb::Test => test::run(),
         Verb::Live(options) => live::run(&options),
+        Verb::Kernels(options) => kernels::run(&options),
         Verb::Record(options) => record::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),

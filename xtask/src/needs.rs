@@ -38,6 +38,16 @@ fn install(program: &str, package: &str, reason: &str) -> Result<(), Failure> {
     apt(&wanted).or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted)))
 }
 
+/// The C compiler and library of another architecture.
+pub(crate) fn cross_compiler(program: &str, machine: &str, debian: &str) -> Result<(), Failure> {
+    if shell::find(program).is_some() {
+        return Ok(());
+    }
+    install(program, &format!("gcc-{machine}-linux-gnu"), "links binaries for the other architecture")?;
+    let library = format!("libc6-dev-{debian}-cross");
+    install(&format!("the C library for {machine}"), &library, "is linked into them")
+}
+
 /// The AWS CLI that the scenarios were tried with.
 const AWS_CLI: &str = "1.46.3";
 
