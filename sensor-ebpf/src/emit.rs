@@ -5,7 +5,7 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use core::arch::asm;
-use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::connect::{Connect, ConnectResult};
 use sensor_ebpf::abi::drops::Tally;
 use sensor_ebpf::abi::exec::ExecRecord;
 use sensor_ebpf::abi::exit::Exit;
@@ -37,6 +37,10 @@ unsafe impl Record for Exit {
 // SAFETY: so defined in `abi::connect`.
 unsafe impl Record for Connect {
     const KIND: u32 = kind::CONNECT;
+}
+// SAFETY: so defined in `abi::connect`.
+unsafe impl Record for ConnectResult {
+    const KIND: u32 = kind::RESULT;
 }
 // SAFETY: so defined in `abi::exec`.
 unsafe impl<const N: usize> Record for ExecRecord<N> {

@@ -1,8 +1,9 @@
 //! Every map and every constant the loader sets, once, with its size and the reason for it.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use sensor_ebpf::abi::drops::{N_KINDS, Tally};
+use sensor_ebpf::abi::header::Header;
 use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
 
 /// The way out. One ring for all kinds, so that records stay in the order of their reservation. The loader
@@ -19,6 +20,12 @@ pub(crate) static TALLIES: Array<Tally> = Array::with_max_entries(N_KINDS, 0);
 /// the kernel forgets the least recent one when it runs out.
 #[map]
 pub(crate) static RECENT_SENDS: LruHashMap<SendKey, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Who is waiting for an answer to a first SYN, by the socket's address. Every socket that enters leaves when its state
+/// changes next, so that nothing is ever stale; 4096 are 900 KiB of kernel memory, and the results of attempts beyond
+/// them stay unknown.
+#[map]
+pub(crate) static CONNECTING: HashMap<u64, Header> = HashMap::with_max_entries(4096, 0);
 
 /// One socket and one peer.
 #[repr(C)]

@@ -16,6 +16,7 @@ pub struct Delivered {
     pub fork: u64,
     pub exit: u64,
     pub connect: u64,
+    pub result: u64,
     /// Exits that were told twice; the kernel counts both.
     pub repeated_exits: u64,
     pub undecodable: u64,
@@ -113,6 +114,7 @@ impl Assembly {
             Record::Exit(_) if !is_told => &mut self.delivered.repeated_exits,
             Record::Exit(_) => &mut self.delivered.exit,
             Record::Connect(_) => &mut self.delivered.connect,
+            Record::Result(_) => &mut self.delivered.result,
         };
         *counter += 1;
     }

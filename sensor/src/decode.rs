@@ -17,6 +17,7 @@ pub enum Record<'a> {
     Fork(Fork),
     Exit(Exit),
     Connect(Connect),
+    Result(Connect),
 }
 
 impl Record<'_> {
@@ -25,7 +26,7 @@ impl Record<'_> {
             Self::Exec(exec, _) => &exec.header,
             Self::Fork(fork) => &fork.header,
             Self::Exit(exit) => &exit.header,
-            Self::Connect(connect) => &connect.header,
+            Self::Connect(connect) | Self::Result(connect) => &connect.header,
         }
     }
 }
@@ -57,6 +58,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::FORK => read(bytes).map(Record::Fork),
         kind::EXIT => read(bytes).map(Record::Exit),
         kind::CONNECT => read(bytes).map(Record::Connect),
+        kind::RESULT => read(bytes).map(Record::Result),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
@@ -172,6 +174,13 @@ pub(crate) mod tests {
         unsafe { std::slice::from_raw_parts(start, size_of::<T>()) }.to_vec()
     }
 
+    /// A record out of such bytes.
+    pub(crate) fn read_back<T: Copy>(bytes: &[u8]) -> T {
+        assert_eq!(bytes.len(), size_of::<T>());
+        // SAFETY: long enough, and ABI records are valid for every bit pattern.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    }
+
     #[test]
     fn empty_arguments_survive_the_last_one_too() {
         let check = |block: &[u8], expect: &[&str]| assert_eq!(split_strings(block).strings, expect);
@@ -218,7 +227,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn junk_never_panics(kind in 0_u32..6, mut bytes in proptest::collection::vec(any::<u8>(), 0..9000)) {
+        fn junk_never_panics(kind in 0_u32..10, mut bytes in proptest::collection::vec(any::<u8>(), 0..9000)) {
             if let Some(head) = bytes.get_mut(..4) {
                 head.copy_from_slice(&kind.to_le_bytes());
             }

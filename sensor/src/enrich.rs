@@ -4,7 +4,7 @@ mod complete;
 
 use std::sync::Arc;
 
-use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::connect::{Connect, ESTABLISHED};
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::header::{self, Header, UNSET, flag};
@@ -14,13 +14,13 @@ use crate::config::EnvAllow;
 use crate::container::Container;
 use crate::decode::{self, Capture, Record};
 use crate::event::host::{AgentDoc, CloudDoc, HostDoc};
-use crate::event::network::{self, EndpointDoc, NetworkDoc};
+use crate::event::network::{self, EndpointDoc, ErrorDoc, NetworkDoc};
 use crate::event::process::{
     AncestorDoc, CharDeviceDoc, ContainerDoc, EntryLeaderDoc, EntryMetaDoc, ExtDoc, GroupDoc, ImageDoc,
     OwnProcessDoc, ProcessDoc, ThreadDoc, TtyDoc, UserDoc,
 };
 use crate::event::report::{LossDoc, SensorDoc};
-use crate::event::{self, Event, Kind, OwnDoc, OwnHostDoc};
+use crate::event::{self, Event, EventDoc, Kind, OwnDoc, OwnHostDoc};
 use crate::host::HostFacts;
 use crate::lookup::Lookups;
 use crate::process::id::{Identity, KernelKey, Key, Tgid, Tid};
@@ -93,7 +93,9 @@ impl Enricher {
         let applied = self.apply(record, lookups)?;
         let extra = match record {
             Record::Exit(exit) => Extra { exit: Some(*exit), ..Extra::default() },
-            Record::Connect(connect) => Extra { connect: Some(*connect), ..Extra::default() },
+            Record::Connect(connect) | Record::Result(connect) => {
+                Extra { connect: Some(*connect), ..Extra::default() }
+            }
             Record::Exec(..) | Record::Fork(_) => Extra::default(),
         };
         let out = emit(self.event(&head, &applied, &extra, lookups)?);
@@ -115,6 +117,11 @@ impl Enricher {
             Record::Fork(fork) => (Kind::Fork, self.table.fork(&seen, kernel_key(fork.caller), lookups)),
             Record::Exit(_) => (Kind::Exit, self.table.exit(&seen, BootNs(head.boot_ns), lookups)?),
             Record::Connect(_) => (Kind::Connect, self.table.sight(&seen, lookups)),
+            // It says what was so at the attempt; the process may have changed its ids since, or be gone.
+            Record::Result(_) => {
+                let held = self.table.find(seen.process);
+                (Kind::Result, held.unwrap_or_else(|| self.table.sight(&seen, lookups)))
+            }
         };
         Some(Applied { kind, key })
     }
@@ -163,6 +170,8 @@ impl Enricher {
         });
         let network = extra.connect.zip(destination.as_ref());
         let credentials = process.credentials.unwrap_or_default();
+        let result = extra.connect.filter(|_| applied.kind == Kind::Result);
+        let bare = self.bare(applied.kind, id, at);
         Some(Event {
             timestamp: self.clock.utc(at),
             process: Some(self.process(head, process, applied.kind, extra, lookups)),
@@ -177,7 +186,9 @@ impl Enricher {
                 host: self.own_host(),
                 ..OwnDoc::default()
             },
-            ..self.bare(applied.kind, id, at)
+            error: result.and_then(|result| ErrorDoc::new(result.error)),
+            event: EventDoc { outcome: result.map(outcome).or(bare.event.outcome), ..bare.event },
+            ..bare
         })
     }
 
@@ -307,6 +318,7 @@ impl Enricher {
             network: None,
             source: None,
             destination: None,
+            error: None,
             groundtrail: OwnDoc::default(),
         }
     }
@@ -373,6 +385,10 @@ fn user(id: u32, lookups: &mut dyn Lookups) -> UserDoc {
 
 fn group(id: u32, lookups: &mut dyn Lookups) -> GroupDoc {
     GroupDoc { id: id.to_string(), name: lookups.group(id) }
+}
+
+fn outcome(result: Connect) -> &'static str {
+    if result.new_state == ESTABLISHED { "success" } else { "failure" }
 }
 
 /// As a shell shows it: 128 and the signal's number for a process that was killed.

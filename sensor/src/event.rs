@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::clock::Utc;
 use host::{AgentDoc, CloudDoc, HostDoc};
-use network::{EndpointDoc, NetworkDoc};
+use network::{EndpointDoc, ErrorDoc, NetworkDoc};
 use process::{ContainerDoc, GroupDoc, OwnProcessDoc, ProcessDoc, UserDoc};
 use report::{LossDoc, SensorDoc};
 
@@ -42,6 +42,8 @@ pub struct Event<'a> {
     pub source: Option<EndpointDoc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<EndpointDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorDoc>,
     #[serde(skip_serializing_if = "OwnDoc::is_empty")]
     pub groundtrail: OwnDoc<'a>,
 }
@@ -109,6 +111,8 @@ pub enum Kind {
     Fork,
     Exit,
     Connect,
+    /// What became of a TCP attempt.
+    Result,
     Loss,
     Health,
 }
@@ -120,6 +124,7 @@ impl Kind {
             Self::Fork => "fork",
             Self::Exit => "end",
             Self::Connect => "connection_attempted",
+            Self::Result => "connection_result",
             Self::Loss => "groundtrail_loss",
             Self::Health => "groundtrail_health",
         }
@@ -128,7 +133,7 @@ impl Kind {
     pub fn dataset(self) -> &'static str {
         match self {
             Self::Exec | Self::Fork | Self::Exit => "endpoint.events.process",
-            Self::Connect => "endpoint.events.network",
+            Self::Connect | Self::Result => "endpoint.events.network",
             Self::Loss | Self::Health => "groundtrail.sensor",
         }
     }
@@ -139,6 +144,8 @@ impl Kind {
             Self::Exec | Self::Fork => ("process", "start"),
             Self::Exit => ("process", "end"),
             Self::Connect => ("network", "start"),
+            // Not "start" again: who counts connections counts attempts.
+            Self::Result => ("network", "connection"),
             Self::Loss | Self::Health => ("host", "info"),
         };
         EventDoc {

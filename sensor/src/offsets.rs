@@ -29,7 +29,7 @@ const fn want(slot: fn(&mut Offsets) -> &mut u32, paths: &'static [&'static str]
 }
 
 /// Every offset but `upid_size`, which is a size.
-const FIELDS: [Field; 78] = [
+const FIELDS: [Field; 79] = [
     need(|o| &mut o.task_flags, &["task_struct.flags"]),
     need(|o| &mut o.task_pid, &["task_struct.pid"]),
     need(|o| &mut o.task_tgid, &["task_struct.tgid"]),
@@ -109,6 +109,7 @@ const FIELDS: [Field; 78] = [
     want(|o| &mut o.sock_v6_daddr, &["sock.__sk_common.skc_v6_daddr"]),
     want(|o| &mut o.sock_v6_rcv_saddr, &["sock.__sk_common.skc_v6_rcv_saddr"]),
     want(|o| &mut o.sock_cookie, &["sock.__sk_common.skc_cookie"]),
+    want(|o| &mut o.sock_err, &["sock.sk_err"]),
 ];
 
 /// Looks up every field.

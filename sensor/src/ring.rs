@@ -61,12 +61,19 @@ pub struct Losses {
     pub fork: Tally,
     pub exit: Tally,
     pub connect: Tally,
+    pub result: Tally,
 }
 
 impl Losses {
     /// The tallies with the names of their kinds.
-    pub fn by_kind(&self) -> [(&'static str, Tally); 4] {
-        [("exec", self.exec), ("fork", self.fork), ("exit", self.exit), ("connect", self.connect)]
+    pub fn by_kind(&self) -> [(&'static str, Tally); 5] {
+        [
+            ("exec", self.exec),
+            ("fork", self.fork),
+            ("exit", self.exit),
+            ("connect", self.connect),
+            ("result", self.result),
+        ]
     }
 
     /// Events that never reached the reader.
@@ -101,8 +108,9 @@ impl Tallies {
             fork: get(kind::FORK)?,
             exit: get(kind::EXIT)?,
             connect: get(kind::CONNECT)?,
+            result: get(kind::RESULT)?,
         })
     }
 }
 
-const _: () = assert!(kind::CONNECT < N_KINDS);
+const _: () = assert!(kind::RESULT < N_KINDS);

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use sensor::loader::{Kernel, LoadOptions};
 use sensor::ring::Losses;
-use sensor_ebpf::abi::connect::{Connect, origin};
+use sensor_ebpf::abi::connect::{Connect, ESTABLISHED, origin};
 use sensor_ebpf::abi::drops::Tally;
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::exit::Exit;
@@ -59,6 +59,10 @@ impl Records {
 
     fn connects(&self, tgid: u32) -> Vec<Connect> {
         self.of(kind::CONNECT, tgid).into_iter().map(|(connect, _)| connect).collect()
+    }
+
+    fn results(&self, tgid: u32) -> Vec<Connect> {
+        self.of(kind::RESULT, tgid).into_iter().map(|(result, _)| result).collect()
     }
 }
 
@@ -289,25 +293,72 @@ fn plays_its_role() {
             let _ = free.send_to(b"x", (Ipv6Addr::LOCALHOST, port));
         }
         "mptcp" => {
-            let address = libc::sockaddr_in {
-                sin_family: libc::AF_INET as u16,
-                sin_port: port.to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
-                sin_zero: [0; 8],
-            };
+            let address = loopback(port);
             // SAFETY: takes numbers.
             let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) };
             if fd < 0 {
                 // A kernel without it.
                 std::process::exit(NO_MPTCP);
             }
-            let len = size_of_val(&address) as u32;
             // SAFETY: `address` is a whole IPv4 address that outlives the call.
-            assert_ne!(unsafe { libc::connect(fd, (&raw const address).cast(), len) }, 0);
+            assert_ne!(unsafe { libc::connect(fd, (&raw const address).cast(), ADDRESS_BYTES) }, 0);
+        }
+        "results" => {
+            drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+            let full = full_listener();
+            let mut streams = Vec::new();
+            while streams.last().is_none_or(|stream: &OwnedFd| is_connected(stream)) {
+                assert!(streams.len() < 100, "the listener takes everyone");
+                streams.push(start_connecting(&full));
+            }
         }
         // Nobody is there, and loopback says so at once.
         "metadata" => assert!(TcpStream::connect((METADATA_SERVICE, port)).is_err()),
         other => panic!("{other}"),
+    }
+}
+
+/// A listener that takes next to nobody.
+fn full_listener() -> OwnedFd {
+    let address = loopback(0);
+    // SAFETY: takes numbers; what it gives is owned here alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)) };
+    // SAFETY: `address` is a whole IPv4 address that outlives the call.
+    assert_eq!(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), ADDRESS_BYTES) }, 0);
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), 0) }, 0);
+    socket
+}
+
+fn start_connecting(listener: &OwnedFd) -> OwnedFd {
+    let (mut address, mut len) = (loopback(0), ADDRESS_BYTES);
+    // SAFETY: both point to locals, and `len` is the room there is.
+    let status = unsafe { libc::getsockname(listener.as_raw_fd(), (&raw mut address).cast(), &raw mut len) };
+    assert_eq!(status, 0);
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+    // SAFETY: takes numbers; what it gives is owned here alone.
+    let socket = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, kind, 0)) };
+    // SAFETY: `address` is a whole IPv4 address that outlives the call.
+    let status = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), ADDRESS_BYTES) };
+    assert_eq!(status, -1);
+    assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EINPROGRESS));
+    socket
+}
+
+fn is_connected(socket: &OwnedFd) -> bool {
+    let (mut address, mut len) = (loopback(0), ADDRESS_BYTES);
+    // SAFETY: both point to locals, and `len` is the room there is.
+    unsafe { libc::getpeername(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut len) == 0 }
+}
+
+const ADDRESS_BYTES: u32 = size_of::<libc::sockaddr_in>() as u32;
+
+fn loopback(port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
+        sin_zero: [0; 8],
     }
 }
 
@@ -331,8 +382,38 @@ fn tcp_attempts_are_seen_though_they_fail() {
     assert_eq!((v6.family, v6.protocol, v6.destination_port), (10, 6, port));
     assert_eq!(v6.destination, Ipv6Addr::LOCALHOST.octets());
     assert_eq!((v4.old_state, v4.new_state), (7, 2));
+    let results = records.results(tgid);
+    let [refused, refused6] = results[..] else { panic!("{results:?}") };
+    for (result, attempt) in [(refused, v4), (refused6, v6)] {
+        assert_eq!((result.old_state, result.new_state, result.error), (2, 7, libc::ECONNREFUSED as u32));
+        assert_eq!(
+            (result.destination, result.destination_port),
+            (attempt.destination, attempt.destination_port)
+        );
+        assert_eq!((result.header.tid, result.header.process), (attempt.header.tid, attempt.header.process));
+        assert_eq!((result.header.uid, result.header.comm), (attempt.header.uid, attempt.header.comm));
+        assert!(result.header.boot_ns >= attempt.header.boot_ns);
+    }
     check_is_this_process(v4.header.parent);
     assert_ne!(v4.header.tid, tgid, "the test harness runs the role in a thread of its own");
+}
+
+#[test]
+fn results_of_connections_are_told_by_what_came_of_them() {
+    let _turn = turn();
+    let mut kernel = load();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tgid, status, records) = watch(&mut kernel, helper("results", port));
+    assert!(status.success());
+    let results = records.results(tgid);
+    let [taken, .., given_up] = results[..] else { panic!("{results:?}") };
+    assert_eq!((taken.new_state, taken.error, taken.destination_port), (ESTABLISHED, 0, port));
+    assert_ne!(taken.source_port, 0);
+    assert_eq!(taken.source[..4], [127, 0, 0, 1]);
+    // Nobody answered before the socket was closed.
+    assert_eq!((given_up.new_state, given_up.error), (7, 0));
+    assert_eq!(records.connects(tgid).len(), results.len());
 }
 
 #[test]

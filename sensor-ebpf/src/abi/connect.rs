@@ -1,4 +1,4 @@
-//! A process reached out: a TCP connection attempt, a UDP `connect`, or a UDP send without one.
+//! A process reached out: a TCP connection attempt and what became of it, a UDP `connect`, or a UDP send without one.
 
 use super::header::Header;
 
@@ -13,7 +13,11 @@ pub mod origin {
     pub const SENDMSG: u32 = 3;
 }
 
-/// One attempt to reach a peer. Ports are in host order, addresses in network order.
+/// `Connect::new_state` of an attempt that the peer took.
+pub const ESTABLISHED: u32 = 1;
+
+/// One attempt to reach a peer, or the result of one: then the process, its thread and its credentials are those of
+/// the attempt, as whoever runs when the answer comes in has nothing to do with it. Ports are in host order, addresses in network order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Connect {
@@ -35,8 +39,14 @@ pub struct Connect {
     pub new_state: u32,
     /// One of [`origin`].
     pub origin: u32,
-    pub _pad: u32,
+    /// Of a result: the error that the socket ended with; 0 for none, which is also that of an attempt given up.
+    pub error: u32,
 }
+
+/// The same layout as a record of its own kind.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectResult(pub Connect);
 
 /// Addresses whose answers are credentials: the instance metadata service, ECS task roles, EKS Pod Identity.
 pub const METADATA_V4: [[u8; 4]; 3] = [[169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23]];

@@ -6,6 +6,8 @@ pub mod kind {
     pub const FORK: u32 = 2;
     pub const EXIT: u32 = 3;
     pub const CONNECT: u32 = 4;
+    /// What became of a TCP attempt.
+    pub const RESULT: u32 = 5;
 }
 
 /// `Header::flags` bits: what this record could not hold, and what is special about it.

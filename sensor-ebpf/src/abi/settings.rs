@@ -117,6 +117,7 @@ pub struct Offsets {
     pub sock_v6_daddr: u32,
     pub sock_v6_rcv_saddr: u32,
     pub sock_cookie: u32,
+    pub sock_err: u32,
 }
 
 impl Offsets {
@@ -202,9 +203,10 @@ impl Offsets {
             sock_v6_daddr: value,
             sock_v6_rcv_saddr: value,
             sock_cookie: value,
+            sock_err: value,
         }
     }
 }
 
 const _: () = assert!(size_of::<Settings>() == 20);
-const _: () = assert!(size_of::<Offsets>() == 79 * 4);
+const _: () = assert!(size_of::<Offsets>() == 80 * 4);

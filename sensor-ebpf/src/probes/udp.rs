@@ -128,7 +128,7 @@ fn report(ctx: &SockAddrContext, peer: &Peer, origin: u32) {
         connect.cookie = cookie;
         (connect.old_state, connect.new_state) = (0, 0);
         connect.origin = origin;
-        connect._pad = 0;
+        connect.error = 0;
         task::describe::<Probed>(&mut connect.header, task::current(), flag::TASK_FAULT)?;
         if is_metadata(peer.family, peer.address) {
             raise(&mut connect.header, flag::METADATA_SERVICE);

@@ -135,7 +135,7 @@ fn connect(head: Header, ip: [u8; 4], port: u16) -> Vec<u8> {
         old_state: 7,
         new_state: 2,
         origin: 1,
-        _pad: 0,
+        error: 0,
     })
 }
 
@@ -413,6 +413,29 @@ fn exit_tells_the_code_once() {
     assert_eq!(killed["process"]["end"], "2023-11-14T22:13:23.000000000Z");
     assert_eq!(killed["event"]["type"][0], "end");
     assert!(event(&mut enricher, &exit(9)).is_none());
+}
+
+#[test]
+fn a_result_is_an_event_of_its_own_and_leaves_the_process_as_it_is() {
+    let mut enricher = enricher();
+    aws(&mut enricher);
+    let attempt = connect(head(0, 2_200_000_000, AWS, SHELL), [10, 0, 0, 1], 443);
+    let tell = |enricher: &mut Enricher, new_state: u32, error: u32| {
+        let mut result = decode::tests::read_back::<Connect>(&attempt);
+        (result.header.kind, result.header.uid) = (kind::RESULT, 77);
+        (result.old_state, result.new_state, result.error) = (2, new_state, error);
+        let told = event(enricher, &bytes_of(&result)).expect("an event");
+        assert_eq!(told["process"]["name"], "aws");
+        assert_ne!(told["process"]["real_user"]["id"], "77");
+        assert_eq!(told["event"]["action"], "connection_result");
+        [told["event"]["outcome"].clone(), told["error"]["code"].clone()]
+    };
+    assert_eq!(tell(&mut enricher, 1, 0), [Value::from("success"), Value::Null]);
+    assert_eq!(tell(&mut enricher, 7, 111), [Value::from("failure"), Value::from("ECONNREFUSED")]);
+    assert_eq!(tell(&mut enricher, 7, 0), [Value::from("failure"), Value::Null]);
+    assert_eq!(tell(&mut enricher, 7, 9999), [Value::from("failure"), Value::from("9999")]);
+    let told = event(&mut enricher, &attempt).expect("an event");
+    assert_eq!([&told["event"]["outcome"], &told["event"]["action"]], ["unknown", "connection_attempted"]);
 }
 
 #[test]

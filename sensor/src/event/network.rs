@@ -1,5 +1,6 @@
-//! `network.*`, `source.*` and `destination.*`.
+//! `network.*`, `source.*`, `destination.*` and `error.*`.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
@@ -20,6 +21,36 @@ pub struct EndpointDoc {
     pub ip: IpAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+}
+
+/// `error.*`: why an attempt failed, by the name that `connect(2)` gives it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorDoc {
+    pub code: Cow<'static, str>,
+}
+
+impl ErrorDoc {
+    /// Nothing for no error.
+    pub fn new(errno: u32) -> Option<Self> {
+        let name = match errno as i32 {
+            0 => return None,
+            libc::ECONNREFUSED => "ECONNREFUSED",
+            libc::ETIMEDOUT => "ETIMEDOUT",
+            libc::EHOSTUNREACH => "EHOSTUNREACH",
+            libc::ENETUNREACH => "ENETUNREACH",
+            libc::EHOSTDOWN => "EHOSTDOWN",
+            libc::ENETDOWN => "ENETDOWN",
+            libc::ECONNRESET => "ECONNRESET",
+            libc::ECONNABORTED => "ECONNABORTED",
+            libc::EACCES => "EACCES",
+            libc::EPERM => "EPERM",
+            libc::EPIPE => "EPIPE",
+            libc::EPROTO => "EPROTO",
+            libc::ENOPROTOOPT => "ENOPROTOOPT",
+            _ => return Some(Self { code: errno.to_string().into() }),
+        };
+        Some(Self { code: name.into() })
+    }
 }
 
 impl NetworkDoc {

@@ -156,7 +156,8 @@ impl Table {
         [Some(seen.process), seen.parent].into_iter().flatten().filter_map(|key| self.find(key)).any(below)
     }
 
-    fn find(&self, wanted: KernelKey) -> Option<Key> {
+    /// The process the kernel means, if it is held.
+    pub fn find(&self, wanted: KernelKey) -> Option<Key> {
         let (tgid, start) = (wanted.tgid, wanted.start.ticks());
         let n_twins = self.twins.get(&(tgid, start)).copied().unwrap_or(0);
         let keys = (0..=n_twins).map(|nth| Key { tgid, start, nth });

@@ -36,9 +36,8 @@ pub(super) fn without_secrets(bytes: &[u8], allow: &EnvAllow) -> Option<Vec<u8>>
             blank(&mut clean, offset_of!(Exit, _pad), 4);
             clean
         }
-        Record::Connect(connect) => {
+        Record::Connect(connect) | Record::Result(connect) => {
             let mut clean = bytes[..size_of::<Connect>()].to_vec();
-            blank(&mut clean, offset_of!(Connect, _pad), 4);
             if connect.family == AF_INET {
                 blank(&mut clean, offset_of!(Connect, source) + 4, 12);
                 blank(&mut clean, offset_of!(Connect, destination) + 4, 12);

@@ -86,9 +86,8 @@ fn in_used_room(bytes: &[u8]) -> Vec<u8> {
             exit._pad = STALE;
             bytes_of(&exit)
         }
-        Record::Connect(mut connect) => {
+        Record::Connect(mut connect) | Record::Result(mut connect) => {
             stain_header(&mut connect.header);
-            connect._pad = STALE;
             connect.family = 2;
             stain(&mut connect.source[4..]);
             stain(&mut connect.destination[4..]);
