@@ -21,6 +21,7 @@ mod rules;
 mod run;
 mod table;
 mod terminal;
+mod who;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum Verb {
     Replay(replay::Flags),
     /// Show an alert of the store with all its evidence
     Explain(explain::Flags),
+    /// Say what is known of an instance, address, key, principal, command or session
+    Who(who::Flags),
     /// Run the cases inside rule files
     Test(cases::Flags),
     /// Check configuration, rules and sources as `run` would load them
@@ -141,6 +144,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Config { what } => config::run(what, path, terminal),
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
+        Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),
         Verb::Rules { what } => rules::run(what, load::config(path)?, terminal),

@@ -5,6 +5,8 @@
 //! their order: per value the first and the last time it was seen.
 
 mod facts;
+mod key_account;
+mod lookup;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,9 +15,12 @@ use rules::event::{Event, EventTime, Value};
 use rules::schema::{FieldId, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::link::Link;
 use crate::source::{Origin, Record};
 
 pub(crate) use facts::of_call;
+pub use key_account::account_of_key;
+pub use lookup::{Answer, Kind, KnownValue, Strength};
 
 /// What a fact is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +29,10 @@ pub enum Subject {
     Host(Box<str>),
     /// An access key id.
     Key(Box<str>),
+    /// The id of a Systems Manager command.
+    Command(Box<str>),
+    /// The id of a Session Manager session.
+    Session(Box<str>),
 }
 
 /// What a fact says.
@@ -50,6 +59,12 @@ pub enum Attribute {
     RoleSession,
     /// A sensor on the host spoke.
     Sensor,
+    /// The key that a key was asked for with: one hop of a chain of roles.
+    Issuer,
+    /// An instance that a command or session was meant for, or was seen on.
+    Host,
+    /// The entity id of the agent's worker for a command or session.
+    Worker,
 }
 
 /// One fact of one record.
@@ -135,6 +150,10 @@ struct HostFields {
     instance: Option<FieldId>,
     host: Option<FieldId>,
     dataset: Option<FieldId>,
+    process_name: Option<FieldId>,
+    entity: Option<FieldId>,
+    command: Option<FieldId>,
+    session: Option<FieldId>,
     attributes: Vec<(FieldId, Attribute)>,
 }
 
@@ -152,6 +171,10 @@ impl HostFields {
             instance: schema.id("cloud.instance.id"),
             host: schema.id("host.id"),
             dataset: schema.id("data_stream.dataset"),
+            process_name: schema.id("process.name"),
+            entity: schema.id("process.entity_id"),
+            command: schema.id(Link::SsmCommandId.path()),
+            session: schema.id(Link::SsmSessionId.path()),
             attributes: table.into_iter().filter_map(|(path, name)| Some((schema.id(path)?, name))).collect(),
         }
     }
@@ -194,6 +217,7 @@ impl Identities {
         };
         let subject = Subject::Host(id.into());
         let mut is_news = self.add(subject.clone(), Attribute::Sensor, "", event.time);
+        is_news |= self.learn_worker(id, text(self.fields.process_name), event);
         for at in 0..self.fields.attributes.len() {
             let (field, attribute) = self.fields.attributes[at];
             for value in event.get(field).map_or(&[][..], Value::scalars) {
@@ -203,6 +227,22 @@ impl Identities {
             }
         }
         is_news
+    }
+
+    /// The agent's worker bears the id of what it works on; what it starts only inherits it.
+    fn learn_worker(&mut self, host: &str, name: Option<&str>, event: &Event) -> bool {
+        let text = |field: Option<FieldId>| field.and_then(|field| event.get(field)).and_then(first_text);
+        let work = match name {
+            Some("ssm-document-worker") => text(self.fields.command).map(|id| Subject::Command(id.into())),
+            Some("ssm-session-worker") => text(self.fields.session).map(|id| Subject::Session(id.into())),
+            _ => None,
+        };
+        let Some(work) = work else { return false };
+        let is_news = self.add(work.clone(), Attribute::Host, host, event.time);
+        match text(self.fields.entity) {
+            Some(entity) => self.add(work, Attribute::Worker, entity, event.time) | is_news,
+            None => is_news,
+        }
     }
 
     fn add(&mut self, subject: Subject, attribute: Attribute, value: &str, time: EventTime) -> bool {

@@ -10,6 +10,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use engine::MAX_IDENTITIES;
 pub use engine::{Engine, Mode};
 pub use replay::{Replayed, finish, replay, sort_finals};
 pub use run::{DEFAULT_RETENTION, Delivery, RunError, Runner, StoredPositions};

@@ -384,3 +384,31 @@ fn an_exception_that_does_not_compile_stops_the_run_before_it_starts() {
         assert!(ended.stderr.contains(part), "{part} is missing: {}", ended.stderr);
     }
 }
+
+#[test]
+fn who_answers_from_recorded_events_and_says_when_nothing_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = r#"{"Records":[{"eventVersion":"1.11","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIARTX3GSDSWPZ6EXQM"},"eventTime":"2026-11-02T10:00:00Z","eventSource":"sts.amazonaws.com","eventName":"GetCallerIdentity","awsRegion":"us-east-1","sourceIPAddress":"203.0.113.10","userAgent":"aws-cli/2.17","requestParameters":null,"responseElements":null,"requestID":"r","eventID":"e","readOnly":true,"eventType":"AwsApiCall","recipientAccountId":"111122223333"}]}"#;
+    fs::write(folder.path().join("trail.json"), call).unwrap();
+
+    let told = groundtrail(folder.path(), &["who", "ASIARTX3GSDSWPZ6EXQM", "--cloudtrail", "trail.json"], "");
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+    for part in ["web/i-0123456789abcdef0", "111122223333", "2026-11-02T10:00:00Z"] {
+        assert!(told.stdout.contains(part), "{part} is missing: {}", told.stdout);
+    }
+    let json = groundtrail(
+        folder.path(),
+        &["who", "i-0123456789abcdef0", "--cloudtrail", "trail.json", "-o", "json"],
+        "",
+    );
+    let answers: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(answers[0]["kind"], "host");
+
+    let early = ["who", "i-0123456789abcdef0", "--cloudtrail", "trail.json", "--at", "2026-11-01T00:00:00Z"];
+    let told = groundtrail(folder.path(), &early, "");
+    assert_eq!((told.code, told.stdout.as_str()), (1, ""));
+    assert!(told.stderr.contains("nothing known"), "{}", told.stderr);
+    let told = groundtrail(folder.path(), &["who", "x"], "");
+    assert_eq!(told.code, 2, "{}", told.stderr);
+    assert!(told.stderr.contains("--store PATH"), "{}", told.stderr);
+}

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::CliError;
+use super::inputs::Input as Recorded;
 use crate::config::{Config, Feed, Format, Input, SensorInput, Source};
+use crate::source::folder::Content;
 
 /// Which rules run.
 #[derive(Debug, Clone, Default, Args)]
@@ -25,6 +27,38 @@ impl RuleFlags {
     pub(super) fn apply(&self, config: &mut Config) {
         config.rules.paths.extend_from_slice(&self.rules);
         config.rules.has_builtin &= !self.no_builtin_rules;
+    }
+}
+
+/// Recorded events, read to their end.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct RecordedFlags {
+    /// Host events: a file of NDJSON, or "-" for stdin; may be repeated
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    host: Vec<PathBuf>,
+    /// CloudTrail: a file or a folder; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    cloudtrail: Vec<PathBuf>,
+    /// GuardDuty findings: a file or a folder; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    guardduty: Vec<PathBuf>,
+    /// VPC flow logs: a file or a folder; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    vpcflow: Vec<PathBuf>,
+}
+
+impl RecordedFlags {
+    pub(super) fn inputs(&self) -> Vec<Recorded> {
+        let hosts = self.host.iter().cloned().map(Recorded::Host);
+        let feeds = [
+            (Content::CloudTrail, &self.cloudtrail),
+            (Content::GuardDuty, &self.guardduty),
+            (Content::VpcFlow, &self.vpcflow),
+        ];
+        let feeds = feeds
+            .into_iter()
+            .flat_map(|(content, paths)| paths.iter().map(move |path| Recorded::Feed(content, path.clone())));
+        hosts.chain(feeds).collect()
     }
 }
 

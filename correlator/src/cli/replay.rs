@@ -1,14 +1,13 @@
 //! `replay`: recorded events on a virtual clock. The same input gives the same final alerts, in any order.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use rules::event::{EventTime, Span};
 
-use super::flags::{FormatFlag, RuleFlags};
-use super::inputs::{self, Input};
+use super::flags::{FormatFlag, RecordedFlags, RuleFlags};
+use super::inputs;
 use super::load::{self, Configured};
 use super::output;
 use super::terminal::Terminal;
@@ -17,7 +16,6 @@ use crate::keyed::Limits;
 use crate::pipeline::{self, Engine, Mode};
 use crate::sink::Sink;
 use crate::source::Record;
-use crate::source::folder::Content;
 use crate::source::normalize::Normalizer;
 
 /// As a live run does, changes of alerts are gathered for so long before they are told.
@@ -25,18 +23,8 @@ const TICK: Span = Span::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Host events: a file of NDJSON, or "-" for stdin; may be repeated
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    host: Vec<PathBuf>,
-    /// CloudTrail: a file or a folder; may be repeated
-    #[arg(long, value_name = "PATH", num_args = 1..)]
-    cloudtrail: Vec<PathBuf>,
-    /// GuardDuty findings: a file or a folder; may be repeated
-    #[arg(long, value_name = "PATH", num_args = 1..)]
-    guardduty: Vec<PathBuf>,
-    /// VPC flow logs: a file or a folder; may be repeated
-    #[arg(long, value_name = "PATH", num_args = 1..)]
-    vpcflow: Vec<PathBuf>,
+    #[command(flatten)]
+    recorded: RecordedFlags,
     /// Print only what stands in the end, ordered by event time
     #[arg(long = "final")]
     is_final: bool,
@@ -56,7 +44,7 @@ pub(super) fn run(
 ) -> Result<Outcome, CliError> {
     flags.rules.apply(&mut configured.config);
     flags.format.apply(&mut configured.config);
-    let inputs = flags.inputs();
+    let inputs = flags.recorded.inputs();
     if inputs.is_empty() {
         return Err(CliError::Usage(
             "nothing to replay: give --host, --cloudtrail, --guardduty or --vpcflow".to_owned(),
@@ -106,21 +94,6 @@ pub(super) fn run(
     rest.iter().try_for_each(|change| sink.write(&change.document))?;
     terminal.note("replayed", &engine.stats().to_string());
     Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
-}
-
-impl Flags {
-    fn inputs(&self) -> Vec<Input> {
-        let hosts = self.host.iter().cloned().map(Input::Host);
-        let feeds = [
-            (Content::CloudTrail, &self.cloudtrail),
-            (Content::GuardDuty, &self.guardduty),
-            (Content::VpcFlow, &self.vpcflow),
-        ];
-        let feeds = feeds
-            .into_iter()
-            .flat_map(|(content, paths)| paths.iter().map(move |path| Input::Feed(content, path.clone())));
-        hosts.chain(feeds).collect()
-    }
 }
 
 fn order(record: &Record) -> (EventTime, u64, &str) {

@@ -13,6 +13,7 @@ pub(crate) fn of_call(call: &ApiCall<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
     caller(call, &mut facts);
     issued_key(call, &mut facts);
+    ordered_work(call, &mut facts);
     match call.event_name() {
         Some("UpdateInstanceInformation") => heartbeat(call, &mut facts),
         Some("RunInstances") => launched(call, &mut facts),
@@ -77,6 +78,7 @@ fn issued_key(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
     let subject = Subject::Key(key.into());
     let creator = identity.arn().or_else(|| identity.invoked_by()).or_else(|| identity.principal_id());
     push(facts, &subject, Attribute::Creator, creator);
+    push(facts, &subject, Attribute::Issuer, identity.access_key_id().filter(|key| is_access_key_id(key)));
     let arn = call.response_str(&["assumedRoleUser", "arn"]);
     if let Some((_, session)) = arn.and_then(|arn| arn.split_once(":assumed-role/")) {
         push(facts, &subject, Attribute::RoleSession, Some(session));
@@ -86,6 +88,27 @@ fn issued_key(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
             push(facts, &host(name), Attribute::Role, Some(role));
             push(facts, &host(name), Attribute::Account, call.recipient_account_id());
         }
+    }
+}
+
+/// A command or a session: who asked for it, and for which hosts.
+fn ordered_work(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
+    let subject = match call.event_name() {
+        Some("SendCommand") => call
+            .response_str(&["command", "commandId"])
+            .map(|id| Subject::Command(id.to_ascii_lowercase().into())),
+        Some("StartSession") => call.response_str(&["sessionId"]).map(|id| Subject::Session(id.into())),
+        _ => None,
+    };
+    let Some(subject) = subject.filter(|_| call.event_source() == Some("ssm.amazonaws.com")) else { return };
+    push(facts, &subject, Attribute::Creator, call.user_identity().arn());
+    push(facts, &subject, Attribute::Account, call.recipient_account_id());
+    push(facts, &subject, Attribute::Region, call.region());
+    push(facts, &subject, Attribute::Issuer, call.user_identity().access_key_id());
+    let listed = call.response_elements().and_then(|body| body.at(&["command", "instanceIds"]));
+    let targets = listed.map_or(&[][..], Json::items).iter().filter_map(Json::str);
+    for id in targets.chain(call.request_str(&["target"])).filter(|id| is_instance_id(id)) {
+        push(facts, &subject, Attribute::Host, Some(id));
     }
 }
 

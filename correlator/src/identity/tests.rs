@@ -173,3 +173,103 @@ proptest! {
         }
     }
 }
+
+const KEY: &str = "ASIARTX3GSDSWPZ6EXQM";
+const COMMAND: &str = "11111111-2222-4333-8444-555555555555";
+
+/// What an answer says under one heading.
+fn said<'a>(answer: &'a Answer, what: &str) -> Vec<&'a str> {
+    answer.known.iter().filter(|known| known.what == what).map(|known| known.value.as_str()).collect()
+}
+
+fn only(identities: &Identities, name: &str) -> Answer {
+    let answers = identities.about(name, None);
+    assert_eq!(answers.len(), 1, "{name}: {answers:?}");
+    answers.into_iter().next().unwrap()
+}
+
+fn assumed(minute: i64, by: (&str, &str), key: &str, session: &str) -> Arc<Record> {
+    call(
+        minute,
+        "AssumeRole",
+        &json!({"eventSource": "sts.amazonaws.com", "eventID": format!("assume-{key}"),
+            "userIdentity": {"arn": by.0, "accessKeyId": by.1},
+            "responseElements": {"credentials": {"accessKeyId": key},
+                "assumedRoleUser": {"arn": format!("arn:aws:sts::111122223333:assumed-role/{session}")}}}),
+    )
+}
+
+#[test]
+fn a_chain_of_roles_leads_back_to_the_instance() {
+    let instance = format!("arn:aws:sts::111122223333:assumed-role/web/{INSTANCE}");
+    let second = "arn:aws:sts::111122223333:assumed-role/deploy/x";
+    let identities = learned(&[
+        call(
+            0,
+            "GetCallerIdentity",
+            &json!({"eventSource": "sts.amazonaws.com",
+            "userIdentity": {"arn": instance, "accessKeyId": KEY}}),
+        ),
+        assumed(1, (&instance, KEY), "ASIARTX3GSDSYAAAAAAA", "deploy/x"),
+        assumed(2, (second, "ASIARTX3GSDSYAAAAAAA"), "ASIARTX3GSDSYBBBBBBB", "admin/y"),
+    ]);
+
+    let last = only(&identities, "ASIARTX3GSDSYBBBBBBB");
+    assert_eq!(
+        said(&last, "asked for with"),
+        ["ASIARTX3GSDSYAAAAAAA of deploy/x", &format!("{KEY} of web/{INSTANCE}")]
+    );
+    assert_eq!(said(&last, "account, from the id itself"), ["111122223333"]);
+    let first = only(&identities, KEY);
+    assert_eq!(said(&first, "instance"), [INSTANCE]);
+    assert_eq!(said(&first, "asked for"), ["ASIARTX3GSDSYAAAAAAA"]);
+}
+
+#[test]
+fn keys_that_name_each_other_do_not_hang() {
+    let one = ("arn:aws:iam::111122223333:user/a", "ASIARTX3GSDSYAAAAAAA");
+    let other = ("arn:aws:iam::111122223333:user/a", "ASIARTX3GSDSYBBBBBBB");
+    let identities = learned(&[assumed(0, one, other.1, "r/s"), assumed(1, other, one.1, "r/t")]);
+    assert_eq!(said(&only(&identities, one.1), "asked for with").len(), 1);
+}
+
+#[test]
+fn an_address_is_everybodys_who_had_it() {
+    let other = "i-0fedcba9876543210";
+    let identities = learned(&[heartbeat(0, INSTANCE, "10.0.1.10"), heartbeat(5, other, "10.0.1.10")]);
+    let answer = only(&identities, "10.0.1.10");
+    assert_eq!(said(&answer, "instance").len(), 2, "{answer:?}");
+    let by_then = identities.about("10.0.1.10", Some(at(2)));
+    assert_eq!(said(&by_then[0], "instance"), [format!("{INSTANCE} in 111122223333")]);
+    assert!(identities.about("10.0.1.10", Some(at(-1))).is_empty());
+}
+
+#[test]
+fn a_command_knows_its_sender_and_where_it_ran() {
+    let worker = json!({"@timestamp": crate::time::format(at(1)), "host": {"id": INSTANCE},
+        "cloud": {"instance": {"id": INSTANCE}}, "data_stream": {"dataset": "endpoint.events.process"},
+        "process": {"name": "ssm-document-worker", "entity_id": "w1",
+            "args": ["/usr/bin/ssm-document-worker", COMMAND]}});
+    let child = json!({"@timestamp": crate::time::format(at(1)), "host": {"id": INSTANCE},
+        "cloud": {"instance": {"id": INSTANCE}}, "data_stream": {"dataset": "endpoint.events.process"},
+        "process": {"name": "id", "entity_id": "c1", "args": ["id"], "env_vars": [format!("SSM_COMMAND_ID={COMMAND}")]}});
+    let host =
+        |event: serde_json::Value| Arc::new(normalizer().read(Origin::Sensor, event.to_string()).unwrap());
+    let identities = learned(&[
+        call(
+            0,
+            "SendCommand",
+            &json!({"userIdentity": {"arn": "arn:aws:iam::111122223333:user/alice"},
+            "responseElements": {"command": {"commandId": COMMAND, "instanceIds": [INSTANCE]}}}),
+        ),
+        host(worker),
+        host(child),
+    ]);
+    let answer = only(&identities, COMMAND);
+    assert_eq!((answer.kind, said(&answer, "instance")), (Kind::Command, vec![INSTANCE]));
+    assert_eq!(said(&answer, "asked for by"), ["arn:aws:iam::111122223333:user/alice"]);
+    assert_eq!(said(&answer, "worker process"), ["w1"], "what the worker started is not the worker");
+    let of_principal = only(&identities, "arn:aws:iam::111122223333:user/alice");
+    assert_eq!(said(&of_principal, "asked for"), [format!("command {COMMAND}")]);
+    assert!(identities.about("nobody", None).is_empty());
+}

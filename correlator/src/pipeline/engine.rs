@@ -34,7 +34,7 @@ pub enum Mode {
 /// How many ids are remembered against repetition, and for how long after their event.
 const MAX_IDS: usize = 5_000_000;
 /// Hosts and keys whose facts are remembered.
-const MAX_IDENTITIES: usize = 200_000;
+pub(crate) const MAX_IDENTITIES: usize = 200_000;
 const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
 
 /// What has to outlive a crash, since it was last taken.

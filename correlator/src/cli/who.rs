@@ -1,0 +1,131 @@
+//! `who`: what is known of an instance, an address, a key, a principal, a command or a session, and since when.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use rules::event::EventTime;
+use rules::schema::Schema;
+
+use super::flags::RecordedFlags;
+use super::inputs;
+use super::load::Configured;
+use super::table::Table;
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::identity::{Answer, Identities, Kind, Strength};
+use crate::indicator::Indicators;
+use crate::pipeline::MAX_IDENTITIES;
+use crate::source::normalize::Normalizer;
+use crate::store::Store;
+use crate::time;
+use crate::untrusted::Untrusted;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// An instance id, address, access key id, ARN, role, host name, command id or session id
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Only what had been seen by this time
+    #[arg(long, value_name = "RFC3339", value_parser = instant)]
+    at: Option<EventTime>,
+    /// The store, if it is not the configuration's
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    recorded: RecordedFlags,
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    Table,
+    Json,
+}
+
+fn instant(text: &str) -> Result<EventTime, String> {
+    time::parse(text).ok_or_else(|| "give a time like 2026-11-02T10:00:00Z".to_owned())
+}
+
+pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+    let schema = Arc::new(Schema::builtin());
+    let mut identities = Identities::new(&schema, MAX_IDENTITIES);
+    let recorded = flags.recorded.inputs();
+    let path = flags.store.or_else(|| configured.config.store.clone().filter(|_| recorded.is_empty()));
+    if path.is_none() && recorded.is_empty() {
+        return Err(CliError::Usage(
+            "nothing to ask: give --store PATH, or recorded events with --host, --cloudtrail, --guardduty or --vpcflow"
+                .to_owned(),
+        ));
+    }
+    if let Some(path) = path {
+        if !path.exists() {
+            return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
+        }
+        let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
+        let store = Store::open(&path).map_err(|error| failed(error.into()))?;
+        identities.restore(store.identities().map_err(|error| failed(error.into()))?);
+    }
+    let mut has_faults = false;
+    if !recorded.is_empty() {
+        let normalizer = Normalizer::new(schema, Arc::new(Indicators::default()));
+        let read = inputs::read_all(&recorded, &normalizer);
+        inputs::say_rejected(&read.rejected, terminal);
+        has_faults = !read.rejected.is_empty();
+        for (_, record) in &read.records {
+            identities.learn(record);
+        }
+    }
+    let answers = identities.about(&flags.name, flags.at);
+    match flags.output {
+        OutputFormat::Json => {
+            let json = serde_json::to_string_pretty(&answers).map_err(std::io::Error::other)?;
+            terminal.data(&format!("{json}\n"))?;
+        }
+        OutputFormat::Table => answers.iter().try_for_each(|answer| terminal.data(&page(answer)))?,
+    }
+    if answers.is_empty() {
+        let of_time = flags.at.map(|at| format!(" by {}", time::format(at))).unwrap_or_default();
+        terminal.note("nothing known", &format!("of \"{}\"{of_time}", Untrusted(&flags.name)));
+        has_faults = true;
+    }
+    Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
+}
+
+fn page(answer: &Answer) -> String {
+    let kind = match answer.kind {
+        Kind::Host => "host",
+        Kind::AccessKey => "access key",
+        Kind::Address => "address",
+        Kind::Role => "role",
+        Kind::RoleSession => "role session",
+        Kind::Principal => "principal",
+        Kind::Command => "Systems Manager command",
+        Kind::Session => "Session Manager session",
+    };
+    let mut table = Table::new(&["known", "value", "first seen", "last seen", "strength"]);
+    for fact in &answer.known {
+        let strength = match fact.strength {
+            Strength::Exact => "exact",
+            Strength::Precise => "precise",
+            Strength::Weak => "weak",
+        };
+        let shown =
+            |time: Option<EventTime>| time.map(|time| to_second(&time::format(time))).unwrap_or_default();
+        table.row(vec![
+            fact.what.to_owned(),
+            fact.value.clone(),
+            shown(fact.first),
+            shown(fact.last),
+            strength.to_owned(),
+        ]);
+    }
+    format!("{kind} {}\n{}", Untrusted(&answer.name), table.render(usize::MAX))
+}
+
+/// `2026-11-02T10:00:00.123Z` without its fraction.
+fn to_second(text: &str) -> String {
+    text.split_once('.').map_or_else(|| text.to_owned(), |(whole, _)| format!("{whole}Z"))
+}
