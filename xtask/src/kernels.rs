@@ -3,6 +3,8 @@
 //! What is asserted is what the programs saw, not that they attached: on some kernels a program attaches and is never
 //! called.
 
+mod instructions;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use crate::shell::{self, Failure};
 use crate::statics::{self, Arch};
 use crate::test::Outcome;
 
+use instructions::Cost;
+
 #[derive(Args)]
 pub(crate) struct Kernels {
     /// Only these lines of kernels; all otherwise. May be repeated.
@@ -23,19 +27,22 @@ pub(crate) struct Kernels {
     /// The machine to emulate; this machine's architecture otherwise. May be repeated.
     #[arg(long)]
     arch: Vec<Arch>,
-    /// Only tests whose name contains this.
+    /// Only tests whose name contains this, and no counting of instructions.
     filter: Option<String>,
 }
 
 /// The test binaries that run inside.
-const SUITES: [&str; 2] = ["kernel", "live_kernel"];
+const SUITES: &[&str] = &["kernel", "live_kernel"];
 /// The line that the short form boots: no other one starts faster, and it has every kind of hook.
 const SHORT: &str = "6.1";
+/// What the short form runs: the tests that ask each program what it saw.
+const SHORT_SUITES: &[&str] = &["kernel"];
 
 /// What one guest showed.
 struct Row {
     kernel: String,
     suites: Result<Vec<Suite>, Failure>,
+    costs: Result<Vec<Cost>, Failure>,
     skips: Vec<String>,
     took: Duration,
 }
@@ -57,7 +64,11 @@ pub(crate) fn run(options: &Kernels) -> Result<(), Failure> {
     let wanted: Vec<&Kernel> = KERNELS.iter().filter(is_wanted).collect();
     let mut rows = Vec::new();
     for &arch in archs {
-        rows.extend(tests(arch, &wanted, options.filter.as_deref())?);
+        let mut of_arch = tests(arch, &wanted, SUITES, options.filter.as_deref())?;
+        if options.filter.is_none() {
+            count_instructions(arch, &wanted, &mut of_arch)?;
+        }
+        rows.extend(of_arch);
     }
     println!("\n{}", table(&rows));
     match rows.iter().filter(|row| !row.is_good()).count() {
@@ -73,7 +84,7 @@ pub(crate) fn short() -> Result<Outcome, Failure> {
     if let Err(err) = guest::can_boot(arch, kernel) {
         return Ok(Outcome::Skipped(format!("no emulated Linux {SHORT} to be had: {err}")));
     }
-    let rows = tests(arch, &[kernel], None)?;
+    let rows = tests(arch, &[kernel], SHORT_SUITES, None)?;
     println!("\n{}", table(&rows));
     match rows.into_iter().find(|row| !row.is_good()) {
         None => Ok(Outcome::Passed),
@@ -83,14 +94,14 @@ pub(crate) fn short() -> Result<Outcome, Failure> {
 }
 
 /// Runs the tests in each kernel, one guest after the other.
-fn tests(arch: Arch, kernels: &[&Kernel], filter: Option<&str>) -> Result<Vec<Row>, Failure> {
+fn tests(arch: Arch, kernels: &[&Kernel], names: &[&str], filter: Option<&str>) -> Result<Vec<Row>, Failure> {
     ebpf::prepare()?;
     shell::say(format!("building the sensor and its tests, statically linked, for {}", arch.machine()));
     let mut build = statics::cargo(arch, "test")?;
     build.args(["--no-run", "--package", "sensor", "--features", "sensor/live-kernel"]);
-    build.args(SUITES.iter().flat_map(|suite| ["--test", suite]));
-    let mut files = statics::executables(&mut build, &SUITES)?;
-    let disk_job = job(&files, filter);
+    build.args(names.iter().flat_map(|suite| ["--test", suite]));
+    let mut files = statics::executables(&mut build, names)?;
+    let disk_job = job(names, &files, filter);
     files.push(statics::folder(arch).join("groundtrail-sensor"));
     let disk = guest::disk(arch, &files, &disk_job)?;
     let mut rows = Vec::new();
@@ -108,12 +119,14 @@ fn tests(arch: Arch, kernels: &[&Kernel], filter: Option<&str>) -> Result<Vec<Ro
             Ok((console, version)) => Row {
                 kernel: format!("{} {version}", arch.machine()),
                 suites: Ok(suites(&console)),
+                costs: Ok(Vec::new()),
                 skips: skips(&console),
                 took: began.elapsed(),
             },
             Err(err) => Row {
                 kernel: format!("{} {}", arch.machine(), kernel.name),
                 suites: Err(err),
+                costs: Ok(Vec::new()),
                 skips: Vec::new(),
                 took: began.elapsed(),
             },
@@ -124,10 +137,23 @@ fn tests(arch: Arch, kernels: &[&Kernel], filter: Option<&str>) -> Result<Vec<Ro
     Ok(rows)
 }
 
+/// Boots each kernel once more, at a pace that counts, and adds what it found to its row.
+fn count_instructions(arch: Arch, kernels: &[&Kernel], rows: &mut [Row]) -> Result<(), Failure> {
+    let disk = instructions::disk(arch)?;
+    for (kernel, row) in kernels.iter().zip(rows) {
+        shell::say(format!("counting instructions on Linux {} ({})", kernel.name, arch.machine()));
+        let began = Instant::now();
+        row.costs = instructions::count(arch, kernel, &disk);
+        row.took += began.elapsed();
+        shell::say(&row);
+    }
+    Ok(())
+}
+
 /// What the guest runs: each test binary, and at the end what the tests said they skipped.
-fn job(binaries: &[PathBuf], filter: Option<&str>) -> String {
+fn job(names: &[&str], binaries: &[PathBuf], filter: Option<&str>) -> String {
     let mut job = "#!/bin/sh\nexport GROUNDTRAIL_SKIPS=/run/skips RUST_BACKTRACE=0\n".to_owned();
-    for (name, binary) in SUITES.iter().zip(binaries) {
+    for (name, binary) in names.iter().zip(binaries) {
         // One test at a time: each loads the programs anew, and bursts are counted.
         let quoted = filter.map(|filter| format!("'{}'", filter.replace('\'', r"'\''"))).unwrap_or_default();
         job += &format!("echo 'SUITE {name}'\n'{}' --test-threads=1 {quoted}\n", binary.display());
@@ -176,7 +202,7 @@ impl Row {
         // A guest that ran no test at all proved nothing.
         self.suites.as_ref().is_ok_and(|suites| {
             suites.iter().all(|suite| suite.n_failed == 0) && suites.iter().any(|suite| suite.n_passed > 0)
-        })
+        }) && self.costs.as_ref().is_ok_and(|costs| costs.iter().all(Cost::is_allowed))
     }
 }
 
@@ -194,6 +220,14 @@ impl fmt::Display for Row {
                     }
                 }
             }
+        }
+        match &self.costs {
+            Ok(costs) if costs.is_empty() => {}
+            Ok(costs) => {
+                let costs: Vec<String> = costs.iter().map(ToString::to_string).collect();
+                write!(out, "  instructions: {}", costs.join(", "))?;
+            }
+            Err(err) => write!(out, "  FAILED to count: {err}")?,
         }
         if self.skips.is_empty() { Ok(()) } else { write!(out, "  SKIPPED: {}", self.skips.join("; ")) }
     }
@@ -215,6 +249,7 @@ mod tests {
         Row {
             kernel: "x86_64 6.1".to_owned(),
             suites: Ok(suites(console)),
+            costs: Ok(Vec::new()),
             skips: skips(console),
             took: Duration::from_secs(7),
         }

@@ -1,0 +1,139 @@
+//! The gate on what the sensor costs inside the kernel: instructions per exec and per connection, counted by the emulator.
+//!
+//! An instruction count does not depend on the machine or its load and repeats to about one per cent, so a change that
+//! makes the sensor dearer fails here, where a duration would only look odd.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::guest::{self, Kernel, Pace};
+use crate::shell::Failure;
+use crate::statics::{self, Arch};
+
+/// An operation, how often it is done, and what the sensor may add to one.
+struct Gate {
+    operation: &'static str,
+    n: u32,
+    max_added: i64,
+}
+
+const GATES: [Gate; 3] = [
+    Gate { operation: "exec", n: 400, max_added: 20_000 },
+    Gate { operation: "connect", n: 2000, max_added: 8_000 },
+    // Other system calls pay nothing; what is allowed for is the timer's part.
+    Gate { operation: "getppid", n: 50_000, max_added: 20 },
+];
+
+/// How often each is measured without and with the sensor.
+const N_ROUNDS: usize = 3;
+
+/// What one operation costs in one kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cost {
+    operation: &'static str,
+    alone: i64,
+    added: i64,
+    max_added: i64,
+}
+
+impl Cost {
+    pub(super) fn is_allowed(&self) -> bool {
+        self.added <= self.max_added
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.is_allowed() { "" } else { ", TOO MANY" };
+        let Self { operation, alone, added, max_added } = self;
+        write!(out, "{operation} {alone} {added:+} (at most {max_added:+}{verdict})")
+    }
+}
+
+/// Builds what the counting guest needs, and its disk.
+pub(super) fn disk(arch: Arch) -> Result<PathBuf, Failure> {
+    let mut build = statics::cargo(arch, "build")?;
+    build.args(["--package", "sensor", "--example", "workload", "--bin", "groundtrail-sensor"]);
+    let mut files = statics::executables(&mut build, &["workload", "groundtrail-sensor"])?;
+    let job = job(&files[0], &files[1]);
+    files.truncate(2);
+    guest::disk(arch, &files, &job)
+}
+
+pub(super) fn count(arch: Arch, kernel: &Kernel, disk: &Path) -> Result<Vec<Cost>, Failure> {
+    let image = kernel.image(arch)?;
+    let console = guest::boot(arch, kernel, &image, disk, Pace::Counted)?;
+    GATES.iter().map(|gate| cost(&console, gate)).collect()
+}
+
+/// Rounds without and with the sensor by turns, so that what drifts meets both.
+fn job(workload: &Path, sensor: &Path) -> String {
+    let (workload, sensor) = (workload.display(), sensor.display());
+    let measure = |label: &str| {
+        let lines = GATES
+            .iter()
+            .map(|gate| format!("echo \"COST {label} $('{workload}' {} {})\"\n", gate.operation, gate.n));
+        lines.collect::<String>()
+    };
+    // Time passes at once where nothing runs: what a kernel still does after its start is then over.
+    let mut job = "#!/bin/sh\nsleep 20\n".to_owned();
+    for _ in 0..N_ROUNDS {
+        job += &measure("alone");
+        job += &format!("rm -f /run/events\n'{sensor}' run --file /run/events 2>/run/log & pid=$!\n");
+        job += "n=0; until [ -s /run/events ] || [ $n = 100 ]; do sleep 0.1; n=$((n+1)); done\nsleep 2\n";
+        job += "kill -0 $pid || cat /run/log\n";
+        job += &measure("watched");
+        job += "kill $pid; wait $pid\n";
+    }
+    job
+}
+
+fn cost(console: &str, gate: &Gate) -> Result<Cost, Failure> {
+    let alone = typical(console, "alone", gate.operation)?;
+    let watched = typical(console, "watched", gate.operation)?;
+    Ok(Cost { operation: gate.operation, alone, added: watched - alone, max_added: gate.max_added })
+}
+
+/// The median of the rounds' processor time: the reader's own work is not in it.
+fn typical(console: &str, label: &str, operation: &str) -> Result<i64, Failure> {
+    let mut rounds: Vec<i64> = console
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.strip_prefix("COST ")?.split(' ').collect();
+            let [of, what, _, cpu, _] = words[..] else { return None };
+            (of == label && what == operation).then(|| cpu.parse().ok())?
+        })
+        .collect();
+    if rounds.len() != N_ROUNDS {
+        return Err(Failure(format!(
+            "the guest measured \"{operation}\" {} of {N_ROUNDS} times {label}: its console is in \
+             target/guests/logs",
+            rounds.len()
+        )));
+    }
+    rounds.sort_unstable();
+    Ok(rounds[N_ROUNDS / 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GATE: Gate = Gate { operation: "exec", n: 1, max_added: 20_000 };
+
+    #[test]
+    fn a_cost_is_the_difference_of_medians() {
+        let console = "COST alone exec 1 700000 1\nCOST watched exec 1 719000 1\nCOST watched exec 1 722000 1\n\
+            COST alone exec 1 701000 1\nCOST watched exec 1 718000 1\nCOST alone exec 1 900000 1\nCOST watched connect 1 9 9";
+        let cost = cost(console, &GATE).expect("three rounds");
+        assert_eq!(cost, Cost { operation: "exec", alone: 701_000, added: 18_000, max_added: 20_000 });
+        assert!(cost.is_allowed());
+        assert_eq!(cost.to_string(), "exec 701000 +18000 (at most +20000)");
+        assert!(!Cost { added: 20_001, ..cost }.is_allowed());
+    }
+
+    #[test]
+    fn a_round_that_is_missing_is_a_failure() {
+        assert!(cost("COST alone exec 1 700000 1\nCOST watched exec 1 719000 1", &GATE).is_err());
+    }
+}
