@@ -104,7 +104,8 @@ fn two_thousand_short_lives_all_have_their_own_parent() {
     let events = sensor.end();
 
     let children = execs(&events, "gt-lineage-");
-    assert_eq!(children.len(), N_PARENTS * N_CHILDREN);
+    let farewell = events.last().expect("a farewell");
+    assert_eq!(children.len(), N_PARENTS * N_CHILDREN, "{farewell:#}");
     let mut entity_of: HashMap<u32, &str> = HashMap::new();
     for child in &children {
         // The shell wrote its own pid into the argument: nobody else's word counts.
