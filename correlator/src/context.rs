@@ -12,7 +12,7 @@ use rules::rule::Rule;
 use rules::schema::FieldId;
 use rustc_hash::FxHashMap;
 
-use crate::keyed::{Limits, order};
+use crate::keyed::{EventRef, Limits};
 use crate::source::Record;
 
 /// A value of one of a context's link fields, by the field's place in the context.
@@ -27,7 +27,7 @@ type Order = (EventTime, u64, Box<str>);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attached {
     /// In event order, as many as an alert may carry.
-    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) events: Vec<Arc<EventRef>>,
     /// How many more there were.
     pub(crate) n_more: u64,
     /// How many a cap pushed out that were, or may have been, among them.
@@ -48,7 +48,7 @@ pub(crate) struct Reads {
 #[derive(Debug)]
 struct Pool {
     links: Arc<[FieldId]>,
-    held: FxHashMap<Link, BTreeMap<Order, Arc<Record>>>,
+    held: FxHashMap<Link, BTreeMap<Order, Arc<EventRef>>>,
     by_time: BTreeSet<(Order, Link)>,
     /// What the cap per value pushed out, by value.
     lost: FxHashMap<Link, Lost>,
@@ -125,14 +125,15 @@ impl Contexts {
     }
 
     /// Keeps an event that a context's predicate found. Returns the values under which it can be asked for.
-    pub(crate) fn add(&mut self, pool: usize, record: &Arc<Record>) -> Vec<Link> {
+    pub(crate) fn add(&mut self, pool: usize, record: &Record) -> Vec<Link> {
         let links = link_values(&self.pools[pool].links, &record.event);
-        let (time, sequence, id) = order(record);
+        let event = Arc::new(EventRef::of(record));
+        let (time, sequence, id) = event.order();
         let held_as: Order = (time, sequence, id.into());
         for link in &links {
             let pool = &mut self.pools[pool];
             let held = pool.held.entry(link.clone()).or_default();
-            if held.insert(held_as.clone(), Arc::clone(record)).is_some() {
+            if held.insert(held_as.clone(), Arc::clone(&event)).is_some() {
                 continue;
             }
             pool.by_time.insert((held_as.clone(), link.clone()));
@@ -178,18 +179,18 @@ impl Contexts {
         let pool = &self.pools[reads.pool];
         let from: Order = (start - reads.before, 0, "".into());
         let until = end + reads.after;
-        let mut found: BTreeMap<&Order, &Arc<Record>> = BTreeMap::new();
+        let mut found: BTreeMap<&Order, &Arc<EventRef>> = BTreeMap::new();
         for link in links {
             let Some(held) = pool.held.get(link) else { continue };
             found.extend(held.range(from.clone()..).take_while(|(order, _)| order.0 <= until));
         }
         let n_more = found.len().saturating_sub(self.limits.max_attached) as u64;
-        let records = found.into_values().take(self.limits.max_attached).cloned().collect();
+        let events = found.into_values().take(self.limits.max_attached).cloned().collect();
         let (from, lost) = (from.0, links.iter().filter_map(|link| pool.lost.get(link)));
         let lost = lost.chain(&pool.lost_of_any).filter(|lost| lost.touches(from, until));
         // A value with nothing to join on lost nothing.
         let n_lost = if links.is_empty() { 0 } else { lost.map(|lost| lost.n_events).sum() };
-        Attached { records, n_more, n_lost }
+        Attached { events, n_more, n_lost }
     }
 
     /// Whether [`Self::find`] would find anything.

@@ -11,7 +11,7 @@ use rules::program::{Program, Role, Scratch};
 use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 
-use crate::keyed::{Hit, JoinKey, Shape};
+use crate::keyed::{EventRef, Hit, JoinKey, Shape};
 use crate::sequence::SequenceShape;
 use crate::source::Record;
 use crate::terms::TermsShape;
@@ -48,7 +48,7 @@ impl Detect {
         self.program.drop_reason(event, &mut self.scratch).map(|line| line.name.clone())
     }
 
-    pub fn detect(&mut self, record: &Arc<Record>) -> Detected {
+    pub fn detect(&mut self, record: &Record) -> Detected {
         let mut detected = Detected::default();
         let mut steps: Vec<(u32, JoinKey, Parts)> = Vec::new();
         let program = Arc::clone(&self.program);
@@ -67,11 +67,14 @@ impl Detect {
                 }
             }
         });
+        if steps.is_empty() {
+            return detected;
+        }
+        let event = Arc::new(EventRef::of(record));
         let hit = |(rule, key, parts): (u32, JoinKey, Parts)| {
             let Parts { steps, is_until, values, rows } = parts;
-            let record = Arc::clone(record);
-            let (values, rows) = (values.into(), rows.into());
-            (rule, key, Arc::new(Hit { record, steps, is_until, values, rows }))
+            let (event, values, rows) = (Arc::clone(&event), values.into(), rows.into());
+            (rule, key, Arc::new(Hit { event, steps, is_until, values, rows }))
         };
         detected.keyed = steps.into_iter().map(hit).collect();
         detected

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rules::esql::Row;
 use rules::event::{EventTime, Span, Value};
+use serde::{Deserialize, Serialize};
 
 use crate::sequence::SequenceShape;
 use crate::source::{Origin, Record};
@@ -27,13 +28,38 @@ pub use table::{Change, Eviction, KeyRef, Keyed, Sight};
 pub const SKEW: Span = Span::from_secs(3);
 
 /// The values an event joins on, in the order of the rule's key. An optional field that is absent is `None`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct JoinKey(pub Box<[Option<Box<str>>]>);
 
+/// An event as state remembers it: its place in the order of events, and the name under which [`crate::archive`] has the
+/// rest.
+///
+/// State holds nothing else of an event, so that a million half-seen patterns fit into memory and what is written of
+/// them is small.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRef {
+    pub id: Box<str>,
+    pub time: EventTime,
+    pub sequence: u64,
+    pub origin: Origin,
+}
+
+impl EventRef {
+    pub fn of(record: &Record) -> Self {
+        let event = &record.event;
+        Self { id: event.id.clone(), time: event.time, sequence: event.sequence, origin: record.origin }
+    }
+
+    /// The total order of events: time, then the producer's sequence, then the id.
+    pub fn order(&self) -> (EventTime, u64, &str) {
+        (self.time, self.sequence, &self.id)
+    }
+}
+
 /// One event in the roles it plays for one key of one rule.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Hit {
-    pub record: Arc<Record>,
+    pub event: Arc<EventRef>,
     /// Bit n: the event matches step n of the sequence. Elsewhere unused.
     pub steps: u64,
     pub is_until: bool,
@@ -45,17 +71,12 @@ pub struct Hit {
 
 impl Hit {
     pub fn time(&self) -> EventTime {
-        self.record.event.time
+        self.event.time
     }
 
-    /// The total order of events: time, then the producer's sequence, then the id.
     pub fn order(&self) -> (EventTime, u64, &str) {
-        order(&self.record)
+        self.event.order()
     }
-}
-
-pub fn order(record: &Record) -> (EventTime, u64, &str) {
-    (record.event.time, record.event.sequence, &record.event.id)
 }
 
 /// Whose clock stamped an event.
@@ -65,20 +86,20 @@ pub(crate) enum ClockOf {
     Aws,
 }
 
-pub(crate) fn clock_of(record: &Record) -> ClockOf {
-    match record.origin {
+pub(crate) fn clock_of(event: &EventRef) -> ClockOf {
+    match event.origin {
         Origin::Sensor => ClockOf::Host,
         Origin::CloudTrail | Origin::GuardDuty | Origin::VpcFlow => ClockOf::Aws,
     }
 }
 
 /// How far two events' times may be off against each other.
-pub(crate) fn skew(a: &Record, b: &Record) -> Span {
+pub(crate) fn skew(a: &EventRef, b: &EventRef) -> Span {
     if clock_of(a) == clock_of(b) { Span(0) } else { SKEW }
 }
 
 /// What names a match within its rule and key, whatever else about it changes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Anchor {
     /// The event that matched, or that completed the match.
     Event(Box<str>),
@@ -99,7 +120,7 @@ impl fmt::Display for Anchor {
 }
 
 /// The part an event plays in a match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
     Match,
     /// From 1, as in the rule's text.
@@ -123,18 +144,18 @@ impl fmt::Display for Stage {
 }
 
 /// An event and why it is part of a match.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Evidence {
     pub stage: Stage,
-    pub record: Arc<Record>,
+    pub event: Arc<EventRef>,
 }
 
 /// Something a rule looks for, found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Match {
     pub anchor: Anchor,
     /// The event whose time the alert bears.
-    pub at: Arc<Record>,
+    pub at: Arc<EventRef>,
     /// In the order of the steps, else in event order.
     pub evidence: Vec<Evidence>,
     /// How many events there are, where `evidence` stops short.
@@ -151,7 +172,7 @@ impl Match {
     /// Whether both say the same, however they came about.
     pub fn is_same(&self, other: &Self) -> bool {
         let ids = |of: &Self| -> Vec<(Stage, Box<str>)> {
-            of.evidence.iter().map(|item| (item.stage, item.record.event.id.clone())).collect()
+            of.evidence.iter().map(|item| (item.stage, item.event.id.clone())).collect()
         };
         self.anchor == other.anchor
             && self.n_events == other.n_events

@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records), [`link`] and [`endpoint`] (what
 //! a record gains on its way in), [`merge`] (many sources, one stream), [`detect`] (records to hits), [`keyed`] (hits to
-//! matches, with [`sequence`], [`window`] and [`terms`]), [`context`] and [`alert`] (matches to documents), [`store`] (what
+//! matches, with [`sequence`], [`window`] and [`terms`]), `archive` (the events state rests on), [`context`] and [`alert`] (matches to documents), [`store`] (what
 //! outlives the process), [`pipeline`] (all of it driven).
 #![forbid(unsafe_code)]
 
 pub mod alert;
+mod archive;
 pub mod cli;
 pub mod config;
 pub mod context;

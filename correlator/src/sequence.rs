@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
 use rules::plan;
+use serde::{Deserialize, Serialize};
 
-use crate::keyed::machine::Matches;
-use crate::keyed::{Anchor, Evidence, Hit, Match, SKEW, Stage, clock_of, order, skew};
-use crate::source::Record;
+use crate::keyed::machine::{Machine, Matches};
+use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, SKEW, Stage, clock_of, skew};
 use missing::{Absence, Missing};
 
 /// How many early events of one stage wait for a partner of the other clock.
@@ -60,29 +60,31 @@ impl SequenceShape {
         Span(self.maxspan.unwrap_or(self.open_span).0.saturating_add(SKEW.0))
     }
 
-    fn is_within(&self, first: &Record, last: &Record) -> bool {
-        let apart = last.event.time - first.event.time;
+    fn is_within(&self, first: &EventRef, last: &EventRef) -> bool {
+        let apart = last.time - first.time;
         self.maxspan.is_none_or(|maxspan| apart <= Span(maxspan.0.saturating_add(skew(first, last).0)))
     }
 }
 
 /// The events of the first stages, one each.
-type Partial = Vec<Arc<Record>>;
+type Partial = Vec<Arc<EventRef>>;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SequenceState {
     /// By stage, the newest partial match that ends with it.
     partials: Vec<Option<Partial>>,
     /// By stage, events that found no partial match to continue. One of the other clock may yet turn out to be earlier.
-    early: Vec<VecDeque<Arc<Record>>>,
+    early: Vec<VecDeque<Arc<EventRef>>>,
     /// By missing event, where it was seen.
-    present: Vec<VecDeque<Arc<Record>>>,
+    present: Vec<VecDeque<Arc<EventRef>>>,
     /// Matches that hold as long as nothing is seen in these places.
     absences: Vec<Absence>,
 }
 
-impl SequenceState {
-    pub(crate) fn new(shape: &SequenceShape) -> Self {
+impl Machine for SequenceState {
+    type Shape = SequenceShape;
+
+    fn new(shape: &SequenceShape) -> Self {
         Self {
             partials: vec![None; shape.stages.len()],
             early: vec![VecDeque::new(); shape.stages.len()],
@@ -91,21 +93,51 @@ impl SequenceState {
         }
     }
 
-    pub(crate) fn step(&mut self, shape: &SequenceShape, hit: &Arc<Hit>, matches: &mut Matches) {
+    fn step(
+        &mut self,
+        shape: &SequenceShape,
+        hit: &Arc<Hit>,
+        _limits: &Limits,
+        matches: &mut Matches,
+    ) -> u64 {
         self.note_presence(shape, hit, matches);
         // From the last stage to the first, so that no event follows itself.
         for stage in (0..shape.stages.len()).rev() {
             if hit.steps & (1 << shape.stages[stage].step) != 0 {
-                self.extend(shape, stage, &hit.record, matches);
+                self.extend(shape, stage, &hit.event, matches);
             }
         }
         if hit.is_until {
-            self.end_all(&hit.record);
+            self.end_all(&hit.event);
         }
+        0
     }
 
+    fn expire(&mut self, shape: &SequenceShape, before: EventTime) {
+        let oldest = before - shape.span();
+        for partial in &mut self.partials {
+            partial.take_if(|partial| partial[0].time < oldest);
+        }
+        for early in &mut self.early {
+            early.retain(|held| held.time >= before - SKEW);
+        }
+        for present in &mut self.present {
+            present.retain(|held| held.time >= oldest - SKEW);
+        }
+        self.absences.retain(|absence| absence.due >= before);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.partials.iter().all(Option::is_none)
+            && self.early.iter().all(VecDeque::is_empty)
+            && self.present.iter().all(VecDeque::is_empty)
+            && self.absences.is_empty()
+    }
+}
+
+impl SequenceState {
     /// The event meets the newest partial match of the stage before, or begins one.
-    fn extend(&mut self, shape: &SequenceShape, stage: usize, record: &Arc<Record>, matches: &mut Matches) {
+    fn extend(&mut self, shape: &SequenceShape, stage: usize, record: &Arc<EventRef>, matches: &mut Matches) {
         if stage == 0 {
             self.place(shape, stage, vec![Arc::clone(record)], matches);
             return;
@@ -121,7 +153,7 @@ impl SequenceState {
             }
             None => {
                 let early = &mut self.early[stage];
-                while early.front().is_some_and(|held| held.event.time < record.event.time - SKEW)
+                while early.front().is_some_and(|held| held.time < record.time - SKEW)
                     || early.len() >= MAX_WAITING
                 {
                     early.pop_front();
@@ -147,7 +179,7 @@ impl SequenceState {
     }
 
     /// The earliest waiting event that may in truth have come after all of the partial match.
-    fn take_early(&mut self, stage: usize, partial: &Partial) -> Option<Arc<Record>> {
+    fn take_early(&mut self, stage: usize, partial: &Partial) -> Option<Arc<EventRef>> {
         let early = &mut self.early[stage];
         let at = early.iter().position(|held| partial.iter().all(|before| may_follow(before, held)))?;
         early.remove(at)
@@ -155,18 +187,18 @@ impl SequenceState {
 
     fn complete(&mut self, shape: &SequenceShape, events: Partial, matches: &mut Matches) {
         let (first, last) = (&events[0], &events[events.len() - 1]);
-        let named = |(stage, record): (&StageShape, &Arc<Record>)| Evidence {
+        let named = |(stage, record): (&StageShape, &Arc<EventRef>)| Evidence {
             stage: stage.name,
-            record: Arc::clone(record),
+            event: Arc::clone(record),
         };
-        let times = events.iter().map(|record| record.event.time);
+        let times = events.iter().map(|record| record.time);
         let found = Match {
-            anchor: Anchor::Event(last.event.id.clone()),
+            anchor: Anchor::Event(last.id.clone()),
             at: Arc::clone(last),
             evidence: shape.stages.iter().zip(&events).map(named).collect(),
             n_events: events.len() as u64,
-            start: times.clone().min().unwrap_or(first.event.time),
-            end: times.max().unwrap_or(last.event.time),
+            start: times.clone().min().unwrap_or(first.time),
+            end: times.max().unwrap_or(last.time),
             columns: Vec::new(),
             is_absence: !shape.missing.is_empty(),
         };
@@ -189,7 +221,7 @@ impl SequenceState {
                 continue;
             }
             self.absences.retain(|absence| {
-                let holds = !absence.is_disproved_by(idx, &hit.record);
+                let holds = !absence.is_disproved_by(idx, &hit.event);
                 if !holds {
                     matches.remove(&absence.anchor);
                 }
@@ -197,52 +229,31 @@ impl SequenceState {
             });
             let present = &mut self.present[idx];
             let oldest = hit.time() - shape.span() - SKEW;
-            while present.front().is_some_and(|held| held.event.time < oldest) {
+            while present.front().is_some_and(|held| held.time < oldest) {
                 present.pop_front();
             }
-            present.push_back(Arc::clone(&hit.record));
+            present.push_back(Arc::clone(&hit.event));
         }
     }
 
     /// `until`: whatever was under way has ended.
-    fn end_all(&mut self, until: &Arc<Record>) {
+    fn end_all(&mut self, until: &Arc<EventRef>) {
         for partial in &mut self.partials {
             // The event that ends the old may begin the new.
             partial.take_if(|held| !held.last().is_some_and(|last| is_one(last, until)));
         }
     }
-
-    pub(crate) fn expire(&mut self, shape: &SequenceShape, before: EventTime) {
-        let oldest = before - shape.span();
-        for partial in &mut self.partials {
-            partial.take_if(|partial| partial[0].event.time < oldest);
-        }
-        for early in &mut self.early {
-            early.retain(|held| held.event.time >= before - SKEW);
-        }
-        for present in &mut self.present {
-            present.retain(|held| held.event.time >= oldest - SKEW);
-        }
-        self.absences.retain(|absence| absence.due >= before);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.partials.iter().all(Option::is_none)
-            && self.early.iter().all(VecDeque::is_empty)
-            && self.present.iter().all(VecDeque::is_empty)
-            && self.absences.is_empty()
-    }
 }
 
 /// Whether the second event may have come after the first, as far as their clocks can tell.
-fn may_follow(first: &Record, second: &Record) -> bool {
+fn may_follow(first: &EventRef, second: &EventRef) -> bool {
     if clock_of(first) == clock_of(second) {
-        order(second) > order(first)
+        second.order() > first.order()
     } else {
-        second.event.time + SKEW >= first.event.time
+        second.time + SKEW >= first.time
     }
 }
 
-fn is_one(a: &Arc<Record>, b: &Arc<Record>) -> bool {
-    Arc::ptr_eq(a, b) || order(a) == order(b)
+fn is_one(a: &Arc<EventRef>, b: &Arc<EventRef>) -> bool {
+    Arc::ptr_eq(a, b) || a.order() == b.order()
 }

@@ -51,6 +51,13 @@ pub struct Record {
     pub(crate) facts: Arc<[Fact]>,
 }
 
+impl Record {
+    /// Nothing is left of the event but its id and time.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.event.index.is_empty()
+    }
+}
+
 /// Where a source stands after something was delivered. The receiver keeps it once everything before it is safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {

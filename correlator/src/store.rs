@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rules::event::{EventTime, Span};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use crate::alert::blind::Heard;
 use crate::alert::book::Told;
@@ -108,6 +108,8 @@ pub struct StoredAlert {
 pub struct Batch<'a> {
     pub ids: Vec<([u8; 16], EventTime)>,
     pub held: Vec<HeldEvent>,
+    /// Held events that are needed for longer.
+    pub put_off: Vec<([u8; 16], EventTime)>,
     pub terms: Vec<SeenTerm>,
     pub heard: Vec<Heard>,
     pub identities: Vec<Row>,
@@ -129,6 +131,7 @@ impl Batch<'_> {
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
             && self.held.is_empty()
+            && self.put_off.is_empty()
             && self.terms.is_empty()
             && self.heard.is_empty()
             && self.identities.is_empty()
@@ -173,6 +176,34 @@ impl Store {
         conn.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
         Self::prepare(conn, path)
+    }
+
+    /// A second connection to the same file, for reading. None where there is no file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn shelf(&self) -> Result<Option<Self>, StoreError> {
+        let path = self.conn.path().filter(|path| !path.is_empty());
+        let open = |path: &str| {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let conn = Connection::open_with_flags(path, flags)
+                .map_err(|source| StoreError::Open { path: path.into(), source })?;
+            Ok(Self { conn, lock: None })
+        };
+        path.map(open).transpose()
+    }
+
+    /// One event that state rests on.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn held_event(&self, id: &[u8; 16]) -> Result<Option<HeldEvent>, StoreError> {
+        let read = || {
+            let mut select =
+                self.conn.prepare_cached("select id, origin, raw, time, until from held where id = ?1")?;
+            select.query_row([&id[..]], held_row).optional()
+        };
+        read().map_err(StoreError::Read)
     }
 
     /// A store that ends with the process.
@@ -223,6 +254,10 @@ impl Store {
                     held.time.0,
                     held.until.0
                 ])?;
+            }
+            let mut update = tx.prepare_cached("update held set until = max(until, ?2) where id = ?1")?;
+            for (id, until) in &batch.put_off {
+                update.execute(params![&id[..], until.0])?;
             }
             // A dataset has no minute; -1 stands for that, since null would not be unique.
             let mut insert =
@@ -327,15 +362,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn held(&self) -> Result<Vec<HeldEvent>, StoreError> {
-        self.rows("select id, origin, raw, time, until from held order by time, id", |row| {
-            Ok(HeldEvent {
-                id: short(row.get_ref(0)?.as_blob()?),
-                origin: origin_of(row.get_ref(1)?.as_str()?),
-                raw: row.get(2)?,
-                time: EventTime(row.get(3)?),
-                until: EventTime(row.get(4)?),
-            })
-        })
+        self.rows("select id, origin, raw, time, until from held order by time, id", held_row)
     }
 
     /// # Errors
@@ -529,6 +556,16 @@ fn stored_alert(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAlert> {
         content: short(row.get_ref(2)?.as_blob()?),
         is_withdrawn: row.get_ref(3)?.as_str()? == AlertState::Withdrawn.as_str(),
         document: row.get(4)?,
+    })
+}
+
+fn held_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldEvent> {
+    Ok(HeldEvent {
+        id: short(row.get_ref(0)?.as_blob()?),
+        origin: origin_of(row.get_ref(1)?.as_str()?),
+        raw: row.get(2)?,
+        time: EventTime(row.get(3)?),
+        until: EventTime(row.get(4)?),
     })
 }
 

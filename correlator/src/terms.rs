@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
+use serde::{Deserialize, Serialize};
 
-use crate::keyed::machine::Matches;
-use crate::keyed::{Anchor, Evidence, Hit, Match, Stage};
+use crate::keyed::machine::{Machine, Matches};
+use crate::keyed::{Anchor, Evidence, Hit, Limits, Match, Stage};
 
 /// The key holds the terms; what is left is how long a term counts as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct TermsShape {
     pub window: Span,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TermsState {
     pub(crate) last_seen: Option<EventTime>,
     /// When the term was last news.
@@ -23,24 +24,30 @@ pub(crate) struct TermsState {
     is_told_only: bool,
 }
 
-impl TermsState {
-    pub(crate) fn step(&mut self, shape: &TermsShape, hit: &Arc<Hit>, matches: &mut Matches) {
+impl Machine for TermsState {
+    type Shape = TermsShape;
+
+    fn new(_shape: &TermsShape) -> Self {
+        Self::default()
+    }
+
+    fn step(&mut self, shape: &TermsShape, hit: &Arc<Hit>, _limits: &Limits, matches: &mut Matches) -> u64 {
         let time = hit.time();
         let is_told_news = self.is_told_only && self.first_seen.is_some_and(|first| time <= first);
         let is_known = !is_told_news && self.last_seen.is_some_and(|seen| seen >= time - shape.window);
         self.last_seen = self.last_seen.max(Some(time));
         if is_known {
-            return;
+            return 0;
         }
         (self.first_seen, self.is_told_only) = (Some(time), false);
-        let record = &hit.record;
+        let event = &hit.event;
         matches.put(
             Match {
                 // Two first sights of a term are more than a window apart, so no two share an epoch; and one that a late
                 // event moves a little keeps its name.
                 anchor: Anchor::Epoch(time.0.div_euclid(shape.window.0.max(1))),
-                at: Arc::clone(record),
-                evidence: vec![Evidence { stage: Stage::FirstSeen, record: Arc::clone(record) }],
+                at: Arc::clone(event),
+                evidence: vec![Evidence { stage: Stage::FirstSeen, event: Arc::clone(event) }],
                 n_events: 1,
                 start: time,
                 end: time,
@@ -49,16 +56,23 @@ impl TermsState {
             },
             None,
         );
+        0
     }
 
+    fn expire(&mut self, shape: &TermsShape, before: EventTime) {
+        self.last_seen = self.last_seen.filter(|seen| *seen >= before - shape.window);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.last_seen.is_none()
+    }
+}
+
+impl TermsState {
     /// What the store knows of the term.
     pub(crate) fn seed(&mut self, first: Option<EventTime>, last: EventTime) {
         self.last_seen = self.last_seen.max(Some(last));
         (self.first_seen, self.is_told_only) = (first, first.is_some());
-    }
-
-    pub(crate) fn expire(&mut self, shape: &TermsShape, before: EventTime) {
-        self.last_seen = self.last_seen.filter(|seen| *seen >= before - shape.window);
     }
 }
 

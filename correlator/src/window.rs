@@ -13,8 +13,9 @@ use std::sync::Arc;
 use rules::esql::Columns;
 use rules::event::{EventTime, Span, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 
-use crate::keyed::machine::Matches;
+use crate::keyed::machine::{Machine, Matches};
 use crate::keyed::{Anchor, Evidence, Hit, Limits, Match, Stage};
 
 /// A tumbling window of up to so many hits is recomputed for each; its alert lists up to so many distinct values.
@@ -50,7 +51,7 @@ impl fmt::Debug for Test {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct WindowState {
     /// What is inside the window, in event order.
     recent: VecDeque<Arc<Hit>>,
@@ -61,7 +62,7 @@ pub(crate) struct WindowState {
 }
 
 /// A window that has fired and is not over.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Episode {
     hits: Vec<Arc<Hit>>,
     n_events: u64,
@@ -69,15 +70,14 @@ struct Episode {
     end: EventTime,
 }
 
-impl WindowState {
-    /// Returns how many hits a cap pushed out.
-    pub(crate) fn step(
-        &mut self,
-        shape: &WindowShape,
-        hit: &Arc<Hit>,
-        limits: &Limits,
-        matches: &mut Matches,
-    ) -> u64 {
+impl Machine for WindowState {
+    type Shape = WindowShape;
+
+    fn new(_shape: &WindowShape) -> Self {
+        Self::default()
+    }
+
+    fn step(&mut self, shape: &WindowShape, hit: &Arc<Hit>, limits: &Limits, matches: &mut Matches) -> u64 {
         if shape.is_tumbling {
             return self.step_tumbling(hit, limits);
         }
@@ -112,18 +112,8 @@ impl WindowState {
         n_evicted
     }
 
-    fn step_tumbling(&mut self, hit: &Arc<Hit>, limits: &Limits) -> u64 {
-        self.recent.push_back(Arc::clone(hit));
-        self.is_dirty = true;
-        let n_evicted = self.recent.len().saturating_sub(limits.max_hits_per_key);
-        for _ in 0..n_evicted {
-            self.pop_first();
-        }
-        n_evicted as u64
-    }
-
     /// Recomputes a tumbling window, unless it has fired, or is large and has hardly changed: then it is put off.
-    pub(crate) fn settle_soon(&mut self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
+    fn settle_soon(&mut self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
         let has_fired = matches.by_anchor.contains_key(&Anchor::Bucket);
         let is_cheap = self.recent.len() <= SMALL || self.recent.len().is_multiple_of(64);
         if !has_fired && is_cheap {
@@ -131,12 +121,12 @@ impl WindowState {
         }
     }
 
-    pub(crate) fn is_put_off(&self) -> bool {
+    fn is_put_off(&self) -> bool {
         self.is_dirty
     }
 
     /// Recomputes a tumbling window if it has changed.
-    pub(crate) fn settle(&mut self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
+    fn settle(&mut self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
         if !shape.is_tumbling || !std::mem::take(&mut self.is_dirty) {
             return;
         }
@@ -148,6 +138,30 @@ impl WindowState {
             }
             None => matches.remove(&Anchor::Bucket),
         }
+    }
+
+    fn expire(&mut self, shape: &WindowShape, before: EventTime) {
+        let oldest = before - shape.span;
+        while self.recent.front().is_some_and(|first| first.time() < oldest) {
+            self.pop_first();
+        }
+        self.episode.take_if(|episode| episode.hits[0].time() < oldest);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.recent.is_empty() && self.episode.is_none()
+    }
+}
+
+impl WindowState {
+    fn step_tumbling(&mut self, hit: &Arc<Hit>, limits: &Limits) -> u64 {
+        self.recent.push_back(Arc::clone(hit));
+        self.is_dirty = true;
+        let n_evicted = self.recent.len().saturating_sub(limits.max_hits_per_key);
+        for _ in 0..n_evicted {
+            self.pop_first();
+        }
+        n_evicted as u64
     }
 
     fn pop_first(&mut self) {
@@ -171,18 +185,6 @@ impl WindowState {
             Test::Aggregate(finish) => finish(self.recent.make_contiguous()).is_some(),
         }
     }
-
-    pub(crate) fn expire(&mut self, shape: &WindowShape, before: EventTime) {
-        let oldest = before - shape.span;
-        while self.recent.front().is_some_and(|first| first.time() < oldest) {
-            self.pop_first();
-        }
-        self.episode.take_if(|episode| episode.hits[0].time() < oldest);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.recent.is_empty() && self.episode.is_none()
-    }
 }
 
 impl Episode {
@@ -200,7 +202,7 @@ impl Episode {
     fn tell(&self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
         // It has fired: what an aggregate's last filter says about the grown window no longer takes it back.
         let columns = columns(&shape.test, &self.hits, self.n_events, &self.distinct).unwrap_or_default();
-        let anchor = Anchor::Event(self.hits[0].record.event.id.clone());
+        let anchor = Anchor::Event(self.hits[0].event.id.clone());
         matches.put(found(anchor, &self.hits, self.n_events, self.end, columns, limits), None);
     }
 }
@@ -238,12 +240,12 @@ fn found(
     let evidence = hits
         .iter()
         .take(limits.max_evidence)
-        .map(|hit| Evidence { stage: Stage::Window, record: Arc::clone(&hit.record) })
+        .map(|hit| Evidence { stage: Stage::Window, event: Arc::clone(&hit.event) })
         .collect();
     let start = hits.first().map_or(end, |hit| hit.time());
     Match {
         anchor,
-        at: Arc::clone(&hits[0].record),
+        at: Arc::clone(&hits[0].event),
         evidence,
         n_events,
         start,

@@ -1,16 +1,18 @@
 //! One event as rules see it: a time, an id and typed fields. Where the fields came from (JSON, CloudTrail, a ring
 //! record) is the caller's business.
 
+use serde::{Deserialize, Serialize};
+
 use crate::schema::FieldId;
 
 /// When something happened, by the clock of the machine that saw it.
 ///
 /// Unit: nanoseconds since the Unix epoch, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct EventTime(pub i64);
 
 /// A length of event time in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Span(pub i64);
 
 impl Span {
@@ -56,7 +58,7 @@ impl std::ops::Sub for EventTime {
 }
 
 /// A field's value. A field that is null or an empty list is absent, so there is no null here.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     Str(Box<str>),
     Int(i64),

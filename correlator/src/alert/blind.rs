@@ -3,6 +3,7 @@
 //! Silence is never proof, so an alert says where there was nothing to hear.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rules::event::{Event, EventTime, Span};
 use rules::rule::Rule;
@@ -125,10 +126,15 @@ impl Blind {
         &self,
         rule: &Rule,
         found: &Match,
+        evidence: &[Arc<Record>],
         eviction: Option<Eviction>,
     ) -> Vec<String> {
-        let mut lines = self.hosts_without_sensor(found);
-        lines.extend(self.losses_near(found));
+        let mut lines = self.hosts_without_sensor(found, evidence);
+        lines.extend(self.losses_near(found, evidence));
+        let n_forgotten = evidence.iter().filter(|record| record.is_forgotten()).count();
+        if n_forgotten > 0 {
+            lines.push(format!("{n_forgotten} of the events that led to this are no longer held"));
+        }
         let silent = rule.contexts.iter().filter_map(|context| context.dataset.as_deref());
         let silent: BTreeSet<&str> = silent.filter(|dataset| !self.datasets.contains(*dataset)).collect();
         lines
@@ -145,12 +151,12 @@ impl Blind {
     }
 
     /// Hosts that the cloud half names and whose sensor, if there is one, was silent.
-    fn hosts_without_sensor(&self, found: &Match) -> Vec<String> {
-        let cloud = found.evidence.iter().filter(|item| item.record.origin != Origin::Sensor);
+    fn hosts_without_sensor(&self, found: &Match, evidence: &[Arc<Record>]) -> Vec<String> {
+        let cloud = evidence.iter().filter(|record| record.origin != Origin::Sensor);
         let named: BTreeSet<&str> = cloud
-            .flat_map(|item| {
+            .flat_map(|record| {
                 let fields = [self.fields.link_instance_id, self.fields.instance_id];
-                fields.into_iter().flatten().filter_map(|field| item.record.event.get(field))
+                fields.into_iter().flatten().filter_map(|field| record.event.get(field))
             })
             .flat_map(|value| value.scalars())
             .filter_map(|value| value.as_str())
@@ -178,9 +184,9 @@ impl Blind {
         self.minutes.get(host).is_some_and(|minutes| minutes.range(from..=to).next().is_some())
     }
 
-    fn losses_near(&self, found: &Match) -> Vec<String> {
+    fn losses_near(&self, found: &Match, evidence: &[Arc<Record>]) -> Vec<String> {
         let hosts: FxHashSet<&str> =
-            found.evidence.iter().filter_map(|item| text(&item.record.event, self.fields.host_id)).collect();
+            evidence.iter().filter_map(|record| text(&record.event, self.fields.host_id)).collect();
         let near = self
             .losses
             .range((found.start - NEAR, "".into())..)
@@ -200,10 +206,8 @@ fn text(event: &Event, field: Option<FieldId>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::keyed::{Anchor, Evidence, Stage};
+    use crate::keyed::{Anchor, EventRef, Evidence, Stage};
     use crate::source::normalize::Normalizer;
 
     fn records(lines: &[(Origin, &str)]) -> (Arc<Schema>, Vec<Arc<Record>>) {
@@ -214,10 +218,11 @@ mod tests {
     }
 
     fn found(record: &Arc<Record>) -> Match {
+        let at = Arc::new(EventRef::of(record));
         Match {
             anchor: Anchor::Bucket,
-            at: Arc::clone(record),
-            evidence: vec![Evidence { stage: Stage::Match, record: Arc::clone(record) }],
+            at: Arc::clone(&at),
+            evidence: vec![Evidence { stage: Stage::Match, event: at }],
             n_events: 1,
             start: record.event.time,
             end: record.event.time,
@@ -234,10 +239,10 @@ mod tests {
         let (schema, records) = records(&[(Origin::CloudTrail, SEND), (Origin::Sensor, host)]);
         let mut blind = Blind::new(&schema);
         blind.note(&records[0]);
-        let lines = blind.hosts_without_sensor(&found(&records[0]));
+        let lines = blind.hosts_without_sensor(&found(&records[0]), &records[..1]);
         assert_eq!(lines, ["no sensor event of host i-0123456789abcdef0 around 2026-11-21T10:00:00.000Z"]);
         blind.note(&records[1]);
-        assert!(blind.hosts_without_sensor(&found(&records[0])).is_empty());
+        assert!(blind.hosts_without_sensor(&found(&records[0]), &records[..1]).is_empty());
     }
 
     #[test]
@@ -248,6 +253,6 @@ mod tests {
         let mut blind = Blind::new(&schema);
         records.iter().for_each(|record| blind.note(record));
         let line = "the sensor of host web-1 reported a loss at 2026-11-21T10:01:30.000Z: 12 exec records";
-        assert_eq!(blind.losses_near(&found(&records[0])), [line]);
+        assert_eq!(blind.losses_near(&found(&records[0]), &records[..1]), [line]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rules::event::{EventTime, Span};
 use rules::rule::{Rule, Severity};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest as _, Sha256};
 
 use super::blind::Blind;
@@ -17,7 +17,8 @@ use super::cast::{Cast, CastFields};
 use super::document::{self, Explained, Parts};
 use super::suppression::Suppressions;
 use super::{AlertChange, AlertId, AlertState};
-use crate::context::{Contexts, Link, Shown, link_values};
+use crate::archive::Archive;
+use crate::context::{Contexts, Link, Reads, Shown, link_values};
 use crate::identity::Identities;
 use crate::keyed::{Anchor, JoinKey, Keyed, Match};
 use crate::source::Record;
@@ -57,6 +58,7 @@ pub(crate) struct View<'a> {
     pub(crate) rules: &'a [Rule],
     pub(crate) facts: &'a [RuleFacts],
     pub(crate) contexts: &'a Contexts,
+    pub(crate) archive: &'a Archive,
     pub(crate) keyed: &'a Keyed,
     pub(crate) blind: &'a Blind,
     pub(crate) identities: &'a Identities,
@@ -152,7 +154,7 @@ impl Book {
         }
         let id = AlertId::new(&said.id, key, &found.anchor);
         let reads = view.contexts.reads(rule);
-        let links: Vec<Vec<Link>> = reads.iter().map(|reads| evidence_links(&reads.links, &found)).collect();
+        let links = links(view, reads, &found, self.alerts.get(&id));
         let longest = reads.iter().map(|reads| reads.after).max().unwrap_or_default();
         let closes = found.end + facts.open_for + longest + grace;
         for (reads, links) in reads.iter().zip(&links) {
@@ -161,11 +163,11 @@ impl Book {
             }
         }
         if let Some(suppression) = &said.suppression {
-            self.suppressions.put(rule, suppression, &found.at, &id, &mut self.dirty);
+            self.suppressions.put(rule, suppression, &view.archive.open(&found.at), &id, &mut self.dirty);
         }
         match self.alerts.get_mut(&id) {
             Some(alert) => {
-                if mapped_severity(said, &alert.found) != mapped_severity(said, &found) {
+                if mapped_severity(view, said, &alert.found) != mapped_severity(view, said, &found) {
                     alert.pace.hurry();
                 }
                 self.closing.remove(&(alert.closes, id.clone()));
@@ -304,7 +306,7 @@ impl Book {
         };
         let change = AlertChange {
             id: id.clone(),
-            time: alert.found.at.event.time,
+            time: alert.found.at.time,
             rule_id: Arc::clone(&view.facts[alert.rule as usize].id),
             state,
             revision,
@@ -357,7 +359,7 @@ impl Book {
         let document = self.document(view, id, alert);
         Some(AlertChange {
             id: id.clone(),
-            time: alert.found.at.event.time,
+            time: alert.found.at.time,
             rule_id: Arc::clone(&view.facts[alert.rule as usize].id),
             state: AlertState::Final,
             revision: alert.told.map_or(1, |told| told.revision),
@@ -396,20 +398,21 @@ impl Book {
     fn document(&self, view: &View<'_>, id: &AlertId, alert: &Alert) -> serde_json::Value {
         let rule = &view.rules[alert.rule as usize];
         let found = &alert.found;
-        let mut severity = mapped_severity(rule, found);
+        let mut severity = mapped_severity(view, rule, found);
+        let evidence: Vec<Arc<Record>> =
+            found.evidence.iter().map(|item| view.archive.open(&item.event)).collect();
         let mut contexts = Vec::with_capacity(rule.contexts.len());
         let mut lost = Vec::new();
         let mut cast = Cast::default();
-        found.evidence.iter().for_each(|item| cast.add(view.cast, &item.record));
+        evidence.iter().for_each(|record| cast.add(view.cast, record));
         let reads = view.contexts.reads(alert.rule).iter().zip(&alert.links);
         for (context, (reads, links)) in rule.contexts.iter().zip(reads) {
             let attached = view.contexts.find(reads, links, found.start, found.end);
-            attached.records.iter().for_each(|record| cast.add(view.cast, record));
-            let is_evidence = |record: &Arc<Record>| {
-                found.evidence.iter().any(|item| item.record.event.id == record.event.id)
-            };
-            let events: Vec<_> = attached
-                .records
+            let records: Vec<_> = attached.events.iter().map(|event| view.archive.open(event)).collect();
+            records.iter().for_each(|record| cast.add(view.cast, record));
+            let is_evidence =
+                |record: &Arc<Record>| found.evidence.iter().any(|item| item.event.id == record.event.id);
+            let events: Vec<_> = records
                 .iter()
                 .filter(|record| !is_evidence(record))
                 .map(|record| record.document())
@@ -432,7 +435,8 @@ impl Book {
         }
         let risk_score = if severity == rule.severity { rule.risk_score } else { usual_risk(severity) };
         let (hosts, keys) = cast.cards(view.identities, found.end);
-        let mut could_not_see = view.blind.could_not_see(rule, found, view.keyed.eviction(alert.rule));
+        let mut could_not_see =
+            view.blind.could_not_see(rule, found, &evidence, view.keyed.eviction(alert.rule));
         could_not_see.extend(lost);
         document::build(Parts {
             id,
@@ -442,6 +446,8 @@ impl Book {
             key: &alert.key,
             key_names: &view.facts[alert.rule as usize].key_names,
             found,
+            at: view.archive.open(&found.at),
+            evidence,
             contexts,
             could_not_see,
             severity,
@@ -468,20 +474,37 @@ fn explained(view: &View<'_>, alert: &Alert) -> u64 {
         .fold(0, |bits, (_, nth)| bits | context_bit(nth))
 }
 
-fn evidence_links(links: &[rules::schema::FieldId], found: &Match) -> Vec<Link> {
-    let mut values: Vec<Link> =
-        found.evidence.iter().flat_map(|item| link_values(links, &item.record.event)).collect();
-    values.sort();
-    values.dedup();
-    values
+/// By the rule's contexts, the values that a match's events may join them on. Of a match that has merely grown, only the
+/// new events are opened.
+fn links(view: &View<'_>, reads: &[Reads], found: &Match, held: Option<&Alert>) -> Vec<Vec<Link>> {
+    if reads.is_empty() {
+        return Vec::new();
+    }
+    let ids: FxHashSet<&str> = found.evidence.iter().map(|item| &*item.event.id).collect();
+    let held = held.filter(|held| held.found.evidence.iter().all(|item| ids.contains(&*item.event.id)));
+    let known: FxHashSet<&str> =
+        held.into_iter().flat_map(|held| &held.found.evidence).map(|item| &*item.event.id).collect();
+    let new = found.evidence.iter().filter(|item| !known.contains(&*item.event.id));
+    let new: Vec<Arc<Record>> = new.map(|item| view.archive.open(&item.event)).collect();
+    let of_reads = |(nth, reads): (usize, &Reads)| {
+        let mut values = held.map(|held| held.links[nth].clone()).unwrap_or_default();
+        values.extend(new.iter().flat_map(|record| link_values(&reads.links, &record.event)));
+        values.sort();
+        values.dedup();
+        values
+    };
+    reads.iter().enumerate().map(of_reads).collect()
 }
 
 /// The last mapping that any of the evidence satisfies.
-fn mapped_severity(rule: &Rule, found: &Match) -> Severity {
+fn mapped_severity(view: &View<'_>, rule: &Rule, found: &Match) -> Severity {
     let holds = |field, value: &str| {
         found.evidence.iter().any(|item| {
-            let held = item.record.event.get(field);
-            held.is_some_and(|held| held.scalars().iter().any(|scalar| scalar.to_string() == value))
+            let record = view.archive.open(&item.event);
+            record
+                .event
+                .get(field)
+                .is_some_and(|held| held.scalars().iter().any(|scalar| scalar.to_string() == value))
         })
     };
     let mapped = rule.severity_mapping.iter().rev().find(|mapping| holds(mapping.field, &mapping.value));

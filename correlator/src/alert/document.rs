@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{AlertId, AlertState, story};
 use crate::identity::{HostCard, KeyCard};
 use crate::keyed::{JoinKey, Match};
+use crate::source::Record;
 use crate::time;
 
 /// What one context has to say, as documents.
@@ -28,6 +29,10 @@ pub(super) struct Parts<'a> {
     pub(super) key: &'a JoinKey,
     pub(super) key_names: &'a [Arc<str>],
     pub(super) found: &'a Match,
+    /// The match's events, as in its evidence.
+    pub(super) evidence: Vec<Arc<Record>>,
+    /// The event whose time the alert bears.
+    pub(super) at: Arc<Record>,
     pub(super) contexts: Vec<Explained>,
     pub(super) could_not_see: Vec<String>,
     pub(super) severity: Severity,
@@ -54,14 +59,14 @@ const SECTIONS: &[&str] = &[
 /// What the alert says, as its final form: without revision, which [`stamp`] adds.
 pub(super) fn build(parts: Parts<'_>) -> Value {
     let Parts { found, rule, .. } = &parts;
-    let documents: Vec<Value> = found.evidence.iter().map(|item| item.record.document()).collect();
-    let anchor = found.at.document();
+    let documents: Vec<Value> = parts.evidence.iter().map(|record| record.document()).collect();
+    let anchor = parts.at.document();
     let evidence: Vec<&Value> = documents.iter().collect();
     let of_context = parts.contexts.iter().flat_map(|context| &context.events);
     let all: Vec<&Value> = std::iter::once(&anchor).chain(&documents).chain(of_context).collect();
 
     let mut root = Map::new();
-    root.insert("@timestamp".into(), time::format(found.at.event.time).into());
+    root.insert("@timestamp".into(), time::format(found.at.time).into());
     root.insert("ecs".into(), json!({"version": "8.17.0"}));
     root.insert("message".into(), story::tell(&rule.name, &evidence, &parts.contexts).into());
     root.insert("event".into(), event(&parts, &evidence));

@@ -1,17 +1,57 @@
 //! Steps through a key's hits in event order and keeps what they have amounted to so far.
+//!
+//! A kind of rule that looks at more than one event is a [`Machine`]. To add one: its shape goes into [`Shape`], its state
+//! into [`State`] and [`each`], and [`Shape::span`] says how far its events can be apart. Order, lateness, revisions,
+//! bounds and storage are then taken care of around it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rules::event::EventTime;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Anchor, Hit, Limits, Match, Shape};
 use crate::sequence::SequenceState;
 use crate::terms::TermsState;
 use crate::window::WindowState;
 
+/// What a kind of machine offers: the state of one key, as a pure function of the hits stepped through. No clock, no I/O,
+/// no randomness: the same hits give the same state, on every machine and after every restart.
+///
+/// The state is cloned to look ahead (a late event starts again from the last settled state) and serialised to outlive the
+/// process, so it holds [`super::EventRef`]s and plain data, and no whole events.
+pub(crate) trait Machine: Clone + Serialize + DeserializeOwned {
+    /// What the rule says, shared by all its keys and not serialised.
+    type Shape;
+
+    fn new(shape: &Self::Shape) -> Self;
+
+    /// Takes the next hit in event order; puts the matches it makes, and removes those it unmakes. Several matches of one
+    /// key differ in their anchor, and a match that grows keeps it. Returns how many hits a bound of `limits` pushed out
+    /// before their time: they are counted, and said on alerts.
+    fn step(&mut self, shape: &Self::Shape, hit: &Arc<Hit>, limits: &Limits, matches: &mut Matches) -> u64;
+
+    /// Lets go of what only events before `before` could use. None of them will come.
+    fn expire(&mut self, shape: &Self::Shape, before: EventTime);
+
+    /// Whether a new machine would do as well. Keys whose machine is empty are forgotten.
+    fn is_empty(&self) -> bool;
+
+    /// Called after the last of several steps: what would be costly for each is computed here, if it is cheap enough.
+    fn settle_soon(&mut self, _shape: &Self::Shape, _limits: &Limits, _matches: &mut Matches) {}
+
+    /// Whether something waits to be computed.
+    fn is_put_off(&self) -> bool {
+        false
+    }
+
+    /// Computes what was put off.
+    fn settle(&mut self, _shape: &Self::Shape, _limits: &Limits, _matches: &mut Matches) {}
+}
+
 /// A match, and when it may be told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) found: Arc<Match>,
     /// An absence holds once no event before this time is still expected.
@@ -25,9 +65,10 @@ impl Found {
 }
 
 /// The matches of one key, by anchor, with a note of which changed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Matches {
     pub(crate) by_anchor: BTreeMap<Anchor, Found>,
+    #[serde(skip)]
     pub(crate) touched: Vec<Anchor>,
 }
 
@@ -50,79 +91,72 @@ impl Matches {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum State {
     Sequence(SequenceState),
     Window(WindowState),
     Terms(TermsState),
 }
 
-/// The state after some hits, in order.
-#[derive(Debug, Clone)]
-pub(crate) struct Machine {
+/// The same call on whichever machine it is, with its shape: the list of the kinds.
+macro_rules! each {
+    ($state:expr, $shape:expr, |$machine:ident, $its:ident| $call:expr) => {
+        match ($state, $shape) {
+            (State::Sequence($machine), Shape::Sequence($its)) => $call,
+            (State::Window($machine), Shape::Window($its)) => $call,
+            (State::Terms($machine), Shape::Terms($its)) => $call,
+            _ => unreachable!("a machine is made from the shape it is stepped with"),
+        }
+    };
+}
+
+/// A machine after some hits, in order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stepped {
     state: State,
     pub(crate) matches: Matches,
     /// Events a cap pushed out before their time.
     pub(crate) n_evicted: u64,
 }
 
-impl Machine {
+impl Stepped {
     pub(crate) fn new(shape: &Shape) -> Self {
         let state = match shape {
-            Shape::Sequence(shape) => State::Sequence(SequenceState::new(shape)),
-            Shape::Window(_) => State::Window(WindowState::default()),
-            Shape::Terms(_) => State::Terms(TermsState::default()),
+            Shape::Sequence(shape) => State::Sequence(Machine::new(shape)),
+            Shape::Window(shape) => State::Window(Machine::new(shape)),
+            Shape::Terms(shape) => State::Terms(Machine::new(shape)),
         };
         Self { state, matches: Matches::default(), n_evicted: 0 }
     }
 
     pub(crate) fn step(&mut self, shape: &Shape, hit: &Arc<Hit>, limits: &Limits) {
-        match (&mut self.state, shape) {
-            (State::Sequence(state), Shape::Sequence(shape)) => state.step(shape, hit, &mut self.matches),
-            (State::Window(state), Shape::Window(shape)) => {
-                self.n_evicted += state.step(shape, hit, limits, &mut self.matches);
-            }
-            (State::Terms(state), Shape::Terms(shape)) => state.step(shape, hit, &mut self.matches),
-            _ => unreachable!("a machine is made from the shape it is stepped with"),
-        }
+        let matches = &mut self.matches;
+        self.n_evicted +=
+            each!(&mut self.state, shape, |machine, shape| machine.step(shape, hit, limits, matches));
     }
 
-    /// Called after the last of several steps: what would be costly for each is computed here, if it is cheap enough.
     pub(crate) fn settle_soon(&mut self, shape: &Shape, limits: &Limits) {
-        if let (State::Window(state), Shape::Window(shape)) = (&mut self.state, shape) {
-            state.settle_soon(shape, limits, &mut self.matches);
-        }
+        let matches = &mut self.matches;
+        each!(&mut self.state, shape, |machine, shape| machine.settle_soon(shape, limits, matches));
     }
 
-    pub(crate) fn is_put_off(&self) -> bool {
-        matches!(&self.state, State::Window(state) if state.is_put_off())
+    pub(crate) fn is_put_off(&self, shape: &Shape) -> bool {
+        each!(&self.state, shape, |machine, _shape| machine.is_put_off())
     }
 
-    /// Computes what was put off.
     pub(crate) fn settle(&mut self, shape: &Shape, limits: &Limits) {
-        if let (State::Window(state), Shape::Window(shape)) = (&mut self.state, shape) {
-            state.settle(shape, limits, &mut self.matches);
-        }
+        let matches = &mut self.matches;
+        each!(&mut self.state, shape, |machine, shape| machine.settle(shape, limits, matches));
     }
 
     /// Lets go of what only events before `before` could use.
     pub(crate) fn expire(&mut self, shape: &Shape, before: EventTime) {
-        match (&mut self.state, shape) {
-            (State::Sequence(state), Shape::Sequence(shape)) => state.expire(shape, before),
-            (State::Window(state), Shape::Window(shape)) => state.expire(shape, before),
-            (State::Terms(state), Shape::Terms(shape)) => state.expire(shape, before),
-            _ => {}
-        }
+        each!(&mut self.state, shape, |machine, shape| machine.expire(shape, before));
         self.matches.expire(before - shape.span());
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let is_empty = match &self.state {
-            State::Sequence(state) => state.is_empty(),
-            State::Window(state) => state.is_empty(),
-            State::Terms(state) => state.last_seen.is_none(),
-        };
-        is_empty && self.matches.by_anchor.is_empty()
+    pub(crate) fn is_empty(&self, shape: &Shape) -> bool {
+        self.matches.by_anchor.is_empty() && each!(&self.state, shape, |machine, _shape| machine.is_empty())
     }
 
     /// For new terms: when the term was last seen, as far as it is known for certain.

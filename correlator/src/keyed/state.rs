@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
 
-use super::machine::Machine;
+use super::machine::Stepped;
 use super::{Anchor, Hit, Limits, Match, Shape};
 
 /// What became of a match, seen from outside.
@@ -22,11 +22,11 @@ const EAGER: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct KeyState {
     /// Everything before `hits`, for good.
-    base: Machine,
+    base: Stepped,
     /// In event order. An earlier event may still come in between.
     hits: VecDeque<Arc<Hit>>,
     /// `base` after all of `hits`.
-    tip: Machine,
+    tip: Stepped,
     /// Late hits that wait to be put among `hits`: see [`EAGER`].
     late: Vec<Arc<Hit>>,
     /// `tip` lags behind `hits`.
@@ -43,12 +43,12 @@ pub(crate) struct KeyState {
 impl KeyState {
     pub(crate) fn new(shape: &Shape) -> Self {
         Self {
-            base: Machine::new(shape),
+            base: Stepped::new(shape),
             hits: VecDeque::new(),
             late: Vec::new(),
             folded_early: None,
             n_misplaced: 0,
-            tip: Machine::new(shape),
+            tip: Stepped::new(shape),
             is_stale: false,
             shown: BTreeMap::new(),
             newest: EventTime(i64::MIN),
@@ -97,7 +97,7 @@ impl KeyState {
         watermark: Option<EventTime>,
         turns: &mut Vec<Turn>,
     ) {
-        if !self.is_behind() {
+        if !self.is_behind(shape) {
             return;
         }
         if std::mem::take(&mut self.is_stale) {
@@ -108,8 +108,8 @@ impl KeyState {
     }
 
     /// Whether [`Self::refresh`] has something to do.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.is_stale || self.tip.is_put_off()
+    pub(crate) fn is_behind(&self, shape: &Shape) -> bool {
+        self.is_stale || self.tip.is_put_off(shape)
     }
 
     /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more. For new
@@ -222,8 +222,8 @@ impl KeyState {
         end.min(due.unwrap_or(end)).min(fold.unwrap_or(end))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.n_hits() == 0 && self.base.is_empty() && self.tip.is_empty()
+    pub(crate) fn is_empty(&self, shape: &Shape) -> bool {
+        self.n_hits() == 0 && self.base.is_empty(shape) && self.tip.is_empty(shape)
     }
 
     pub(crate) fn n_evicted(&self) -> u64 {

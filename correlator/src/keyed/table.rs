@@ -99,13 +99,13 @@ impl Keyed {
             .entry(Arc::clone(&key))
             .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
         let evicted_before = entry.state.n_evicted();
-        let (open_before, was_behind) = (entry.state.n_hits(), entry.state.is_behind());
+        let (open_before, was_behind) = (entry.state.n_hits(), entry.state.is_behind(shape));
         let time = hit.time();
         let mut turns = Vec::new();
         entry.state.push(shape, hit, &self.limits, self.watermark, &mut turns);
         let n_hits = entry.state.n_evicted().saturating_sub(evicted_before);
         self.n_open_hits = self.n_open_hits + entry.state.n_hits() - open_before;
-        if entry.state.is_behind() && !was_behind {
+        if entry.state.is_behind(shape) && !was_behind {
             self.stale.push(Arc::clone(&key));
         }
         let visit = entry.state.next_visit(shape, &self.limits);
@@ -163,7 +163,7 @@ impl Keyed {
             self.seen.push(Sight { key: Arc::clone(&key), first, last, window: shape.span() });
         }
         all.extend(changes(&key, turns));
-        if entry.state.is_empty() {
+        if entry.state.is_empty(shape) {
             self.keys.remove(&key);
             return;
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use rules::event::{Event, EventTime};
 use rules::schema::Schema;
 
-use super::{Change, Hit, JoinKey, Keyed, Limits, Match, Shape};
+use super::{Change, EventRef, Hit, JoinKey, Keyed, Limits, Match, Shape};
 use crate::source::normalize::Normalizer;
 use crate::source::{Origin, Record};
 
@@ -37,7 +37,7 @@ pub(crate) fn hit(text: &str) -> Arc<Hit> {
     let steps =
         letters.bytes().filter(|letter| *letter < b'U').fold(0, |mask, letter| mask | 1 << (letter - b'A'));
     Arc::new(Hit {
-        record: record(text, (seconds * 1e9).round() as i64, origin),
+        event: Arc::new(EventRef::of(&record(text, (seconds * 1e9).round() as i64, origin))),
         steps,
         is_until: letters.contains('U'),
         values: Box::new([Box::from(letters.as_str())]),
@@ -103,7 +103,7 @@ impl Table {
         let mut found: Vec<&Arc<Match>> = self.told.values().collect();
         found.sort_by_key(|found| (found.end, found.start, found.anchor.clone()));
         let ids = |found: &&Arc<Match>| -> String {
-            let ids: Vec<&str> = found.evidence.iter().map(|item| &*item.record.event.id).collect();
+            let ids: Vec<&str> = found.evidence.iter().map(|item| &*item.event.id).collect();
             ids.join(" ")
         };
         found.iter().map(ids).collect()

@@ -14,10 +14,11 @@ use crate::alert::book::{Book, RuleFacts, Settled, Told, View};
 use crate::alert::cast::CastFields;
 use crate::alert::suppression::{Member, MemberChange};
 use crate::alert::{AlertChange, AlertId, AlertState};
+use crate::archive::{Archive, Shelf, Unwritten};
 use crate::context::Contexts;
 use crate::detect::{self, Detect};
 use crate::identity::{Identities, Row};
-use crate::keyed::{Anchor, Change, Evidence, JoinKey, Keyed, Limits, Match, Shape, Sight, Stage};
+use crate::keyed::{Anchor, Change, EventRef, Evidence, JoinKey, Keyed, Limits, Match, Shape, Sight, Stage};
 use crate::source::{Record, Rejected};
 use crate::stats::{Fate, Stats};
 use crate::store::KeptMember;
@@ -41,8 +42,8 @@ const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
 #[derive(Debug, Default)]
 pub(crate) struct Lasting {
     pub(crate) ids: Vec<(ShortId, EventTime)>,
-    /// Events that state rests on, and until when it does.
-    pub(crate) held: FxHashMap<Box<str>, (Arc<Record>, EventTime)>,
+    /// Events that state rests on.
+    pub(crate) held: Unwritten,
     pub(crate) seen_terms: Vec<Sight>,
     pub(crate) heard: Vec<Heard>,
     pub(crate) identities: Vec<Row>,
@@ -59,6 +60,7 @@ pub struct Engine {
     detect: Detect,
     keyed: Keyed,
     contexts: Contexts,
+    archive: Archive,
     book: Book,
     blind: Blind,
     identities: Identities,
@@ -94,8 +96,8 @@ impl Engine {
                 key_names: detect::key_names(rule, schema),
                 id: rule.id.as_str().into(),
                 open_for: *span,
-                // A window's alert closes this long after its first event at the latest, and needs all of them till then.
-                held_for: if is_window { *span + *span + longest } else { *span },
+                // An alert closes this long after its first event at the latest, and needs all of them till then.
+                held_for: *span + *span + longest,
                 is_window,
             }
         };
@@ -103,6 +105,7 @@ impl Engine {
             facts: rules.iter().zip(&spans).zip(&shapes).map(facts).collect(),
             contexts: Contexts::new(rules, &spans, limits),
             keyed: Keyed::new(shapes, limits),
+            archive: Archive::default(),
             book: Book::default(),
             blind: Blind::new(schema),
             identities: Identities::new(schema, MAX_IDENTITIES),
@@ -168,7 +171,7 @@ impl Engine {
         for (rule, context) in detected.contexts {
             let reads = &self.contexts.reads(rule)[usize::from(context)];
             let (pool, until) = (reads.pool, time + reads.kept_for + self.limits.grace);
-            self.hold(record, until);
+            self.archive.hold(record, until);
             let links = self.contexts.add(pool, record);
             for link in &links {
                 if self.contexts.is_full(pool, link) {
@@ -180,6 +183,7 @@ impl Engine {
             book.context_came(&view, pool, &links, time);
         }
         for rule in detected.matches {
+            self.archive.hold(record, time + self.limits.grace);
             self.put(rule, &JoinKey::default(), Arc::new(single(record)));
         }
         for (rule, key, hit) in detected.keyed {
@@ -188,7 +192,7 @@ impl Engine {
             {
                 continue;
             }
-            self.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace);
+            self.archive.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace);
             let changes = self.keyed.push(rule, key, hit);
             self.take(changes);
         }
@@ -212,14 +216,8 @@ impl Engine {
         let Some(closes) = book.put(&view, rule, key, Arc::clone(&found), grace) else { return };
         // All of it lasts as long as the alert: part of the evidence would be another alert after a restart.
         for item in &found.evidence {
-            self.hold(&item.record, closes);
+            self.archive.hold_longer(&item.event, closes);
         }
-    }
-
-    fn hold(&mut self, record: &Arc<Record>, until: EventTime) {
-        let Some(lasting) = &mut self.lasting else { return };
-        let held = lasting.held.entry(record.event.id.clone()).or_insert_with(|| (Arc::clone(record), until));
-        held.1 = held.1.max(until);
     }
 
     /// No event before `watermark` is expected any more. Tells what is new by that, and the last word on what is over.
@@ -240,6 +238,7 @@ impl Engine {
             Mode::Finals => self.tell(|book, view| book.close_finally(view, watermark)),
         };
         self.contexts.expire(watermark);
+        self.archive.expire(watermark);
         self.dedup.expire(watermark);
         self.blind.expire(watermark - self.limits.grace - self.limits.open_span);
         self.stats.n_keys_lost = self.keyed.n_evicted_keys();
@@ -287,6 +286,7 @@ impl Engine {
             rules: self.program.rules(),
             facts: &self.facts,
             contexts: &self.contexts,
+            archive: &self.archive,
             keyed: &self.keyed,
             blind: &self.blind,
             identities: &self.identities,
@@ -325,8 +325,14 @@ impl Engine {
         self.identities.keep_unwritten();
     }
 
+    /// Events are read again from there once they are written.
+    pub(crate) fn set_shelf(&mut self, shelf: Box<dyn Shelf>) {
+        self.archive.set_shelf(shelf);
+    }
+
     pub(crate) fn take_lasting(&mut self) -> Lasting {
         let mut lasting = self.lasting.as_mut().map(std::mem::take).unwrap_or_default();
+        lasting.held = self.archive.take_unwritten();
         lasting.heard = self.blind.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let suppression = &mut self.book.suppressions.unwritten;
         lasting.suppression = suppression.as_mut().map(std::mem::take).unwrap_or_default();
@@ -393,10 +399,11 @@ impl Engine {
 /// A rule of single events: the event is the match.
 fn single(record: &Arc<Record>) -> Match {
     let time = record.event.time;
+    let event = Arc::new(EventRef::of(record));
     Match {
-        anchor: Anchor::Event(record.event.id.clone()),
-        at: Arc::clone(record),
-        evidence: vec![Evidence { stage: Stage::Match, record: Arc::clone(record) }],
+        anchor: Anchor::Event(event.id.clone()),
+        at: Arc::clone(&event),
+        evidence: vec![Evidence { stage: Stage::Match, event }],
         n_events: 1,
         start: time,
         end: time,

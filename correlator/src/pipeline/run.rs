@@ -14,13 +14,14 @@ use super::replay::sort_finals;
 use crate::alert::AlertChange;
 use crate::alert::book::Settled;
 use crate::alert::suppression::{Member, MemberChange};
-use crate::keyed::Sight;
+use crate::archive::{Shelf, Unwritten};
+use crate::keyed::{EventRef, Sight};
 use crate::merge::{Merge, Merged};
 use crate::pipeline::dedup::short_id;
 use crate::source::folder::Positions;
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
-use crate::source::{Position, Rejected};
+use crate::source::{Position, Record, Rejected};
 use crate::stats::Stats;
 use crate::store::{Batch, HeldEvent, KeptMember, SeenTerm, SettledRow, Store, StoreError};
 
@@ -90,6 +91,9 @@ impl Runner {
     ) -> Result<Self, RunError> {
         if let Some(store) = &store {
             restore(&mut engine, store, normalizer)?;
+            if let Some(shelf) = store.shelf()? {
+                engine.set_shelf(Box::new(StoreShelf { store: shelf, normalizer: normalizer.clone() }));
+            }
             engine.keep_lasting();
         }
         let now = Instant::now();
@@ -227,7 +231,8 @@ impl Runner {
                     }
                 }
             }
-            let held = held.into_values().map(|(record, until)| HeldEvent {
+            let Unwritten { events, put_off } = held;
+            let held = events.into_iter().map(|(record, until)| HeldEvent {
                 id: short_id(&record.event.id),
                 origin: record.origin,
                 raw: record.raw.to_string(),
@@ -243,6 +248,7 @@ impl Runner {
                 settled: settled.into_iter().map(settled_row).collect(),
                 retention: self.retention,
                 held: held.collect(),
+                put_off: put_off.into_iter().map(|(id, until)| (short_id(&id), until)).collect(),
                 terms: seen_terms.into_iter().map(term).collect(),
                 alerts: &alerts,
                 positions: std::mem::take(&mut self.positions),
@@ -278,6 +284,20 @@ impl Runner {
 
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+}
+
+/// Reads events again from a connection of its own.
+#[derive(Debug)]
+struct StoreShelf {
+    store: Store,
+    normalizer: Normalizer,
+}
+
+impl Shelf for StoreShelf {
+    fn fetch(&self, event: &EventRef) -> Option<Record> {
+        let held = self.store.held_event(&short_id(&event.id)).ok()??;
+        self.normalizer.read(held.origin, held.raw).ok()
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
+use serde::{Deserialize, Serialize};
 
 use super::SequenceShape;
-use crate::keyed::{Anchor, SKEW, order, skew};
-use crate::source::Record;
+use crate::keyed::{Anchor, EventRef, SKEW, skew};
 
 /// `![ ... ]` in a sequence.
 #[derive(Debug, Clone, Copy)]
@@ -17,16 +17,16 @@ pub(super) struct Missing {
 }
 
 /// One end of a stretch of time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Bound {
     /// Right before, or right after, an event.
-    Event(Arc<Record>),
+    Event(Arc<EventRef>),
     /// Up to and including a time that lies `maxspan` from this event.
-    Time(EventTime, Arc<Record>),
+    Time(EventTime, Arc<EventRef>),
 }
 
 /// What a match with missing events claims.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Absence {
     pub(super) anchor: Anchor,
     /// Certain once nothing before this is expected any more.
@@ -37,48 +37,48 @@ pub(super) struct Absence {
 
 impl Absence {
     /// A leading missing event reaches back `maxspan` from the last event, a trailing one forward from the first.
-    pub(super) fn new(shape: &SequenceShape, events: &[Arc<Record>], anchor: Anchor) -> Self {
+    pub(super) fn new(shape: &SequenceShape, events: &[Arc<EventRef>], anchor: Anchor) -> Self {
         let (first, last) = (&events[0], &events[events.len() - 1]);
         let maxspan = shape.maxspan.unwrap_or(shape.open_span);
         let stretch = |missing: &Missing| {
             let from = match missing.before.checked_sub(1) {
                 Some(stage) => Bound::Event(Arc::clone(&events[stage])),
-                None => Bound::Time(last.event.time - maxspan, Arc::clone(last)),
+                None => Bound::Time(last.time - maxspan, Arc::clone(last)),
             };
             let to = match events.get(missing.before) {
                 Some(record) => Bound::Event(Arc::clone(record)),
-                None => Bound::Time(first.event.time + maxspan, Arc::clone(first)),
+                None => Bound::Time(first.time + maxspan, Arc::clone(first)),
             };
             (from, to)
         };
         let stretches: Vec<_> = shape.missing.iter().map(stretch).collect();
         let ends = stretches.iter().map(|(_, to)| match to {
-            Bound::Event(record) => record.event.time,
+            Bound::Event(record) => record.time,
             Bound::Time(time, _) => *time,
         });
-        let due = ends.max().unwrap_or(last.event.time) + SKEW;
+        let due = ends.max().unwrap_or(last.time) + SKEW;
         Self { anchor, due, stretches }
     }
 
     /// Whether an event of the missing kind lies where there must be none. Doubt about the clocks speaks against the claim.
-    pub(super) fn is_disproved_by(&self, missing: usize, record: &Record) -> bool {
+    pub(super) fn is_disproved_by(&self, missing: usize, record: &EventRef) -> bool {
         let (from, to) = &self.stretches[missing];
         is_after(from, record) && is_before(to, record)
     }
 }
 
-fn is_after(bound: &Bound, record: &Record) -> bool {
+fn is_after(bound: &Bound, record: &EventRef) -> bool {
     match bound {
-        Bound::Event(event) if skew(event, record) == Span(0) => order(record) > order(event),
-        Bound::Event(event) => record.event.time + SKEW >= event.event.time,
-        Bound::Time(time, event) => record.event.time + skew(event, record) >= *time,
+        Bound::Event(event) if skew(event, record) == Span(0) => record.order() > event.order(),
+        Bound::Event(event) => record.time + SKEW >= event.time,
+        Bound::Time(time, event) => record.time + skew(event, record) >= *time,
     }
 }
 
-fn is_before(bound: &Bound, record: &Record) -> bool {
+fn is_before(bound: &Bound, record: &EventRef) -> bool {
     match bound {
-        Bound::Event(event) if skew(event, record) == Span(0) => order(record) < order(event),
-        Bound::Event(event) => record.event.time <= event.event.time + SKEW,
-        Bound::Time(time, event) => record.event.time <= *time + skew(event, record),
+        Bound::Event(event) if skew(event, record) == Span(0) => record.order() < event.order(),
+        Bound::Event(event) => record.time <= event.time + SKEW,
+        Bound::Time(time, event) => record.time <= *time + skew(event, record),
     }
 }

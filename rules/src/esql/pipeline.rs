@@ -57,7 +57,7 @@ pub(super) struct Input {
 }
 
 /// What one event brings to one group.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Row {
     /// The group. A null is an empty list. Holds the start of the time bucket where the query has one.
     pub key: Vec<Value>,

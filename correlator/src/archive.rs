@@ -1,0 +1,155 @@
+//! The events that state rests on, whole. State itself holds [`EventRef`]s; who tells of an event asks here for the rest.
+//!
+//! An event is held until nothing can rest on it any more. Without a store that is here; with one, what is written goes
+//! from here, and is read again when an alert needs it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use rules::event::{Event, EventTime};
+use rustc_hash::FxHashMap;
+
+use crate::keyed::EventRef;
+use crate::source::{Origin, Record};
+
+/// Written events that stay at hand: an alert asks for its events again whenever it grows.
+const MAX_AT_HAND: usize = 4_096;
+const MINUTE: i64 = 60_000_000_000;
+
+/// Where written events can be read again.
+pub(crate) trait Shelf: fmt::Debug + Send {
+    fn fetch(&self, event: &EventRef) -> Option<Record>;
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Archive {
+    held: FxHashMap<Box<str>, Held>,
+    /// By the minute in which they may go. One whose time was put off is found again where it was, and moved.
+    by_minute: BTreeMap<i64, Vec<Box<str>>>,
+    /// Events that are written and needed for longer than was written.
+    put_off: FxHashMap<Box<str>, EventTime>,
+    shelf: Option<Box<dyn Shelf>>,
+    at_hand: RefCell<AtHand>,
+}
+
+#[derive(Debug)]
+struct Held {
+    record: Arc<Record>,
+    until: EventTime,
+}
+
+/// First in, first out.
+#[derive(Debug, Default)]
+struct AtHand {
+    by_id: FxHashMap<Box<str>, Arc<Record>>,
+    order: VecDeque<Box<str>>,
+}
+
+impl AtHand {
+    fn put(&mut self, record: &Arc<Record>) {
+        let id = &record.event.id;
+        if self.by_id.insert(id.clone(), Arc::clone(record)).is_some() {
+            return;
+        }
+        self.order.push_back(id.clone());
+        while self.order.len() > MAX_AT_HAND {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.by_id.remove(&oldest);
+        }
+    }
+}
+
+/// What the store does not have yet.
+#[derive(Debug, Default)]
+pub(crate) struct Unwritten {
+    pub(crate) events: Vec<(Arc<Record>, EventTime)>,
+    /// Events the store has, and until when they are needed now.
+    pub(crate) put_off: Vec<(Box<str>, EventTime)>,
+}
+
+impl Archive {
+    /// From here on, what was given out by [`Self::take_unwritten`] is read from `shelf`.
+    pub(crate) fn set_shelf(&mut self, shelf: Box<dyn Shelf>) {
+        self.shelf = Some(shelf);
+    }
+
+    /// An event is needed until then at least.
+    pub(crate) fn hold(&mut self, record: &Arc<Record>, until: EventTime) {
+        let id = &record.event.id;
+        match self.held.get_mut(id) {
+            Some(held) => held.until = held.until.max(until),
+            None => {
+                self.held.insert(id.clone(), Held { record: Arc::clone(record), until });
+                self.by_minute.entry(until.0.div_euclid(MINUTE)).or_default().push(id.clone());
+            }
+        }
+    }
+
+    /// The same, of one that was held before.
+    pub(crate) fn hold_longer(&mut self, event: &EventRef, until: EventTime) {
+        match self.held.get_mut(&event.id) {
+            Some(held) => held.until = held.until.max(until),
+            None if self.shelf.is_some() => {
+                let held = self.put_off.entry(event.id.clone()).or_insert(until);
+                *held = (*held).max(until);
+            }
+            None => {}
+        }
+    }
+
+    /// The whole event. One that is no longer held comes with its id and time alone.
+    pub(crate) fn open(&self, event: &EventRef) -> Arc<Record> {
+        if let Some(held) = self.held.get(&event.id) {
+            return Arc::clone(&held.record);
+        }
+        if let Some(record) = self.at_hand.borrow().by_id.get(&event.id) {
+            return Arc::clone(record);
+        }
+        let fetched = self.shelf.as_ref().and_then(|shelf| shelf.fetch(event));
+        let record = Arc::new(fetched.unwrap_or_else(|| nameplate(event)));
+        self.at_hand.borrow_mut().put(&record);
+        record
+    }
+
+    /// What is to be written. It goes from here where it can be read again.
+    pub(crate) fn take_unwritten(&mut self) -> Unwritten {
+        if self.shelf.is_none() {
+            let all = self.held.values().map(|held| (Arc::clone(&held.record), held.until));
+            return Unwritten { events: all.collect(), put_off: Vec::new() };
+        }
+        self.by_minute.clear();
+        let at_hand = self.at_hand.get_mut();
+        let held = self.held.drain().map(|(_, Held { record, until })| {
+            at_hand.put(&record);
+            (record, until)
+        });
+        Unwritten { events: held.collect(), put_off: self.put_off.drain().collect() }
+    }
+
+    /// Lets go of what nothing rests on at `watermark`.
+    pub(crate) fn expire(&mut self, watermark: EventTime) {
+        while let Some(first) = self.by_minute.first_entry() {
+            if *first.key() >= watermark.0.div_euclid(MINUTE) {
+                break;
+            }
+            for id in first.remove() {
+                let Some(held) = self.held.get(&id) else { continue };
+                if held.until < watermark {
+                    self.held.remove(&id);
+                } else {
+                    self.by_minute.entry(held.until.0.div_euclid(MINUTE)).or_default().push(id);
+                }
+            }
+        }
+    }
+}
+
+/// All that is left of an event that is no longer held.
+fn nameplate(of: &EventRef) -> Record {
+    let mut event = Event::new(of.id.clone(), of.time, "");
+    event.sequence = of.sequence;
+    let raw = serde_json::json!({"event": {"id": of.id}, "groundtrail": {"is_forgotten": true}}).to_string();
+    Record { event, origin: Origin::Sensor, raw: raw.into(), hits: Arc::default(), facts: Arc::default() }
+}
