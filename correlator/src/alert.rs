@@ -9,6 +9,7 @@ pub(crate) mod cast;
 mod document;
 mod story;
 pub(crate) mod suppression;
+pub(crate) mod view;
 
 use std::fmt;
 use std::sync::Arc;

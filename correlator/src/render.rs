@@ -5,7 +5,6 @@
 
 mod calls;
 mod card;
-mod document;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -15,7 +14,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use document::{Carried, Role, Times, scalar, text, texts, time};
+use crate::alert::view::{self, Carried, Role, Times, scalar, text, texts, time};
 use line::{Line, Paint, Severity, side_by_side, wrap};
 
 /// From this width on the tree and the calls stand side by side.
@@ -44,7 +43,7 @@ pub struct Shown {
 impl Shown {
     pub fn of(alert: &Value) -> Self {
         Self {
-            events: document::carried(alert).iter().map(|carried| carried.id().to_owned()).collect(),
+            events: view::carried(alert).iter().map(|carried| carried.id().to_owned()).collect(),
             message: scalar(alert, "message"),
             severity: scalar(alert, "groundtrail.alert.severity"),
             could_not_see: texts(alert, "groundtrail.alert.could_not_see")
@@ -63,7 +62,7 @@ pub fn alert(alert: &Value, style: Style) -> String {
     let page = Page::new(alert, style);
     let mut lines = page.head("");
     lines.extend(page.story());
-    let body = page.body(&document::carried(alert));
+    let body = page.body(&view::carried(alert));
     page.part(&mut lines, body);
     page.part(&mut lines, card::lines(alert, page.inner_width()));
     page.write(lines)
@@ -82,7 +81,7 @@ pub fn revision(alert: &Value, before: &Shown, style: Style) -> String {
         lines.extend(page.story());
     }
     lines.extend(news(&now, before, page.inner_width()));
-    let mut events = document::carried(alert);
+    let mut events = view::carried(alert);
     for carried in events.iter_mut().filter(|carried| before.events.contains(carried.id())) {
         carried.role = Role::Known;
     }

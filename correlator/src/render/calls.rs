@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::document::{Carried, Role, Times, scalar, text, time};
 use super::line::{Line, Paint};
+use crate::alert::view::{Carried, Role, Times, scalar, text, time};
 use crate::untrusted::Untrusted;
 
 const MAX_CALLS: usize = 30;

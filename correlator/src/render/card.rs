@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::document::{at, list, scalar, show, text, texts};
 use super::line::{Line, Paint, wrap};
+use crate::alert::view::{at, list, one_or_many, scalar, show, text, texts};
 
 const LABEL_WIDTH: usize = 9;
 const MAX_ROWS: usize = 4;
@@ -105,11 +105,11 @@ fn context_left_out(alert: &Value) -> Vec<String> {
 /// `TA0006 Credential Access › T1552.005 Cloud Instance Metadata API`, one per technique.
 fn techniques(alert: &Value) -> Vec<String> {
     let mut shown = Vec::new();
-    for threat in one_or_many(alert.get("threat")) {
-        let tactics = one_or_many(threat.get("tactic")).iter().map(named).collect::<Vec<_>>().join(", ");
+    for threat in many(alert.get("threat")) {
+        let tactics = many(threat.get("tactic")).iter().map(named).collect::<Vec<_>>().join(", ");
         let mut any = false;
-        for technique in one_or_many(threat.get("technique")) {
-            let below = one_or_many(technique.get("subtechnique"));
+        for technique in many(threat.get("technique")) {
+            let below = many(technique.get("subtechnique"));
             let finest: Vec<String> =
                 if below.is_empty() { vec![named(technique)] } else { below.iter().map(named).collect() };
             for name in finest {
@@ -130,12 +130,8 @@ fn named(item: &Value) -> String {
     words.join(" ")
 }
 
-fn one_or_many(value: Option<&Value>) -> &[Value] {
-    match value {
-        None | Some(Value::Null) => &[],
-        Some(Value::Array(items)) => items,
-        Some(one) => std::slice::from_ref(one),
-    }
+fn many(value: Option<&Value>) -> &[Value] {
+    value.map(one_or_many).unwrap_or_default()
 }
 
 fn rule(alert: &Value) -> Vec<String> {

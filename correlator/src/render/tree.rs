@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::document::{Carried, Role, Times, list, scalar, text, time};
 use super::line::{Line, Paint, wrap};
+use crate::alert::view::{Carried, Role, Times, list, scalar, text, time};
 
 /// Folders whose programs need no path to be recognised.
 const USUAL_FOLDERS: [&str; 6] =

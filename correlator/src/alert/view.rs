@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 /// The value at a dotted path.
-pub(super) fn at<'d>(document: &'d Value, path: &str) -> Option<&'d Value> {
+pub(crate) fn at<'d>(document: &'d Value, path: &str) -> Option<&'d Value> {
     path.split('.').try_fold(document, |value, key| value.get(key))
 }
 
 /// The string at a path; of a list, its first one.
-pub(super) fn text<'d>(document: &'d Value, path: &str) -> Option<&'d str> {
+pub(crate) fn text<'d>(document: &'d Value, path: &str) -> Option<&'d str> {
     texts(document, path).into_iter().next()
 }
 
 /// All strings at a path.
-pub(super) fn texts<'d>(document: &'d Value, path: &str) -> Vec<&'d str> {
+pub(crate) fn texts<'d>(document: &'d Value, path: &str) -> Vec<&'d str> {
     let values = match at(document, path) {
         Some(Value::Array(items)) => items.as_slice(),
         Some(value) => std::slice::from_ref(value),
@@ -24,12 +24,12 @@ pub(super) fn texts<'d>(document: &'d Value, path: &str) -> Vec<&'d str> {
 }
 
 /// A scalar at a path, as text.
-pub(super) fn scalar(document: &Value, path: &str) -> Option<String> {
+pub(crate) fn scalar(document: &Value, path: &str) -> Option<String> {
     show(at(document, path)?)
 }
 
 /// A value as one would write it in a sentence.
-pub(super) fn show(value: &Value) -> Option<String> {
+pub(crate) fn show(value: &Value) -> Option<String> {
     match value {
         Value::Null | Value::Object(_) => None,
         Value::String(text) => Some(text.clone()),
@@ -41,24 +41,24 @@ pub(super) fn show(value: &Value) -> Option<String> {
     }
 }
 
-pub(super) fn list<'d>(document: &'d Value, path: &str) -> &'d [Value] {
+pub(crate) fn list<'d>(document: &'d Value, path: &str) -> &'d [Value] {
     at(document, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-pub(super) fn time(document: &Value) -> Option<Timestamp> {
+pub(crate) fn time(document: &Value) -> Option<Timestamp> {
     text(document, "@timestamp")?.parse().ok()
 }
 
 /// An event inside an alert.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Carried<'d> {
-    pub(super) event: &'d Value,
-    pub(super) role: Role<'d>,
+pub(crate) struct Carried<'d> {
+    pub(crate) event: &'d Value,
+    pub(crate) role: Role<'d>,
 }
 
 /// Why the event is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role<'d> {
+pub(crate) enum Role<'d> {
     /// It made the rule fire, at this stage.
     Evidence(&'d str),
     /// A context join attached it.
@@ -68,17 +68,17 @@ pub(super) enum Role<'d> {
 }
 
 impl<'d> Carried<'d> {
-    pub(super) fn is_evidence(&self) -> bool {
+    pub(crate) fn is_evidence(&self) -> bool {
         matches!(self.role, Role::Evidence(_))
     }
 
-    pub(super) fn id(&self) -> &'d str {
+    pub(crate) fn id(&self) -> &'d str {
         text(self.event, "event.id").unwrap_or_default()
     }
 }
 
 /// Every event the alert carries, evidence first, each once.
-pub(super) fn carried(alert: &Value) -> Vec<Carried<'_>> {
+pub(crate) fn carried(alert: &Value) -> Vec<Carried<'_>> {
     let evidence = list(alert, "groundtrail.alert.evidence").iter().filter_map(|item| {
         let role = Role::Evidence(text(item, "stage").unwrap_or_default());
         item.get("event").map(|event| Carried { event, role })
@@ -91,26 +91,41 @@ pub(super) fn carried(alert: &Value) -> Vec<Carried<'_>> {
     evidence.chain(context).filter(|carried| carried.id().is_empty() || seen.insert(carried.id())).collect()
 }
 
+/// The names of the tactics a rule is filed under.
+pub(crate) fn threat_names(alert: &Value) -> Vec<String> {
+    let threats = alert.get("threat").map(one_or_many).unwrap_or_default();
+    let tactics = threats.iter().filter_map(|threat| threat.get("tactic")).flat_map(one_or_many);
+    tactics.filter_map(|tactic| text(tactic, "name").map(String::from)).collect()
+}
+
+pub(crate) fn one_or_many(value: &Value) -> &[Value] {
+    match value {
+        Value::Null => &[],
+        Value::Array(items) => items,
+        one => std::slice::from_ref(one),
+    }
+}
+
 /// How the times of one alert are written: with the day when they span more than one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(crate) struct Times {
     has_day: bool,
     has_millis: bool,
 }
 
 impl Times {
-    pub(super) fn new(alert: &Value, events: &[Carried<'_>], is_wide: bool) -> Self {
+    pub(crate) fn new(alert: &Value, events: &[Carried<'_>], is_wide: bool) -> Self {
         let day = |event: &Value| time(event).map(|time| time.as_second().div_euclid(86_400));
         let anchor = day(alert);
         let has_day = events.iter().any(|carried| day(carried.event) != anchor);
         Self { has_day, has_millis: is_wide }
     }
 
-    pub(super) fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         8 + if self.has_day { 6 } else { 0 } + if self.has_millis { 4 } else { 0 }
     }
 
-    pub(super) fn show(self, event: &Value) -> String {
+    pub(crate) fn show(self, event: &Value) -> String {
         let Some(time) = time(event) else { return " ".repeat(self.width()) };
         let form = match (self.has_day, self.has_millis) {
             (false, false) => "%H:%M:%S",
