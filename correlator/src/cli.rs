@@ -9,6 +9,7 @@ mod config;
 mod explain;
 mod flags;
 mod follow;
+mod incidents;
 mod inputs;
 mod junit;
 mod load;
@@ -67,6 +68,8 @@ enum Verb {
     Replay(replay::Flags),
     /// Show an alert of the store with all its evidence
     Explain(explain::Flags),
+    /// Show which alerts belong together, as one story each
+    Incidents(incidents::Flags),
     /// Say what is known of an instance, address, key, principal, command or session
     Who(who::Flags),
     /// Run the cases inside rule files
@@ -144,6 +147,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Config { what } => config::run(what, path, terminal),
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
+        Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),

@@ -14,6 +14,7 @@ pub mod context;
 pub mod detect;
 pub mod endpoint;
 pub mod identity;
+pub mod incident;
 pub mod indicator;
 pub mod keyed;
 pub mod link;

@@ -405,7 +405,7 @@ pub fn is_access_key_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
-fn is_uuid(text: &str) -> bool {
+pub(crate) fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(idx, byte)| match idx {
             8 | 13 | 18 | 23 => byte == b'-',

@@ -5,6 +5,7 @@
 
 mod calls;
 mod card;
+mod incident;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,8 @@ const SIDE_BY_SIDE_WIDTH: usize = 100;
 /// Narrower than this nothing can be laid out; wider than that lines are hard to follow.
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=200;
 const MAX_STORY_ROWS: usize = 4;
+
+pub use incident::incident;
 
 /// What the text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

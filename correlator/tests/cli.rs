@@ -412,3 +412,28 @@ fn who_answers_from_recorded_events_and_says_when_nothing_is_known() {
     assert_eq!(told.code, 2, "{}", told.stderr);
     assert!(told.stderr.contains("--store PATH"), "{}", told.stderr);
 }
+
+#[test]
+fn incidents_tell_alerts_as_stories() {
+    let folder = tempfile::tempdir().unwrap();
+    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/traces/demo/alerts.expected.json");
+    let table = groundtrail(folder.path(), &["incidents", "--alerts", alerts], "");
+    assert_eq!((table.code, table.stderr.as_str()), (0, ""));
+    assert_eq!(table.stdout.lines().count(), 2, "one intrusion is one line: {}", table.stdout);
+    let id = table.stdout.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+
+    let page = groundtrail(folder.path(), &["incidents", &id, "--alerts", alerts], "");
+    for part in ["user/mallory", "CloudTrail logging stopped", "aws ssm cancel-command --command-id"] {
+        assert!(page.stdout.contains(part), "{part} is missing: {}", page.stdout);
+    }
+    let json = groundtrail(folder.path(), &["incidents", "--alerts", alerts, "-o", "json"], "");
+    let told: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(told[0]["id"], id.as_str());
+
+    assert_eq!(groundtrail(folder.path(), &["incidents", "zz", "--alerts", alerts], "").code, 1);
+    assert_eq!(groundtrail(folder.path(), &["incidents"], "").code, 2);
+    fs::write(folder.path().join("bad.ndjson"), "{}\nnonsense\n").unwrap();
+    let refused = groundtrail(folder.path(), &["incidents", "--alerts", "bad.ndjson"], "");
+    assert_eq!(refused.code, 3);
+    assert!(refused.stderr.contains("line 2"), "{}", refused.stderr);
+}

@@ -372,3 +372,16 @@ fn a_ring_of_parents_ends() {
     let shown = alert(&document, plain(80));
     assert!(shown.contains("one(1)") && shown.contains("two(2)"), "{shown}");
 }
+
+#[test]
+fn hostile_strings_in_an_incident_stay_inert() {
+    for text in hostile() {
+        let mut documents = [ssm_alert(), imds_alert()];
+        documents.iter_mut().for_each(|document| poison(document, &text));
+        for told in crate::incident::incidents(&documents, crate::incident::DEFAULT_WINDOW) {
+            let shown = incident(&told, plain(100));
+            assert_inert(&shown);
+            assert!(shown.lines().all(|line| line.starts_with('▌')), "{shown}");
+        }
+    }
+}
