@@ -13,4 +13,4 @@ pub mod settings;
 pub mod text;
 
 /// Version of everything in this crate's library; the loader compares it before it attaches anything.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

@@ -3,17 +3,21 @@
 //! Records are built inside the ring. Scratch space per CPU would be cheaper to grow, but programs can be
 //! preempted between filling and copying it, and then carry another event's bytes.
 
+mod room;
+
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::maps::ring_buf::RingBufEntry;
 use core::arch::asm;
 use sensor_ebpf::abi::connect::{Connect, ConnectResult};
 use sensor_ebpf::abi::drops::Tally;
-use sensor_ebpf::abi::exec::ExecRecord;
+use sensor_ebpf::abi::exec::{Brief, ExecRecord};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, flag, kind};
 
-use crate::kernel::boot_ns;
-use crate::maps::{RECORDS, TALLIES, setting};
+use crate::maps::{LINEAGE, RECORDS, TALLIES, setting};
+
+pub(crate) use room::Room;
 
 /// Bytes the kernel puts before each record in the ring.
 const RING_HEADER_BYTES: u64 = 8;
@@ -24,27 +28,39 @@ const RING_HEADER_BYTES: u64 = 8;
 /// `repr(C)` with a `Header` as its first field, and every bit pattern is a value.
 pub(crate) unsafe trait Record: 'static {
     const KIND: u32;
+    /// Whether it says who is whose child: then it has a second ring to go to.
+    const IS_LINEAGE: bool;
 }
 
 // SAFETY: so defined in `abi::fork`.
 unsafe impl Record for Fork {
     const KIND: u32 = kind::FORK;
+    const IS_LINEAGE: bool = true;
 }
 // SAFETY: so defined in `abi::exit`.
 unsafe impl Record for Exit {
     const KIND: u32 = kind::EXIT;
+    const IS_LINEAGE: bool = true;
 }
 // SAFETY: so defined in `abi::connect`.
 unsafe impl Record for Connect {
     const KIND: u32 = kind::CONNECT;
+    const IS_LINEAGE: bool = false;
 }
 // SAFETY: so defined in `abi::connect`.
 unsafe impl Record for ConnectResult {
     const KIND: u32 = kind::RESULT;
+    const IS_LINEAGE: bool = false;
 }
 // SAFETY: so defined in `abi::exec`.
 unsafe impl<const N: usize> Record for ExecRecord<N> {
     const KIND: u32 = kind::EXEC;
+    const IS_LINEAGE: bool = false;
+}
+// SAFETY: so defined in `abi::exec`.
+unsafe impl Record for Brief {
+    const KIND: u32 = kind::EXEC;
+    const IS_LINEAGE: bool = true;
 }
 
 /// Sets bits of [`flag`] in a record that is being filled.
@@ -62,14 +78,54 @@ pub(crate) fn raise(header: &mut Header, flags: u32) {
 /// flags with [`raise`]; `None` gives the record up as unreadable.
 #[inline(always)]
 pub(crate) fn record<R: Record>(fill: impl FnOnce(&mut R) -> Option<()>) {
-    let boot_ns = boot_ns();
+    record_in(&Room::look(), fill);
+}
+
+/// The same for a hook that has looked at the ring already.
+#[inline(always)]
+pub(crate) fn record_in<R: Record>(room: &Room, fill: impl FnOnce(&mut R) -> Option<()>) {
     let Some(tally) = TALLIES.get_ptr_mut(R::KIND) else { return };
-    add(tally, |tally| &raw mut tally.seen);
-    let Some(mut entry) = RECORDS.reserve::<R>(0) else {
-        add(tally, |tally| &raw mut tally.ring_full);
-        mark_lost(tally, boot_ns);
+    room.charge(size_of::<R>() as u64);
+    if room.refuses::<R>() {
+        room.count_shed(R::KIND);
+        add(tally, |tally| &raw mut tally.seen);
+        add(tally, |tally| &raw mut tally.shed);
+        mark_lost(tally, room.boot_ns);
         return;
+    }
+    let first = if room.keeps_out::<R>() { None } else { RECORDS.reserve::<R>(0) };
+    let entry = match first {
+        None if R::IS_LINEAGE => LINEAGE.reserve::<R>(0),
+        entry => entry,
     };
+    match entry {
+        Some(entry) => finish(entry, tally, room.boot_ns, fill),
+        None => {
+            add(tally, |tally| &raw mut tally.seen);
+            add(tally, |tally| &raw mut tally.ring_full);
+            mark_lost(tally, room.boot_ns);
+        }
+    }
+}
+
+/// The same for a record that has a smaller form: false if there is no room for this one, and then nothing is counted.
+#[inline(always)]
+pub(crate) fn offer<R: Record>(room: &Room, fill: impl FnOnce(&mut R) -> Option<()>) -> bool {
+    let Some(tally) = TALLIES.get_ptr_mut(R::KIND) else { return true };
+    let Some(entry) = RECORDS.reserve::<R>(0) else { return false };
+    room.charge(size_of::<R>() as u64);
+    finish(entry, tally, room.boot_ns, fill);
+    true
+}
+
+#[inline(always)]
+fn finish<R: Record>(
+    mut entry: RingBufEntry<R>,
+    tally: *mut Tally,
+    boot_ns: u64,
+    fill: impl FnOnce(&mut R) -> Option<()>,
+) {
+    add(tally, |tally| &raw mut tally.seen);
     let target = entry.as_mut_ptr();
     // SAFETY: a record starts with its header; the kernel reserved its bytes, aligned to 8.
     let flags = unsafe { &raw mut (*target.cast::<Header>()).flags };
@@ -102,12 +158,6 @@ pub(crate) fn suppress(kind: u32) {
     add(tally, |tally| &raw mut tally.suppressed);
 }
 
-/// Bytes that the reader has not taken yet.
-#[inline(always)]
-pub(crate) fn waiting_bytes() -> u64 {
-    RECORDS.query(u64::from(BPF_RB_AVAIL_DATA))
-}
-
 /// To wake the reader costs 14 µs in a guest, a record without it less than one. So the reader polls on a
 /// timer, and is woken where waiting would cost a loss or where minutes matter.
 #[inline(always)]
@@ -116,7 +166,7 @@ fn wakeup(size: u64, flags: u32) -> u64 {
         return u64::from(BPF_RB_FORCE_WAKEUP);
     }
     let mark = u64::from(setting!(wake_bytes));
-    let waiting = waiting_bytes();
+    let waiting = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA));
     let has_crossed = waiting >= mark && waiting < mark + size + RING_HEADER_BYTES;
     u64::from(if has_crossed { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
@@ -140,6 +190,9 @@ fn count_defects(tally: *mut Tally, flags: u32) {
     if flags & flag::DEGRADED != 0 {
         add(tally, |tally| &raw mut tally.degraded);
     }
+    if flags & flag::HEADER_ONLY != 0 {
+        add(tally, |tally| &raw mut tally.header_only);
+    }
 }
 
 /// First and last loss. Two CPUs may race for the first; both are first enough.
@@ -158,9 +211,9 @@ fn mark_lost(tally: *mut Tally, boot_ns: u64) {
 /// By hand, because Rust offers no read-modify-write for this target. This form, which does not give the sum
 /// back, is the one that kernels before 5.12 know.
 #[inline(always)]
-fn add(tally: *mut Tally, counter: impl FnOnce(&mut Tally) -> *mut u64) {
+fn add<T>(value: *mut T, counter: impl FnOnce(&mut T) -> *mut u64) {
     // SAFETY: points into the map's value, which lives as long as the program.
-    let counter = counter(unsafe { &mut *tally });
+    let counter = counter(unsafe { &mut *value });
     // SAFETY: adds to one counter, which is aligned to 8, and touches nothing else.
     unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64) };
 }

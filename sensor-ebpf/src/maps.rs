@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
-use sensor_ebpf::abi::drops::{N_KINDS, Tally};
+use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
 use sensor_ebpf::abi::header::Header;
 use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
 
@@ -10,6 +10,16 @@ use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
 /// sets the size; this one is only what the object says by itself.
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Where lineage (fork, exec as a header, exit) goes when [`RECORDS`] has no room for it: who is whose child is what
+/// everything after a flood hangs on. An eighth of the other's size; 1 MiB holds 6,000 records.
+#[map]
+pub(crate) static LINEAGE: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// What each cgroup takes of the ring, by its id. 2048 are 250 KiB of kernel memory; the kernel forgets the least
+/// recent one when it runs out.
+#[map]
+pub(crate) static SHARES: LruHashMap<u64, Share> = LruHashMap::with_max_entries(2048, 0);
 
 /// One [`Tally`] per kind of record.
 #[map]
@@ -43,8 +53,7 @@ pub(crate) static OFFSETS: Offsets = Offsets::filled(ABSENT);
 
 /// Set by the loader.
 #[unsafe(no_mangle)]
-pub(crate) static SETTINGS: Settings =
-    Settings { own_tgid: 0, wake_bytes: 0, degrade_bytes: 0, minimal_bytes: 0, exit_has_group_dead: 0 };
+pub(crate) static SETTINGS: Settings = Settings::ZERO;
 
 /// Found by the loader in the object's bytes, before the kernel sees any of them. In a section of its own, as
 /// every `.rodata` section would become a map.

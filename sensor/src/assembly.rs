@@ -109,7 +109,7 @@ impl Assembly {
 
     fn count(&mut self, record: &Record<'_>, is_told: bool) {
         let counter = match record {
-            Record::Exec(..) => &mut self.delivered.exec,
+            Record::Exec(..) | Record::Brief(_) => &mut self.delivered.exec,
             Record::Fork(_) => &mut self.delivered.fork,
             Record::Exit(_) if !is_told => &mut self.delivered.repeated_exits,
             Record::Exit(_) => &mut self.delivered.exit,

@@ -5,7 +5,7 @@
 use std::mem::size_of;
 
 use sensor_ebpf::abi::connect::Connect;
-use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec};
+use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, flag, kind};
@@ -14,6 +14,8 @@ use sensor_ebpf::abi::text::Walk;
 /// One record, borrowed from the ring where it is long.
 pub enum Record<'a> {
     Exec(Box<Exec>, Capture<'a>),
+    /// An exec of which the ring had room for the header alone.
+    Brief(Brief),
     Fork(Fork),
     Exit(Exit),
     Connect(Connect),
@@ -24,6 +26,7 @@ impl Record<'_> {
     pub fn header(&self) -> &Header {
         match self {
             Self::Exec(exec, _) => &exec.header,
+            Self::Brief(brief) => &brief.header,
             Self::Fork(fork) => &fork.header,
             Self::Exit(exit) => &exit.header,
             Self::Connect(connect) | Self::Result(connect) => &connect.header,
@@ -51,6 +54,7 @@ pub enum DecodeError {
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     let header: Header = read(bytes)?;
     match header.kind {
+        kind::EXEC if header.flags & flag::HEADER_ONLY != 0 => read(bytes).map(Record::Brief),
         kind::EXEC => {
             let exec: Exec = read(bytes)?;
             Ok(Record::Exec(Box::new(exec), Capture { bytes: &bytes[size_of::<Exec>()..] }))
@@ -67,6 +71,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
 trait Plain: Copy {}
 impl Plain for Header {}
 impl Plain for Exec {}
+impl Plain for Brief {}
 impl Plain for Fork {}
 impl Plain for Exit {}
 impl Plain for Connect {}

@@ -96,7 +96,7 @@ impl Enricher {
             Record::Connect(connect) | Record::Result(connect) => {
                 Extra { connect: Some(*connect), ..Extra::default() }
             }
-            Record::Exec(..) | Record::Fork(_) => Extra::default(),
+            Record::Exec(..) | Record::Brief(_) | Record::Fork(_) => Extra::default(),
         };
         let out = emit(self.event(&head, &applied, &extra, lookups)?);
         self.table.expire(BootNs(head.boot_ns));
@@ -114,6 +114,7 @@ impl Enricher {
                 let container = (path != "/").then(|| Container::from_cgroup(&path));
                 (Kind::Exec, self.table.exec(&seen, image, container, lookups))
             }
+            Record::Brief(_) => (Kind::Exec, self.table.exec(&seen, brief_image(head), None, lookups)),
             Record::Fork(fork) => (Kind::Fork, self.table.fork(&seen, kernel_key(fork.caller), lookups)),
             Record::Exit(_) => (Kind::Exit, self.table.exit(&seen, BootNs(head.boot_ns), lookups)?),
             Record::Connect(_) => (Kind::Connect, self.table.sight(&seen, lookups)),
@@ -360,6 +361,18 @@ fn image_doc(image: &Image, max_args: usize) -> ImageDoc<'_> {
         args_count: args.count().filter(|_| !image.args_truncated),
         command_line: args.command_line(),
         working_directory: image.working_directory.as_deref(),
+    }
+}
+
+/// All that is known of a program when the ring had room for its process alone. Nobody asks `/proc` for the rest: the
+/// reader is behind, and would fall behind further.
+fn brief_image(head: &Header) -> Image {
+    Image {
+        name: decode::text(head.comm()),
+        executable_truncated: true,
+        args_truncated: true,
+        env_truncated: true,
+        ..Image::default()
     }
 }
 

@@ -9,18 +9,19 @@ mod system;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aya::maps::{Array, MapError, RingBuf};
-use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, ProgramError};
+use aya::maps::{Array, HashMap, MapError, RingBuf};
+use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader, Endianness};
+use sensor_ebpf::abi::drops::Share;
 use sensor_ebpf::abi::settings::{NOBODY, OFFSETS, Offsets, SETTINGS, Settings};
 use thiserror::Error;
 
 use crate::btf::{Btf, BtfError, KERNEL_BTF};
 use crate::offsets;
 use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
-use crate::ring::{Losses, Ring, Tallies};
+use crate::ring::{Counters, Losses, Ring};
 
 pub use object::has_embedded_object;
 pub use system::{KernelRelease, is_in_root_pid_namespace};
@@ -28,6 +29,9 @@ pub use system::{KernelRelease, is_in_root_pid_namespace};
 /// What a sensor in a container of its own has to be told.
 const FOREIGN_PID_NAMESPACE: &str = "the sensor is not in the host's pid namespace, so processes older than itself stay \
     unknown: run its container with --pid=host (hostPID: true in Kubernetes)";
+
+/// How long a detached program may take to come to its end.
+const AT_REST: Duration = Duration::from_millis(200);
 
 /// How to load.
 #[derive(Clone, Debug)]
@@ -139,10 +143,10 @@ impl Coverage {
 /// The loaded programs and the reading end of their ring. Dropping it detaches them.
 pub struct Kernel {
     ring: Ring,
-    tallies: Tallies,
+    counters: Counters,
     coverage: Coverage,
     /// Keeps programs and links alive.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 impl Kernel {
@@ -174,12 +178,18 @@ impl Kernel {
         let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid(is_at_root))?;
         let cgroup = options.cgroup_root.clone().or_else(system::cgroup2_root);
         let probes = attach_all(&mut ebpf, &target.skeleton, cgroup.as_deref())?;
-        let ring = Ring::new(take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?);
-        let tallies = Tallies::new(take_map(&mut ebpf, "TALLIES", Array::try_from)?);
+        let ring = Ring::new(
+            take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,
+            take_map(&mut ebpf, "LINEAGE", RingBuf::try_from)?,
+        );
+        let counters = Counters::new(
+            take_map(&mut ebpf, "TALLIES", Array::try_from)?,
+            take_map(&mut ebpf, "SHARES", HashMap::try_from)?,
+        );
         let coverage = Coverage { kernel, probes, absent_fields: target.absent, warnings };
         drop(target.skeleton);
         system::return_free_memory();
-        Ok(Self { ring, tallies, coverage, _ebpf: ebpf })
+        Ok(Self { ring, counters, coverage, ebpf })
     }
 
     /// What is attached, and what is not.
@@ -205,7 +215,37 @@ impl Kernel {
     /// # Errors
     /// If the kernel refuses to read the counters, which it has no reason to.
     pub fn losses(&self) -> io::Result<Losses> {
-        self.tallies.read()
+        self.counters.losses()
+    }
+
+    /// What was shed of each cgroup that had taken more than its share.
+    ///
+    /// # Errors
+    /// As [`Kernel::losses`].
+    pub fn shares(&self) -> io::Result<Vec<(u64, Share)>> {
+        self.counters.shares()
+    }
+
+    /// Lets go of the hooks. What is in the ring stays there to be read, and once a program that was at work has ended
+    /// nothing is added: then every event that was seen is accounted for.
+    pub fn detach(&mut self) {
+        for probe in &PROBES {
+            let unloaded = match self.ebpf.program_mut(probe.program) {
+                Some(Program::BtfTracePoint(program)) => program.unload(),
+                Some(Program::CgroupSockAddr(program)) => program.unload(),
+                _ => Ok(()),
+            };
+            // One that was never loaded has nothing to let go of.
+            if let Err(err) = unloaded
+                && self.coverage.has(probe.program)
+            {
+                tracing::debug!(probe = probe.program, %err, "cannot detach");
+            }
+        }
+        let end = Instant::now() + AT_REST;
+        while Instant::now() < end && self.losses().is_ok_and(|losses| !losses.is_balanced()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -251,10 +291,8 @@ unsafe impl aya::Pod for Raw<Settings> {}
 fn load_object(object: &[u8], target: &Target, ring_bytes: u32, own_tgid: u32) -> Result<Ebpf, LoadError> {
     let settings = Raw(Settings {
         own_tgid,
-        wake_bytes: ring_bytes / 4,
-        degrade_bytes: ring_bytes / 2,
-        minimal_bytes: ring_bytes / 5 * 4,
         exit_has_group_dead: target.exit_has_group_dead.into(),
+        ..Settings::for_rings(ring_bytes, lineage_bytes(ring_bytes))
     });
     let offsets = Raw(target.offsets);
     EbpfLoader::new()
@@ -262,6 +300,7 @@ fn load_object(object: &[u8], target: &Target, ring_bytes: u32, own_tgid: u32) -
         .override_global(OFFSETS, &offsets, true)
         .override_global(SETTINGS, &settings, true)
         .map_max_entries("RECORDS", ring_bytes)
+        .map_max_entries("LINEAGE", lineage_bytes(ring_bytes))
         .load(object)
         .map_err(refused)
 }
@@ -353,6 +392,11 @@ fn own_tgid(is_at_root: bool) -> u32 {
 /// The kernel takes powers of two of whole pages.
 fn ring_bytes(wanted: u32) -> u32 {
     wanted.clamp(64 << 10, 1 << 30).next_power_of_two()
+}
+
+/// Lineage that found no place in a ring of this size: a page at least, and a power of two as that is one.
+fn lineage_bytes(ring_bytes: u32) -> u32 {
+    (ring_bytes / 8).max(64 << 10)
 }
 
 #[cfg(test)]

@@ -1,34 +1,51 @@
 //! Bytes out of the ring buffer, drop counters in.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use aya::maps::{Array, MapData, RingBuf};
-use sensor_ebpf::abi::drops::{N_KINDS, Tally};
-use sensor_ebpf::abi::header::kind;
+use aya::maps::ring_buf::RingBufItem;
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
+use sensor_ebpf::abi::header::{Header, kind};
 use tokio::io::unix::AsyncFd;
 
 /// Reader of the records. Only one exists per load; dropping it leaves the programs to fill the ring.
 pub struct Ring {
     records: RingBuf<MapData>,
+    /// What found no room there.
+    lineage: RingBuf<MapData>,
     /// Made at the first wait, as it needs a running tokio.
     wakeups: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Ring {
-    pub(crate) fn new(records: RingBuf<MapData>) -> Self {
-        Self { records, wakeups: None }
+    pub(crate) fn new(records: RingBuf<MapData>, lineage: RingBuf<MapData>) -> Self {
+        Self { records, lineage, wakeups: None }
     }
 
-    /// Hands over every record that is ready, oldest first, and frees its room. Returns how many.
+    /// Hands over the records that are ready, in the order of the rings and by time between them, and frees them.
     ///
     /// Stops after `max` records, so that a flood cannot keep the caller from its timers.
     pub fn drain(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> usize {
         let mut n = 0;
         while n < max {
-            let Some(record) = self.records.next() else { break };
-            take(&record);
+            let record = self.records.next();
+            // Looked at second: whatever went before a record of the first ring is here by now.
+            let Some(spilled) = self.lineage.next() else {
+                let Some(record) = record else { break };
+                take(&record);
+                n += 1;
+                continue;
+            };
+            // And the other way round, where the first ring was empty.
+            if record.is_none() {
+                drop(record);
+                take_older(self.records.next(), spilled, &mut take);
+            } else {
+                take_older(record, spilled, &mut take);
+            }
             n += 1;
         }
         n
@@ -54,6 +71,27 @@ impl Ring {
     }
 }
 
+/// Hands over the older of two records and leaves the other in its ring.
+fn take_older(record: Option<RingBufItem<'_>>, spilled: RingBufItem<'_>, take: &mut impl FnMut(&[u8])) {
+    // What is dropped counts as read.
+    match record {
+        Some(record) if boot_ns(&record) <= boot_ns(&spilled) => {
+            take(&record);
+            std::mem::forget(spilled);
+        }
+        record => {
+            take(&spilled);
+            std::mem::forget(record);
+        }
+    }
+}
+
+/// The time in a record's header; one that is too short for it is taken at once.
+fn boot_ns(record: &[u8]) -> u64 {
+    const AT: usize = offset_of!(Header, boot_ns);
+    record.get(AT..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
 /// What became of every event since the programs were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -76,6 +114,11 @@ impl Losses {
         ]
     }
 
+    /// Whether no program is at work: then every event is accounted for.
+    pub fn is_balanced(&self) -> bool {
+        self.by_kind().iter().all(|(_, tally)| tally.is_balanced())
+    }
+
     /// Events that never reached the reader.
     pub fn lost(&self) -> u64 {
         self.by_kind().iter().fold(0, |sum, (_, tally)| sum.saturating_add(tally.lost()))
@@ -90,16 +133,27 @@ pub(crate) struct RawTally(Tally);
 // SAFETY: `repr(transparent)` over `repr(C)` with `u64` fields alone: no padding, every bit pattern a value.
 unsafe impl aya::Pod for RawTally {}
 
-/// The counters, read while the programs go on counting.
-pub(crate) struct Tallies(Array<MapData, RawTally>);
+/// As above, for a [`Share`].
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct RawShare(Share);
 
-impl Tallies {
-    pub(crate) fn new(map: Array<MapData, RawTally>) -> Self {
-        Self(map)
+// SAFETY: `repr(transparent)` over `repr(C)` with `u64` fields alone: no padding, every bit pattern a value.
+unsafe impl aya::Pod for RawShare {}
+
+/// The counters, read while the programs go on counting.
+pub(crate) struct Counters {
+    tallies: Array<MapData, RawTally>,
+    shares: HashMap<MapData, u64, RawShare>,
+}
+
+impl Counters {
+    pub(crate) fn new(tallies: Array<MapData, RawTally>, shares: HashMap<MapData, u64, RawShare>) -> Self {
+        Self { tallies, shares }
     }
 
-    pub(crate) fn read(&self) -> io::Result<Losses> {
-        let get = |kind: u32| match self.0.get(&kind, 0) {
+    pub(crate) fn losses(&self) -> io::Result<Losses> {
+        let get = |kind: u32| match self.tallies.get(&kind, 0) {
             Ok(RawTally(tally)) => Ok(tally),
             Err(err) => Err(io::Error::other(err)),
         };
@@ -110,6 +164,18 @@ impl Tallies {
             connect: get(kind::CONNECT)?,
             result: get(kind::RESULT)?,
         })
+    }
+
+    /// Those that lost something.
+    pub(crate) fn shares(&self) -> io::Result<Vec<(u64, Share)>> {
+        let mut shares = Vec::new();
+        for entry in self.shares.iter() {
+            let (cgroup, RawShare(share)) = entry.map_err(io::Error::other)?;
+            if share.last_shed_ns != 0 {
+                shares.push((cgroup, share));
+            }
+        }
+        Ok(shares)
     }
 }
 

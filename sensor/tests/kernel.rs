@@ -8,7 +8,6 @@
     expect(clippy::unwrap_used, reason = "a test's helpers fail the test, like the test itself")
 )]
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
@@ -24,7 +23,6 @@ use std::time::{Duration, Instant};
 use sensor::loader::{Kernel, LoadOptions};
 use sensor::ring::Losses;
 use sensor_ebpf::abi::connect::{Connect, ESTABLISHED, origin};
-use sensor_ebpf::abi::drops::Tally;
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
@@ -460,19 +458,20 @@ fn own_connections_are_left_out_and_counted() {
     assert!(records.connects(std::process::id()).is_empty());
 }
 
-/// Counters at a moment when no event of another process is on its way, which every counter's sum shows.
-fn settled(kernel: &Kernel) -> Losses {
-    let is_balanced =
-        |tally: &Tally| tally.seen == tally.submitted + tally.ring_full + tally.unreadable + tally.suppressed;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let losses = kernel.losses().unwrap();
-        if losses.by_kind().iter().all(|(_, tally)| is_balanced(tally)) {
-            return losses;
-        }
-        assert!(Instant::now() < deadline, "the counters never add up: {losses:?}");
-        std::thread::sleep(Duration::from_millis(10));
+/// Everything in the rings by kind, and the counters, once the programs are let go of: nothing is under way then.
+fn at_rest(kernel: &mut Kernel) -> (Vec<Header>, Losses) {
+    kernel.detach();
+    let mut headers = Vec::new();
+    kernel.drain(usize::MAX, |bytes| headers.push(read::<Header>(bytes)));
+    let losses = kernel.losses().unwrap();
+    assert!(losses.is_balanced(), "{losses:?}");
+    for ((name, tally), kind) in
+        losses.by_kind().into_iter().zip([kind::EXEC, kind::FORK, kind::EXIT, kind::CONNECT, kind::RESULT])
+    {
+        let n_read = headers.iter().filter(|header| header.kind == kind).count();
+        assert_eq!(n_read as u64, tally.submitted, "{name}: {tally:?}");
     }
+    (headers, losses)
 }
 
 #[test]
@@ -482,25 +481,100 @@ fn every_event_is_accounted_for() {
     let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
     let mut kernel = Kernel::load(&options).unwrap();
     let big = "z".repeat(30_000);
-    for _ in 0..100 {
-        assert!(Command::new("/bin/true").arg(&big).status().unwrap().success());
+    let mut flood = Vec::new();
+    for _ in 0..300 {
+        let mut child = Command::new("/bin/true").arg(&big).spawn().unwrap();
+        flood.push(child.id());
+        assert!(child.wait().unwrap().success());
     }
-    let mut by_kind = HashMap::<u32, u64>::new();
-    let mut smaller = 0_u64;
-    kernel.drain(usize::MAX, |bytes| {
-        let header: Header = read(bytes);
-        *by_kind.entry(header.kind).or_default() += 1;
-        smaller += u64::from(header.flags & flag::DEGRADED != 0);
-    });
-    let losses = settled(&kernel);
-    assert!(losses.exec.seen >= 100);
-    assert!(losses.exec.ring_full > 0, "{losses:?}");
-    assert!(smaller > 0 && losses.exec.degraded >= smaller, "{losses:?}");
-    assert!(losses.exec.first_lost_ns > 0 && losses.exec.first_lost_ns <= losses.exec.last_lost_ns);
+    let (headers, losses) = at_rest(&mut kernel);
+    assert!(losses.exec.seen >= 300);
     for (name, tally) in losses.by_kind() {
         assert_eq!(tally.unreadable, 0, "{name}");
     }
-    assert!(by_kind[&kind::EXEC] <= losses.exec.submitted);
+    // Smaller before shorter before nothing: all 300 have a lineage, as 400 of their records fit the second ring.
+    assert!(losses.exec.degraded > losses.exec.header_only && losses.exec.header_only > 0, "{losses:?}");
+    assert!(losses.lost() > 0, "{losses:?}");
+    let lost = losses.by_kind().into_iter().map(|(_, tally)| tally).filter(|tally| tally.lost() > 0);
+    assert!(
+        lost.clone().all(|tally| tally.first_lost_ns > 0 && tally.first_lost_ns <= tally.last_lost_ns),
+        "{losses:?}"
+    );
+    let forked = headers.iter().filter(|header| header.kind == kind::FORK).map(|header| header.process.tgid);
+    let forked: Vec<u32> = forked.filter(|tgid| flood.contains(tgid)).collect();
+    assert!(
+        forked.len() > 100,
+        "{} of the flood's forks in a ring that was full after ten execs",
+        forked.len()
+    );
+}
+
+/// A cgroup of the test's own; gone with the last process in it.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(name: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let place = mounts.lines().find_map(|line| {
+            let (mount, rest) = line.split_once(" - ")?;
+            rest.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4))?
+        });
+        let path = Path::new(place.unwrap()).join(format!("groundtrail-test-{name}-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// Runs a script in it, with `PAD` to pass as an argument.
+    fn run(&self, script: &str) {
+        let script = format!("echo $$ > {}/cgroup.procs && {script}", self.0.display());
+        let status = Command::new("/bin/sh").args(["-c", &script]).env("PAD", "z".repeat(30_000)).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Inode of its directory, which is what the kernel calls it by.
+    fn id(&self) -> u64 {
+        fs::metadata(&self.0).unwrap().ino()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_flood_in_one_cgroup_costs_another_nothing() {
+    let _turn = turn();
+    let (flooding, quiet) = (Cgroup::new("flooding"), Cgroup::new("quiet"));
+    // Nobody reads while the flood goes on.
+    let options = LoadOptions { ring_bytes: 2 << 20, ..LoadOptions::default() };
+    let mut kernel = Kernel::load(&options).unwrap();
+    flooding.run("i=0; while [ $i -lt 1500 ]; do /bin/true $PAD; i=$((i+1)); done");
+    quiet.run("i=0; while [ $i -lt 10 ]; do /bin/true gt-quiet; i=$((i+1)); done");
+    kernel.detach();
+    let mut told = Vec::new();
+    let mut flood_is_header_only = 0;
+    kernel.drain(usize::MAX, |bytes| {
+        let header: Header = read(bytes);
+        if header.kind == kind::EXEC && header.cgroup_id == quiet.id() && header.comm() == b"true" {
+            assert_eq!(header.flags & flag::HEADER_ONLY, 0, "the quiet one is told whole");
+            let exec: Exec = read(bytes);
+            told.push(exec.split(&bytes[size_of::<Exec>()..]).0.to_vec());
+        }
+        flood_is_header_only +=
+            u64::from(header.cgroup_id == flooding.id() && header.flags & flag::HEADER_ONLY != 0);
+    });
+    assert_eq!(told, vec![b"/bin/true\0gt-quiet\0".to_vec(); 10]);
+    assert!(flood_is_header_only > 0);
+    let losses = kernel.losses().unwrap();
+    assert!(losses.is_balanced(), "{losses:?}");
+    let shares = kernel.shares().unwrap();
+    assert!(shares.iter().all(|(cgroup, _)| *cgroup != quiet.id()), "{shares:?}");
+    let (_, share) = shares.iter().find(|(cgroup, _)| *cgroup == flooding.id()).expect("the flood was shed");
+    let shed: u64 = share.shed.iter().sum();
+    assert!(shed > 0 && shed <= losses.by_kind().iter().map(|(_, tally)| tally.shed).sum(), "{share:?}");
+    assert!(share.first_shed_ns > 0 && share.first_shed_ns <= share.last_shed_ns);
 }
 
 /// How long the reader sleeps that nothing wakes.

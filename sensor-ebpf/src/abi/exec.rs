@@ -76,6 +76,14 @@ pub struct ExecRecord<const N: usize> {
     pub capture: [u8; N],
 }
 
+/// What is left of an exec when the ring has no room for more: [`super::header::flag::HEADER_ONLY`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Brief {
+    pub header: Header,
+}
+
+const _: () = assert!(size_of::<Brief>() == size_of::<Header>());
 const _: () = assert!(size_of::<Exec>() == 3808 && align_of::<Exec>() == 8);
 const _: () = assert!(core::mem::offset_of!(Exec, gaps) == 176);
 const _: () = assert!(core::mem::offset_of!(Exec, filename) == 184);

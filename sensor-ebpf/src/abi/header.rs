@@ -42,6 +42,8 @@ pub mod flag {
     pub const SCRIPT: u32 = 1 << 13;
     /// The task is the kernel's own and runs no program.
     pub const KERNEL_THREAD: u32 = 1 << 14;
+    /// The ring was so full that an exec is this header and nothing else.
+    pub const HEADER_ONLY: u32 = 1 << 15;
 }
 
 /// Value of an id that the kernel has not set (audit's `loginuid` and `sessionid`), or does not have.

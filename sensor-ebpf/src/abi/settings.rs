@@ -21,14 +21,58 @@ pub struct Settings {
     /// The sensor itself, in the root pid namespace: its connections are not reported. Its lineage always is.
     /// [`NOBODY`] if it does not know that id.
     pub own_tgid: u32,
-    /// Bytes waiting in the ring from which on records wake the reader.
+    /// Bytes waiting in the ring from which on records wake the reader, and from which on each cgroup's share is
+    /// counted.
     pub wake_bytes: u32,
     /// Bytes waiting from which on execs are captured in a smaller tier.
     pub degrade_bytes: u32,
     /// Bytes waiting from which on execs are captured in the smallest tier.
     pub minimal_bytes: u32,
+    /// Bytes waiting from which on a cgroup that has taken more than its share gets headers for its execs and
+    /// nothing for what is not lineage.
+    pub crowded_bytes: u32,
+    /// Bytes waiting from which on such a cgroup's lineage goes to the ring of its own.
+    pub reserved_bytes: u32,
+    /// Bytes waiting in that ring from which on such a cgroup gets nothing.
+    pub lineage_reserved_bytes: u32,
+    /// Bytes written over which a share is counted.
+    pub window_bytes: u32,
+    /// Bytes of a window that are more than a share.
+    pub share_bytes: u32,
     /// 1 if `sched_process_exit` passes `group_dead` (kernel 6.13 and newer).
     pub exit_has_group_dead: u32,
+}
+
+impl Settings {
+    /// What stands in the object before the loader sets it.
+    pub const ZERO: Self = Self {
+        own_tgid: 0,
+        wake_bytes: 0,
+        degrade_bytes: 0,
+        minimal_bytes: 0,
+        crowded_bytes: 0,
+        reserved_bytes: 0,
+        lineage_reserved_bytes: 0,
+        window_bytes: 0,
+        share_bytes: 0,
+        exit_has_group_dead: 0,
+    };
+
+    /// The marks for a ring of this size and a lineage ring of that.
+    pub const fn for_rings(ring: u32, lineage: u32) -> Self {
+        Self {
+            wake_bytes: ring / 4,
+            degrade_bytes: ring / 2,
+            minimal_bytes: ring / 5 * 4,
+            // What is above is the part of those who did not fill the ring.
+            crowded_bytes: ring / 4 * 3,
+            reserved_bytes: ring / 8 * 7,
+            lineage_reserved_bytes: lineage / 4 * 3,
+            window_bytes: ring / 2,
+            share_bytes: ring / 16,
+            ..Self::ZERO
+        }
+    }
 }
 
 /// Where the running kernel keeps its fields: bytes from the start of the struct, [`ABSENT`] if it has none.
@@ -208,5 +252,5 @@ impl Offsets {
     }
 }
 
-const _: () = assert!(size_of::<Settings>() == 20);
+const _: () = assert!(size_of::<Settings>() == 40);
 const _: () = assert!(size_of::<Offsets>() == 80 * 4);

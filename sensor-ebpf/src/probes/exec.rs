@@ -3,10 +3,10 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec, ExecRecord, TIERS};
+use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec, ExecRecord, TIERS};
 use sensor_ebpf::abi::header::flag;
 
-use crate::emit::{self, raise};
+use crate::emit::{self, Room, raise};
 use crate::kernel::path::{Ended, walk, walk_cgroup};
 use crate::kernel::{Access, Ptr, Typed, copy_text, task};
 use crate::maps::{offset, setting};
@@ -22,12 +22,20 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let program: Ptr = ctx.arg(2);
     let block = Block::of(current).unwrap_or(Block { args_start: 0, args_len: 0, env_len: 0 });
     let wanted = tier_for(u64::from(block.args_len) + u64::from(block.env_len));
-    let allowed = allowed_tier();
+    let room = Room::look();
+    let allowed = allowed_tier(&room);
     let degraded = if allowed < wanted { flag::DEGRADED } else { 0 };
-    match wanted.min(allowed) {
-        0 => emit::record(|record| fill::<{ TIERS[0] }>(record, current, program, &block, degraded)),
-        1 => emit::record(|record| fill::<{ TIERS[1] }>(record, current, program, &block, degraded)),
-        _ => emit::record(|record| fill::<{ TIERS[2] }>(record, current, program, &block, degraded)),
+    let is_told = match wanted.min(allowed) {
+        _ if room.is_for_headers() => false,
+        0 => emit::offer(&room, |record| fill::<{ TIERS[0] }>(record, current, program, &block, degraded)),
+        1 => emit::offer(&room, |record| fill::<{ TIERS[1] }>(record, current, program, &block, degraded)),
+        _ => emit::offer(&room, |record| fill::<{ TIERS[2] }>(record, current, program, &block, degraded)),
+    };
+    if !is_told {
+        emit::record_in(&room, |brief: &mut Brief| {
+            raise(&mut brief.header, flag::DEGRADED | flag::HEADER_ONLY);
+            task::describe::<Typed>(&mut brief.header, current, flag::TASK_FAULT)
+        });
     }
     0
 }
@@ -66,11 +74,10 @@ fn tier_for(bytes: u64) -> usize {
 }
 
 /// Smaller captures as the ring fills: a cut argument list is worth more than a lost exec.
-fn allowed_tier() -> usize {
-    let waiting = emit::waiting_bytes();
-    if waiting > u64::from(setting!(minimal_bytes)) {
+fn allowed_tier(room: &Room) -> usize {
+    if room.waiting() > u64::from(setting!(minimal_bytes)) {
         0
-    } else if waiting > u64::from(setting!(degrade_bytes)) {
+    } else if room.waiting() > u64::from(setting!(degrade_bytes)) {
         1
     } else {
         2

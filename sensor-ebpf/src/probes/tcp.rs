@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use sensor_ebpf::abi::connect::{Connect, ConnectResult, ESTABLISHED, origin};
 use sensor_ebpf::abi::header::{flag, kind};
 
-use crate::emit::{self, raise};
+use crate::emit::{self, Room, raise};
 use crate::kernel::socket::{ends, is_metadata, is_multipath};
 use crate::kernel::{Access, Probed, Ptr, Typed, task};
 use crate::maps::{CONNECTING, offset, setting};
@@ -64,7 +64,9 @@ fn result(sock: Ptr, new_state: u32) {
     let Some(waiting) = CONNECTING.get_ptr(key) else { return };
     // Both ends sent a SYN at once: neither is an answer to the other.
     if new_state == ESTABLISHED || new_state == CLOSE {
-        emit::record(|ConnectResult(result): &mut ConnectResult| {
+        // SAFETY: as below.
+        let room = Room::of(|| unsafe { (*waiting).cgroup_id });
+        emit::record_in(&room, |ConnectResult(result): &mut ConnectResult| {
             // SAFETY: the map's value; only this socket's next change, which comes after this one, touches it.
             result.header = unsafe { *waiting };
             result.origin = origin::TCP_STATE;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use expect_test::{Expect, expect};
-use sensor_ebpf::abi::exec::ExecRecord;
+use sensor_ebpf::abi::exec::{Brief, ExecRecord};
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::kind;
 use sensor_ebpf::abi::text::{Text, Walk};
@@ -652,4 +652,23 @@ fn long_arguments_are_told_whole_once() {
     // The shell is dead by now, and less of it is kept.
     assert_eq!(child["process"]["parent"]["args_count"], 5000);
     assert_eq!(child["process"]["parent"]["args"].as_array().map(Vec::len), Some(512));
+}
+
+#[test]
+fn an_exec_that_came_as_a_header_keeps_its_lineage_and_says_what_it_lacks() {
+    let mut enricher = enricher();
+    event(&mut enricher, &exec(head(0, 1_100_000_000, SHELL, NONE), "/bin/bash", "/usr/bin/bash", "", ""));
+    let mut header = head(kind::EXEC, 2_000_000_000, AWS, SHELL);
+    header.flags = flag::HEADER_ONLY | flag::DEGRADED;
+    header.comm[..3].copy_from_slice(b"aws");
+    let told = event(&mut enricher, &bytes_of(&Brief { header })).expect("an event");
+    assert_eq!(
+        (told["event"]["action"].as_str(), told["process"]["name"].as_str()),
+        (Some("exec"), Some("aws"))
+    );
+    assert_eq!(told["process"]["parent"]["name"], "bash");
+    for gap in ["args_truncated", "env_truncated", "executable_truncated"] {
+        assert_eq!(told["groundtrail"]["process"][gap], true, "{gap}");
+    }
+    assert_eq!(told["process"]["args_count"], Value::Null);
 }

@@ -7,7 +7,7 @@
 use std::mem::{offset_of, size_of};
 
 use sensor_ebpf::abi::connect::Connect;
-use sensor_ebpf::abi::exec::{CHUNK_BYTES, Exec};
+use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, Key};
@@ -25,6 +25,7 @@ pub(super) fn without_secrets(bytes: &[u8], allow: &EnvAllow) -> Option<Vec<u8>>
     let record = decode(bytes).ok()?;
     let mut clean = match &record {
         Record::Exec(exec, capture) => exec_without_secrets(bytes, exec, capture, allow),
+        Record::Brief(_) => bytes[..size_of::<Brief>()].to_vec(),
         Record::Fork(_) => {
             let mut clean = bytes[..size_of::<Fork>()].to_vec();
             blank(&mut clean, offset_of!(Fork, caller) + offset_of!(Key, _pad), 4);

@@ -76,6 +76,10 @@ fn in_used_room(bytes: &[u8]) -> Vec<u8> {
             stain(&mut capture[exec.captured as usize..]);
             [bytes_of(&*exec), capture].concat()
         }
+        Record::Brief(mut brief) => {
+            stain_header(&mut brief.header);
+            bytes_of(&brief)
+        }
         Record::Fork(mut fork) => {
             stain_header(&mut fork.header);
             (fork.caller._pad, fork._pad) = (STALE, STALE);
