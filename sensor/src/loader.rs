@@ -24,7 +24,7 @@ use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
 use crate::ring::{Counters, Losses, Ring};
 
 pub use object::has_embedded_object;
-pub use system::{KernelRelease, is_in_root_pid_namespace};
+pub use system::{KernelRelease, cgroup_path, is_in_root_pid_namespace};
 
 /// What a sensor in a container of its own has to be told.
 const FOREIGN_PID_NAMESPACE: &str = "the sensor is not in the host's pid namespace, so processes older than itself stay \

@@ -12,10 +12,10 @@ use crate::clock::{Clock, boot_now};
 use crate::config::Config;
 use crate::enrich::Enricher;
 use crate::host::{HostError, HostFacts};
-use crate::loader::{Kernel, LoadError, LoadOptions};
+use crate::loader::{Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
 use crate::output::{Output, OutputError};
-use crate::stats::{self, LossReport};
+use crate::stats::{self, Counted, LossReport};
 use crate::stop::Stop;
 
 /// Records taken before the timers get their turn.
@@ -28,10 +28,6 @@ const LOSS_EVERY: Duration = Duration::from_secs(1);
 const HEALTH_EVERY: Duration = Duration::from_secs(60);
 /// How long a writer that is stuck may hold up the end.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Most that the end takes out of a ring that others go on filling.
-const MAX_LAST_BYTES: usize = 64 << 20;
-/// How long the end reads such a ring. With the times that a stuck writer gets it stays below what [`Stop`] allows.
-const MAX_LAST_DRAIN: Duration = Duration::from_secs(20);
 /// A clock that moved less is left alone: jitter of the measurement is no news.
 const CLOCK_SLACK_NS: u64 = 1_000_000;
 
@@ -131,18 +127,16 @@ impl Running {
         }
     }
 
-    /// Takes what is in the ring, says what was lost, and says goodbye.
+    /// Lets go of the hooks, takes what is in the ring, says what was lost, and says goodbye.
     async fn end(&mut self, output: &Output) {
-        // The programs still run: what is in the ring now is drained, not what comes while we do.
-        let (start, mut n_bytes) = (Instant::now(), 0);
+        // Nothing is added from here on: what the farewell counts adds up.
+        self.kernel.detach();
+        let mut is_taken = true;
         while self.drain() {
-            n_bytes += self.batch.len();
-            if n_bytes >= MAX_LAST_BYTES || start.elapsed() >= MAX_LAST_DRAIN {
-                tracing::warn!("the ring fills as fast as it is read, the rest of it is left");
-                break;
-            }
-            if !self.pass_on(output).await {
-                break;
+            if is_taken {
+                is_taken = self.pass_on(output).await;
+            } else {
+                output.give_up(&std::mem::take(&mut self.batch));
             }
         }
         self.loss(output);
@@ -183,10 +177,11 @@ impl Running {
     }
 
     fn loss(&mut self, output: &Output) {
-        let Ok(losses) = self.kernel.losses() else { return };
+        let (Ok(shares), Ok(kernel)) = (self.kernel.shares(), self.kernel.losses()) else { return };
         let (now, clock) = (boot_now(), self.assembly.enricher().clock());
         let undecodable = self.assembly.delivered().undecodable;
-        for loss in self.losses.since(&losses, undecodable, output.n_lost(), now, clock) {
+        let counted = Counted { kernel, shares: &shares, undecodable, output: output.n_lost() };
+        for loss in self.losses.since(&counted, now, clock, cgroup_path) {
             tracing::warn!(kind = loss.kind, cause = loss.cause, count = loss.count, "events lost");
             self.assembly.report(|enricher, nth| enricher.loss(loss, now, nth), &mut self.batch);
         }

@@ -1,8 +1,12 @@
 //! Counters and the self-report made of them. What was lost is told in the stream, dated, and once.
 
+use std::collections::HashMap;
+
+use sensor_ebpf::abi::drops::{Share, Tally};
+
 use crate::assembly::Delivered;
 use crate::clock::{BootNs, Clock};
-use crate::event::report::{CounterDoc, CoverageDoc, LossDoc, SensorDoc, TableDoc};
+use crate::event::report::{CgroupDoc, CounterDoc, CoverageDoc, LossDoc, SensorDoc, TableDoc};
 use crate::loader::{Coverage, Outcome};
 use crate::process::table::TableStats;
 use crate::ring::Losses;
@@ -11,9 +15,20 @@ use crate::ring::Losses;
 #[derive(Debug, Default)]
 pub struct LossReport {
     told: Losses,
+    told_shares: HashMap<u64, Share>,
     undecodable: u64,
     output: u64,
     checked_at: BootNs,
+}
+
+/// The counters of all places where events can be lost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counted<'a> {
+    pub kernel: Losses,
+    /// What was shed, by cgroup. Read before the rest, so that it never shows more.
+    pub shares: &'a [(u64, Share)],
+    pub undecodable: u64,
+    pub output: u64,
 }
 
 impl LossReport {
@@ -21,39 +36,56 @@ impl LossReport {
         Self { checked_at: now, ..Self::default() }
     }
 
-    /// What was lost since the last call: one entry per kind and cause.
+    /// What was lost since the last call: one entry per kind and cause, and per cgroup where one is to blame.
     pub fn since(
         &mut self,
-        losses: &Losses,
-        undecodable: u64,
-        output: u64,
+        counted: &Counted<'_>,
         now: BootNs,
         clock: Clock,
+        path_of: impl Fn(u64) -> Option<String>,
     ) -> Vec<LossDoc> {
         let since = self.checked_at;
+        let spell = |start: BootNs, end: BootNs| (clock.utc(start), clock.utc(end.max(start)));
         let mut found = Vec::new();
-        let mut tell = |kind, cause, place, count: u64, start: BootNs, end: BootNs| {
+        let mut tell = |kind, cause, place, count: u64, (start, end), cgroup| {
             if count > 0 {
-                found.push(LossDoc {
-                    kind,
-                    cause,
-                    place,
-                    count,
-                    start: clock.utc(start),
-                    end: clock.utc(end.max(start)),
-                });
+                found.push(LossDoc { kind, cause, place, count, start, end, cgroup });
             }
         };
-        for ((kind, now_at), (_, told)) in losses.by_kind().into_iter().zip(self.told.by_kind()) {
+        let kinds = counted.kernel.by_kind().into_iter().zip(self.told.by_kind());
+        for (number, ((kind, now_at), (_, told))) in (1_usize..).zip(kinds) {
             // The kernel dates its first loss and its latest; in between, the last check is the best start there is.
             let start = if told.lost() == 0 { BootNs(now_at.first_lost_ns) } else { since };
-            let end = BootNs(now_at.last_lost_ns);
-            tell(kind, "ring_full", "kernel", now_at.ring_full.saturating_sub(told.ring_full), start, end);
-            tell(kind, "unreadable", "kernel", now_at.unreadable.saturating_sub(told.unreadable), start, end);
+            let whole = spell(start, BootNs(now_at.last_lost_ns));
+            let new = |count: fn(&Tally) -> u64| count(&now_at).saturating_sub(count(&told));
+            tell(kind, "ring_full", "kernel", new(|tally| tally.ring_full), whole, None);
+            tell(kind, "unreadable", "kernel", new(|tally| tally.unreadable), whole, None);
+            let mut n_shed = new(|tally| tally.shed);
+            for (id, share) in counted.shares {
+                // The kernel forgets a cgroup that it has not met for long, and starts again from nothing.
+                let told = self.told_shares.get(id).filter(|told| told.first_shed_ns == share.first_shed_ns);
+                let n_new = share.shed[number].saturating_sub(told.map_or(0, |told| told.shed[number]));
+                let start = told.map_or(BootNs(share.first_shed_ns), |_| since);
+                let cgroup = CgroupDoc { id: *id, path: None };
+                let spell = spell(start, BootNs(share.last_shed_ns));
+                tell(kind, "cgroup_share", "kernel", n_new.min(n_shed), spell, Some(cgroup));
+                n_shed -= n_new.min(n_shed);
+            }
+            tell(kind, "cgroup_share", "kernel", n_shed, whole, None);
         }
-        tell("event", "undecodable", "decode", undecodable - self.undecodable, since, now);
-        tell("event", "output_full", "output", output - self.output, since, now);
-        *self = Self { told: *losses, undecodable, output, checked_at: now };
+        let lately = spell(since, now);
+        tell("event", "undecodable", "decode", counted.undecodable - self.undecodable, lately, None);
+        tell("event", "output_full", "output", counted.output - self.output, lately, None);
+        *self = Self {
+            told: counted.kernel,
+            told_shares: counted.shares.iter().copied().collect(),
+            undecodable: counted.undecodable,
+            output: counted.output,
+            checked_at: now,
+        };
+        for cgroup in found.iter_mut().filter_map(|loss| loss.cgroup.as_mut()) {
+            cgroup.path = path_of(cgroup.id);
+        }
         found
     }
 }
@@ -75,6 +107,7 @@ pub fn health(
         suppressed: tally.suppressed,
         truncated: tally.truncated,
         degraded: tally.degraded,
+        header_only: tally.header_only,
     });
     SensorDoc {
         state,
@@ -136,24 +169,61 @@ mod tests {
         }
     }
 
+    fn told(report: &mut LossReport, counted: &Counted<'_>, now: u64) -> Vec<LossDoc> {
+        report.since(counted, BootNs(now), Clock::at_offset(0), |id| Some(format!("/{id}")))
+    }
+
+    fn kernel(kernel: Losses) -> Counted<'static> {
+        Counted { kernel, ..Counted::default() }
+    }
+
     #[test]
     fn a_loss_is_told_once_with_its_own_spell() {
         let clock = Clock::at_offset(0);
         let mut report = LossReport::new(BootNs(10));
-        assert_eq!(report.since(&losses(0, 0, 0), 0, 0, BootNs(20), clock), []);
-        let first = report.since(&losses(3, 25, 28), 0, 0, BootNs(30), clock);
+        assert_eq!(told(&mut report, &kernel(losses(0, 0, 0)), 20), []);
+        let first = told(&mut report, &kernel(losses(3, 25, 28)), 30);
         assert_eq!((first.len(), first[0].count, first[0].cause), (1, 3, "ring_full"));
         assert_eq!((first[0].start, first[0].end), (clock.utc(BootNs(25)), clock.utc(BootNs(28))));
-        assert_eq!(report.since(&losses(3, 25, 28), 0, 0, BootNs(40), clock), []);
-        let second = report.since(&losses(5, 25, 45), 0, 0, BootNs(50), clock);
+        assert_eq!(told(&mut report, &kernel(losses(3, 25, 28)), 40), []);
+        let second = told(&mut report, &kernel(losses(5, 25, 45)), 50);
         assert_eq!((second[0].count, second[0].start), (2, clock.utc(BootNs(40))));
     }
 
     #[test]
     fn losses_of_decode_and_output_are_told_apart() {
-        let mut report = LossReport::new(BootNs(0));
-        let told = report.since(&Losses::default(), 1, 2, BootNs(9), Clock::at_offset(0));
+        let counted = Counted { undecodable: 1, output: 2, ..Counted::default() };
+        let told = told(&mut LossReport::new(BootNs(0)), &counted, 9);
         let told: Vec<_> = told.iter().map(|loss| (loss.place, loss.count)).collect();
         assert_eq!(told, [("decode", 1), ("output", 2)]);
+    }
+
+    #[test]
+    fn what_was_shed_is_told_by_cgroup_and_never_twice() {
+        let share = |first: u64, n_exec: u64| {
+            let mut share = Share { first_shed_ns: first, last_shed_ns: 90, ..Share::starting_at(0) };
+            share.shed[1] = n_exec;
+            share
+        };
+        let shed = |shed: u64| Losses {
+            exec: Tally { shed, first_lost_ns: 5, last_lost_ns: 95, ..Tally::default() },
+            ..Losses::default()
+        };
+        let mut report = LossReport::new(BootNs(0));
+        let mut check = |n_shed: u64, shares: &[(u64, Share)], expect: &[(u64, Option<&str>)]| {
+            let counted = Counted { kernel: shed(n_shed), shares, ..Counted::default() };
+            let told = told(&mut report, &counted, 100);
+            assert!(told.iter().all(|loss| (loss.kind, loss.cause) == ("exec", "cgroup_share")));
+            let path = |loss: &LossDoc| loss.cgroup.clone().and_then(|cgroup| cgroup.path);
+            let told: Vec<_> = told.iter().map(|loss| (loss.count, path(loss))).collect();
+            let expect: Vec<_> =
+                expect.iter().map(|(count, path)| (*count, path.map(str::to_owned))).collect();
+            assert_eq!(told, expect);
+        };
+        check(10, &[(7, share(5, 6)), (8, share(6, 3))], &[(6, Some("/7")), (3, Some("/8")), (1, None)]);
+        // The one without a name turns out to be of 7: it has been told.
+        check(10, &[(7, share(5, 7)), (8, share(6, 3))], &[]);
+        // 8 was forgotten and came back.
+        check(14, &[(7, share(5, 7)), (8, share(70, 4))], &[(4, Some("/8"))]);
     }
 }

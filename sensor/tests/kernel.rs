@@ -492,7 +492,7 @@ fn every_event_is_accounted_for() {
     for (name, tally) in losses.by_kind() {
         assert_eq!(tally.unreadable, 0, "{name}");
     }
-    // Smaller before shorter before nothing: all 300 have a lineage, as 400 of their records fit the second ring.
+    // Shorter before nothing. The second ring holds lineage of 130 lives, those of other processes included.
     assert!(losses.exec.degraded > losses.exec.header_only && losses.exec.header_only > 0, "{losses:?}");
     assert!(losses.lost() > 0, "{losses:?}");
     let lost = losses.by_kind().into_iter().map(|(_, tally)| tally).filter(|tally| tally.lost() > 0);
@@ -502,11 +502,7 @@ fn every_event_is_accounted_for() {
     );
     let forked = headers.iter().filter(|header| header.kind == kind::FORK).map(|header| header.process.tgid);
     let forked: Vec<u32> = forked.filter(|tgid| flood.contains(tgid)).collect();
-    assert!(
-        forked.len() > 100,
-        "{} of the flood's forks in a ring that was full after ten execs",
-        forked.len()
-    );
+    assert!(forked.len() > 30, "{} of the flood's forks, where ten execs fill the ring", forked.len());
 }
 
 /// A cgroup of the test's own; gone with the last process in it.

@@ -9,7 +9,7 @@ use crate::clock::Utc;
 pub struct LossDoc {
     /// The kind of event: `exec`, `fork`, `exit`, `connect`, `result`; `event` where no longer known.
     pub kind: &'static str,
-    /// `ring_full`, `unreadable`, `undecodable`, `output_full`.
+    /// `ring_full`, `cgroup_share`, `unreadable`, `undecodable`, `output_full`.
     pub cause: &'static str,
     /// `kernel`, `decode`, `output`.
     pub place: &'static str,
@@ -17,6 +17,18 @@ pub struct LossDoc {
     /// The blind spell: between the first and the last event lost.
     pub start: Utc,
     pub end: Utc,
+    /// Whose events they were, where a cgroup had taken more than its share of the ring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupDoc>,
+}
+
+/// A cgroup as the kernel and as people name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CgroupDoc {
+    pub id: u64,
+    /// Nothing if it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// `groundtrail.sensor.*`.
@@ -50,6 +62,8 @@ pub struct CounterDoc {
     pub suppressed: u64,
     pub truncated: u64,
     pub degraded: u64,
+    /// Of those, told by their header alone.
+    pub header_only: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

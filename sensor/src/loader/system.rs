@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Version of the running kernel.
@@ -70,6 +71,31 @@ pub fn is_in_root_pid_namespace(proc: &Path) -> Option<bool> {
 /// Where the cgroup v2 hierarchy is mounted, whole if there is a choice.
 pub(super) fn cgroup2_root() -> Option<PathBuf> {
     cgroup2_in(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+/// Directories looked at for one cgroup: more than a busy host has.
+const MAX_CGROUPS: usize = 20_000;
+
+/// Path of a cgroup inside its hierarchy, by the id that the kernel has for it: the inode of its directory.
+pub fn cgroup_path(id: u64) -> Option<String> {
+    path_of_inode(&cgroup2_root()?, id)
+}
+
+fn path_of_inode(root: &Path, inode: u64) -> Option<String> {
+    let mut waiting = vec![root.to_owned()];
+    for _ in 0..MAX_CGROUPS {
+        let path = waiting.pop()?;
+        if fs::metadata(&path).is_ok_and(|data| data.ino() == inode) {
+            return Some(format!("/{}", path.strip_prefix(root).ok()?.display()));
+        }
+        let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+        waiting.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+    None
 }
 
 /// Fields by number as in proc(5): 4 is the part of the file system that is mounted, 5 the place, and the type
@@ -152,6 +178,17 @@ mod tests {
             assert_eq!(is_in_root_pid_namespace(dir.path()), Some(expect));
             fs::remove_file(&link).unwrap();
         }
+    }
+
+    #[test]
+    fn a_cgroup_is_found_by_its_inode() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        assert_eq!(path_of_inode(dir.path(), inode(&inner)).as_deref(), Some("/a/b"));
+        assert_eq!(path_of_inode(dir.path(), inode(dir.path())).as_deref(), Some("/"));
+        assert_eq!(path_of_inode(dir.path(), u64::MAX), None);
     }
 
     #[test]
