@@ -3,11 +3,12 @@
 //!
 //! Order over time is not known here: a hit says which rule saw which event in which role.
 
+mod clause;
 mod glob;
 mod graph;
-
+mod index;
+mod key;
 mod scratch;
-mod witness;
 
 use crate::catalogue::drops::DropLine;
 use crate::event::Event;
@@ -18,8 +19,9 @@ use crate::schema::Schema;
 
 use glob::IndexGlobs;
 use graph::{Graph, GraphBuilder};
+use index::Index;
+use scratch::Admitted;
 pub use scratch::Scratch;
-use witness::Witnesses;
 
 /// A rule of a program, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +54,7 @@ pub struct Program {
     graph: Graph,
     /// By predicate: who asks for it. In order of rules.
     uses: Vec<Vec<Hit>>,
-    witnesses: Witnesses,
+    index: Index,
     /// By rule.
     globs: Vec<IndexGlobs>,
     /// Tells the scratch of one program from that of another.
@@ -75,8 +77,8 @@ impl Program {
         let graph = builder.finish();
         let uses = uses(&rules, graph.predicates());
         let asked = (0..).map(PredicateId).zip(&uses).filter(|(_, uses)| !uses.is_empty()).map(|(id, _)| id);
-        let witnesses = Witnesses::choose(&graph, asked, schema);
-        Self { rules, drops, graph, uses, witnesses, globs, token: scratch::next_token() }
+        let index = Index::new(&graph, asked, schema);
+        Self { rules, drops, graph, uses, index, globs, token: scratch::next_token() }
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -100,21 +102,20 @@ impl Program {
 
     /// Whether the event satisfies the predicate.
     pub fn holds(&self, predicate: PredicateId, event: &Event, scratch: &mut Scratch) -> bool {
-        scratch.start(self.token, self.graph.nodes(), self.graph.predicates());
+        scratch.start(self.token, self.graph.nodes());
         self.graph.holds(predicate, event, &mut scratch.memo)
     }
 
     /// Calls `visit` with what the event is to each rule, in order of rules and roles.
     pub fn hits(&self, event: &Event, scratch: &mut Scratch, mut visit: impl FnMut(Hit)) {
-        scratch.start(self.token, self.graph.nodes(), self.graph.predicates());
-        let admitted = scratch.admitted.of(&event.index, &self.globs);
-        self.witnesses.candidates(event, &mut scratch.candidates);
+        scratch.start(self.token, self.graph.nodes());
+        let admitted = scratch.admitted.of(&event.index, || self.admit(&event.index));
+        self.index.look_up(event, &mut scratch.planes);
         scratch.hits.clear();
-        for predicate in scratch.candidates.drain() {
-            let uses = &self.uses[predicate.0 as usize];
-            let is_asked = uses.iter().any(|hit| is_admitted(*hit, admitted));
-            if is_asked && self.graph.holds(predicate, event, &mut scratch.memo) {
-                scratch.hits.extend(uses.iter().filter(|hit| is_admitted(**hit, admitted)));
+        for predicate in scratch.planes.candidates(&admitted.predicates) {
+            if self.graph.holds(predicate, event, &mut scratch.memo) {
+                let uses = self.uses[predicate.0 as usize].iter();
+                scratch.hits.extend(uses.filter(|hit| admitted.admits(**hit)));
             }
         }
         scratch.hits.sort_unstable();
@@ -127,8 +128,17 @@ impl Program {
 
     /// The line of the drop list that takes the event, if one does.
     pub fn drop_reason(&self, event: &Event, scratch: &mut Scratch) -> Option<&DropLine<PredicateId>> {
-        scratch.start(self.token, self.graph.nodes(), self.graph.predicates());
+        scratch.start(self.token, self.graph.nodes());
         self.drops.iter().find(|line| self.graph.holds(line.predicate, event, &mut scratch.memo))
+    }
+
+    /// What reads events of an index.
+    fn admit(&self, index: &str) -> Admitted {
+        let rules = self.globs.iter().map(|globs| globs.admit(index)).collect();
+        let admitted = Admitted { rules, predicates: Box::default() };
+        let is_asked = |idx: usize| self.uses[idx].iter().any(|hit| admitted.admits(*hit));
+        let predicates = index::mask(self.graph.predicates(), is_asked);
+        Admitted { predicates, ..admitted }
     }
 
     /// Exceptions, and what a query asks beyond its predicate.
@@ -146,9 +156,11 @@ impl Program {
     }
 }
 
-/// `index` narrows a rule's own query. A context reads the dataset that it names.
-fn is_admitted(hit: Hit, admitted: &[bool]) -> bool {
-    matches!(hit.role, Role::Context(_)) || admitted[hit.rule.0 as usize]
+impl Admitted {
+    /// `index` narrows a rule's own query. A context reads the dataset that it names.
+    fn admits(&self, hit: Hit) -> bool {
+        matches!(hit.role, Role::Context(_)) || self.rules[hit.rule.0 as usize]
+    }
 }
 
 impl<P> Rule<P> {

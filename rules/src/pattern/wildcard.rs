@@ -108,12 +108,17 @@ impl Wildcard {
         }
     }
 
-    /// Literals that every match holds, folded where [`Self::case`] says so. For prefilters.
+    /// Literals that every match holds, folded where [`Self::case`] says so.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(text.as_str()),
             Piece::One | Piece::Many => None,
         })
+    }
+
+    /// In order, texts folded where [`Self::case`] says so.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     pub fn case(&self) -> Case {

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustc_hash::FxHashMap;
 
 use super::Hit;
-use super::glob::IndexGlobs;
 use super::graph::Memo;
-use super::witness::Candidates;
+use super::index::Planes;
 
 /// Indices are few, but their names come from events: past this many they are forgotten.
 const MAX_INDICES: usize = 256;
@@ -17,16 +16,15 @@ const MAX_INDICES: usize = 256;
 pub struct Scratch {
     token: u64,
     pub(super) memo: Memo,
-    pub(super) candidates: Candidates,
-    pub(super) admitted: Admitted,
+    pub(super) planes: Planes,
+    pub(super) admitted: AdmittedByIndex,
     pub(super) hits: Vec<Hit>,
 }
 
 impl Scratch {
-    pub(super) fn start(&mut self, token: u64, n_nodes: usize, n_predicates: usize) {
+    pub(super) fn start(&mut self, token: u64, n_nodes: usize) {
         if self.token != token {
             *self = Self { token, ..Self::default() };
-            self.candidates.reset(n_predicates);
         }
         self.memo.reset(n_nodes);
     }
@@ -37,21 +35,26 @@ pub(super) fn next_token() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// By index: which rules read it.
-#[derive(Debug, Default)]
+/// What reads events of one index.
+#[derive(Debug)]
 pub(super) struct Admitted {
-    by_index: FxHashMap<Box<str>, Box<[bool]>>,
+    /// By rule.
+    pub(super) rules: Box<[bool]>,
+    /// Bits by predicate: whether one of those rules asks for it.
+    pub(super) predicates: Box<[u64]>,
 }
 
-impl Admitted {
-    pub(super) fn of(&mut self, index: &str, globs: &[IndexGlobs]) -> &[bool] {
-        if !self.by_index.contains_key(index) {
-            if self.by_index.len() >= MAX_INDICES {
-                self.by_index.clear();
+#[derive(Debug, Default)]
+pub(super) struct AdmittedByIndex(FxHashMap<Box<str>, Admitted>);
+
+impl AdmittedByIndex {
+    pub(super) fn of(&mut self, index: &str, find: impl FnOnce() -> Admitted) -> &Admitted {
+        if !self.0.contains_key(index) {
+            if self.0.len() >= MAX_INDICES {
+                self.0.clear();
             }
-            let admitted = globs.iter().map(|globs| globs.admit(index)).collect();
-            self.by_index.insert(index.into(), admitted);
+            self.0.insert(index.into(), find());
         }
-        &self.by_index[index]
+        &self.0[index]
     }
 }

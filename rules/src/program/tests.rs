@@ -1,3 +1,4 @@
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -5,9 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::eval;
 use crate::event::{EventTime, Value};
-use crate::expr::Test;
-use crate::literal::Literal;
+use crate::expr::{Comparison, Function, Range, Scalar, Test};
+use crate::literal::{FloatBits, Literal, parse_ip};
 use crate::pattern::Case;
+use crate::pattern::cidr::{CidrSet, parse_net};
+use crate::pattern::regex::Regex;
 use crate::pattern::set::TextSet;
 use crate::pattern::wildcard::{Wildcard, pieces};
 use crate::rule::{Context, Exception, Kind, Language, Severity};
@@ -156,8 +159,51 @@ fn the_drop_list_names_its_line() {
     assert_eq!(name(&event(&[("event.action", "exec")]), &mut scratch), None);
 }
 
-const FIELDS: &[&str] = &["process.name", "process.args", "event.action", "host.os.type", "user.id"];
-const WORDS: &[&str] = &["curl", "CURL", "exec", "linux", "0", "é", "É", ""];
+const FIELDS: &[&str] = &[
+    "process.name",
+    "process.args",
+    "event.action",
+    "host.os.type",
+    "user.id",
+    "destination.ip",
+    "destination.port",
+];
+/// Among them letters whose folding depends on their neighbours, numbers and addresses in several spellings.
+const WORDS: &[&str] = &[
+    "curl",
+    "CURL",
+    "/usr/bin/curl",
+    "exec",
+    "linux",
+    "0",
+    "1.0",
+    "é",
+    "É",
+    "ΑΣ",
+    "ΑΣΒ",
+    "ας",
+    "",
+    "10.0.0.1",
+    "::ffff:10.0.0.1",
+];
+const GLOBS: &[&str] = &[
+    "c*",
+    "*",
+    "?url",
+    "*x*",
+    "cu*l",
+    "*/curl",
+    "*URL",
+    "/usr/*/c?rl",
+    "*ΑΣ*",
+    "Α*Σ",
+    "*é",
+    "*0*",
+    "a-very-long-beginning-of-a-path/*",
+    "*a-very-long-end-of-some-path",
+    "*",
+];
+const REGEXES: &[&str] = &["c.*", "[0-9]+", "(curl|exec)", "É"];
 
 fn any_field() -> impl Strategy<Value = FieldId> {
     prop::sample::select(FIELDS).prop_map(field)
@@ -167,21 +213,66 @@ fn any_word() -> impl Strategy<Value = &'static str> {
     prop::sample::select(WORDS)
 }
 
-fn any_atom() -> impl Strategy<Value = Expr> {
-    let case = prop::sample::select(&[Case::Sensitive, Case::Folded][..]);
+fn any_case() -> impl Strategy<Value = Case> {
+    prop::sample::select(&[Case::Sensitive, Case::Folded][..])
+}
+
+fn any_literal() -> impl Strategy<Value = Literal> {
     prop_oneof![
-        any::<bool>().prop_map(Expr::Const),
-        any_field().prop_map(Expr::Exists),
-        any_field().prop_map(Expr::IsSingle),
-        (any_field(), any_word()).prop_map(|(field, word)| Expr::equals(field, Literal::Text(word.into()))),
-        (any_field(), 0i64..2).prop_map(|(field, int)| Expr::equals(field, Literal::Int(int))),
-        (any_field(), prop::collection::vec(any_word(), 0..8), case.clone())
-            .prop_map(|(field, words, case)| Expr::Any(field, Test::In(TextSet::new(words, case)))),
-        (any_field(), any_word(), case)
-            .prop_map(|(field, word, case)| Expr::Any(field, Test::text(word, case))),
-        (any_field(), prop::sample::select(&["c*", "*", "?url", "*x*"][..])).prop_map(|(field, glob)| {
-            Expr::Any(field, Test::wildcard(Wildcard::new(pieces(glob), Case::Folded)))
-        }),
+        any_word().prop_map(|word| Literal::Text(word.into())),
+        (-1i64..2).prop_map(Literal::Int),
+        prop::sample::select(&[0.5, 1.0][..]).prop_map(|float| Literal::Float(FloatBits::new(float))),
+        any::<bool>().prop_map(Literal::Bool),
+        Just(Literal::Ip(parse_ip("10.0.0.1").expect("an address"))),
+    ]
+}
+
+fn any_test() -> impl Strategy<Value = Test> {
+    let networks = CidrSet::new(vec![parse_net("10.0.0.0/8").expect("a network")]);
+    prop_oneof![
+        any_literal().prop_map(Test::Equals),
+        (prop::collection::vec(any_word(), 0..8), any_case())
+            .prop_map(|(words, case)| Test::In(TextSet::new(words, case))),
+        (any_word(), any_case()).prop_map(|(word, case)| Test::text(word, case)),
+        (prop::sample::select(GLOBS), any_case())
+            .prop_map(|(glob, case)| Test::wildcard(Wildcard::new(pieces(glob), case))),
+        (prop::sample::select(REGEXES), any_case())
+            .prop_map(|(regex, case)| Test::Regex(Regex::new(regex, case).expect("a pattern"))),
+        (0i64..2).prop_map(|low| Test::Range(Range {
+            low: Bound::Included(Literal::Int(low)),
+            high: Bound::Unbounded
+        })),
+        Just(Test::Cidr(networks)),
+    ]
+}
+
+fn any_scalar() -> impl Strategy<Value = Scalar> {
+    let leaf = prop_oneof![
+        Just(Scalar::Null),
+        any_literal().prop_map(Scalar::Literal),
+        any_field().prop_map(Scalar::Field),
+    ];
+    leaf.prop_recursive(2, 8, 2, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|text| Scalar::Call(Function::ToLower, [text].into())),
+            (inner.clone(), inner.clone())
+                .prop_map(|(text, end)| Scalar::Call(Function::EndsWith(Case::Folded), [text, end].into())),
+            (inner.clone(), inner.clone())
+                .prop_map(|(left, right)| Scalar::Compare(Comparison::NotEqual, (left, right).into())),
+            (inner.clone(), any_test()).prop_map(|(scalar, test)| Scalar::Test(scalar.into(), test)),
+            any_field().prop_map(|field| Scalar::Is(Expr::Not(Expr::Exists(field).into()).into())),
+        ]
+    })
+}
+
+fn any_atom() -> impl Strategy<Value = Expr> {
+    prop_oneof![
+        1 => any::<bool>().prop_map(Expr::Const),
+        1 => any_field().prop_map(Expr::Exists),
+        1 => any_field().prop_map(Expr::IsSingle),
+        8 => (any_field(), any_test()).prop_map(|(field, test)| Expr::Any(field, test)),
+        1 => any_scalar().prop_map(Expr::Holds),
+        1 => any_scalar().prop_map(Expr::IsNull),
     ]
 }
 
@@ -196,7 +287,12 @@ fn any_expr() -> impl Strategy<Value = Expr> {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let value = prop_oneof![any_word().prop_map(Value::str), (0i64..2).prop_map(Value::Int)];
+    let value = prop_oneof![
+        8 => any_word().prop_map(Value::str),
+        2 => (-1i64..2).prop_map(Value::Int),
+        1 => prop::sample::select(&[0.5, 1.0][..]).prop_map(Value::Float),
+        1 => any::<bool>().prop_map(Value::Bool),
+    ];
     prop::collection::vec((any_field(), value), 0..8).prop_map(|fields| {
         let mut event = Event::new("e", EventTime(0), "logs-endpoint.events.process-default");
         fields.into_iter().for_each(|(field, value)| event.push(field, value));
@@ -207,7 +303,8 @@ fn any_event() -> impl Strategy<Value = Event> {
 proptest! {
     #[test]
     fn the_index_changes_no_answer(
-        exprs in prop::collection::vec(any_expr(), 1..12),
+        // Enough for more than one word of every plane.
+        exprs in prop::collection::vec(any_expr(), 1..80),
         events in prop::collection::vec(any_event(), 1..8),
     ) {
         let rules = exprs.iter().map(|expr| rule("r", Plan::Query(expr.clone()))).collect();
