@@ -45,19 +45,27 @@ impl Names {
         )
     }
 
+    fn program(&self, random: &mut Random) -> String {
+        words::program(random.rank(self.n_programs))
+    }
+
+    fn fragment(&self, random: &mut Random) -> String {
+        words::fragment(random.rank(self.n_fragments))
+    }
+
     fn programs(&self, random: &mut Random) -> String {
         match random.below(10) {
-            0..4 => format!("== \"{}\"", words::program(random.rank(self.n_programs))),
+            0..4 => format!("== \"{}\"", self.program(random)),
             _ => {
                 let n_names = 2 + random.below(7);
-                let names: Vec<String> = (0..n_names)
-                    .map(|_| format!("\"{}\"", words::program(random.rank(self.n_programs))))
-                    .collect();
+                let names: Vec<String> =
+                    (0..n_names).map(|_| format!("\"{}\"", self.program(random))).collect();
                 format!("in ({})", names.join(", "))
             }
         }
     }
 
+    /// As a rule of an endpoint's vendor: the program, and two or three things that make it suspicious.
     fn linux(&self, random: &mut Random) -> String {
         let mut parts = vec![
             "host.os.type == \"linux\"".to_owned(),
@@ -66,50 +74,54 @@ impl Names {
         ];
         if random.percent(72) {
             parts.push(format!("process.name {}", self.programs(random)));
-        } else if random.percent(50) {
+        } else {
+            let folder = |random: &mut Random| words::folder(2 + random.rank(300));
             parts.push(format!(
                 "process.executable like (\"{}/*\", \"{}/*\")",
-                words::folder(random.rank(90)),
-                words::folder(random.rank(90))
-            ));
-        } else {
-            parts.push(format!(
-                "process.command_line like \"*{}*\"",
-                words::fragment(random.rank(self.n_fragments))
+                folder(random),
+                folder(random)
             ));
         }
-        if random.percent(55) {
-            parts.push(format!(
-                "process.args in (\"{}\", \"{}\", \"{}\")",
-                words::argument(random.rank(300)),
-                words::argument(random.rank(300)),
-                words::argument(random.rank(300))
-            ));
-        }
-        if random.percent(35) {
-            parts.push(format!("process.parent.name {}", self.programs(random)));
-        }
-        if random.percent(30) {
-            parts.push(format!(
-                "process.args like~ (\"*{}*\", \"{}/*\")",
-                words::fragment(random.rank(self.n_fragments)),
-                words::folder(random.rank(60))
-            ));
+        let n_parts = parts.len();
+        while parts.len() < n_parts + 2 {
+            if random.percent(40) {
+                let argument = |random: &mut Random| words::argument(random.rank(2000));
+                parts.push(format!(
+                    "process.args in (\"{}\", \"{}\", \"{}\")",
+                    argument(random),
+                    argument(random),
+                    argument(random)
+                ));
+            }
+            if random.percent(35) {
+                parts.push(format!("process.parent.name {}", self.programs(random)));
+            }
+            if random.percent(40) {
+                parts.push(format!(
+                    "process.command_line like (\"*{}*\", \"*{}*\")",
+                    self.fragment(random),
+                    self.fragment(random)
+                ));
+            }
+            if random.percent(20) {
+                parts.push(format!(
+                    "process.args like~ (\"*{}*\", \"{}/*\")",
+                    self.fragment(random),
+                    words::folder(2 + random.rank(300))
+                ));
+            }
         }
         if random.percent(40) {
+            let executable =
+                |random: &mut Random| format!("{}/{}", words::folder(random.rank(60)), self.program(random));
             parts.push(format!(
-                "not process.parent.executable in (\"{}/{}\", \"{}/{}\")",
-                words::folder(random.rank(60)),
-                words::program(random.rank(self.n_programs)),
-                words::folder(random.rank(60)),
-                words::program(random.rank(self.n_programs))
+                "not process.parent.executable in (\"{}\", \"{}\")",
+                executable(random),
+                executable(random)
             ));
         }
         if random.percent(20) {
-            parts.push(format!(
-                "not process.command_line like \"*{}*\"",
-                words::fragment(random.rank(self.n_fragments))
-            ));
+            parts.push(format!("not process.command_line like \"*{}*\"", self.fragment(random)));
         }
         parts.join(" and ")
     }
@@ -122,14 +134,15 @@ impl Names {
     }
 
     fn new_terms(&self, random: &mut Random) -> (&'static str, &'static str, String, String) {
-        let name = |random: &mut Random| words::program(random.rank(self.n_programs));
         let query = format!(
-            "host.os.type:linux and event.category:process and event.type:start and event.action:(exec or start) and process.name:({} or {} or {}) and not process.parent.name:({} or {}*)",
-            name(random),
-            name(random),
-            name(random),
-            name(random),
-            name(random)
+            "host.os.type:linux and event.category:process and event.type:start and event.action:(exec or start) and process.name:({} or {} or {}) and process.parent.executable:({}/* or {}/*) and not process.parent.name:({} or {}*)",
+            self.program(random),
+            self.program(random),
+            self.program(random),
+            words::folder(2 + random.rank(300)),
+            words::folder(2 + random.rank(300)),
+            self.program(random),
+            self.program(random)
         );
         let more = "\n[rule.new_terms]\nfield = \"new_terms_fields\"\nvalue = [\"host.id\", \"process.executable\"]\n\n\
                     [[rule.new_terms.history_window_start]]\nfield = \"history_window_start\"\nvalue = \"now-5d\"\n";
@@ -162,15 +175,13 @@ impl Names {
     fn sigma_linux(&self, random: &mut Random) -> String {
         let mut parts = Vec::new();
         if random.percent(80) {
-            let names: Vec<String> = (0..1 + random.below(4))
-                .map(|_| format!("\"*/{}\"", words::program(random.rank(self.n_programs))))
-                .collect();
+            let names: Vec<String> =
+                (0..1 + random.below(4)).map(|_| format!("\"*/{}\"", self.program(random))).collect();
             parts.push(format!("process.executable like~ ({})", names.join(", ")));
         }
-        if parts.is_empty() || random.percent(70) {
-            let texts: Vec<String> = (0..1 + random.below(4))
-                .map(|_| format!("\"*{}*\"", words::fragment(random.rank(self.n_fragments))))
-                .collect();
+        if parts.is_empty() || random.percent(98) {
+            let texts: Vec<String> =
+                (0..1 + random.below(4)).map(|_| format!("\"*{}*\"", self.fragment(random))).collect();
             parts.push(format!("process.command_line like~ ({})", texts.join(", ")));
         }
         format!("process where host.os.type == \"linux\" and {}", parts.join(" and "))
@@ -179,19 +190,19 @@ impl Names {
     fn windows(&self, random: &mut Random) -> String {
         format!(
             "process where host.os.type == \"windows\" and event.type == \"start\" and process.name : (\"{}.exe\", \"{}.exe\") and process.args : (\"{}\", \"*{}*\")",
-            words::program(random.rank(self.n_programs)),
-            words::program(random.rank(self.n_programs)),
+            self.program(random),
+            self.program(random),
             words::argument(random.rank(300)),
-            words::fragment(random.rank(self.n_fragments))
+            self.fragment(random)
         )
     }
 
     fn sigma_windows(&self, random: &mut Random) -> String {
         format!(
             "process where host.os.type == \"windows\" and process.executable like~ (\"*\\\\{}.exe\", \"*\\\\{}.exe\") and process.command_line like~ (\"*{}*\", \"* {}*\")",
-            words::program(random.rank(self.n_programs)),
-            words::program(random.rank(self.n_programs)),
-            words::fragment(random.rank(self.n_fragments)),
+            self.program(random),
+            self.program(random),
+            self.fragment(random),
             words::argument(random.rank(300))
         )
     }
