@@ -259,7 +259,7 @@ fn any_scalar() -> impl Strategy<Value = Scalar> {
                 .prop_map(|(text, end)| Scalar::Call(Function::EndsWith(Case::Folded), [text, end].into())),
             (inner.clone(), inner.clone())
                 .prop_map(|(left, right)| Scalar::Compare(Comparison::NotEqual, (left, right).into())),
-            (inner.clone(), any_test()).prop_map(|(scalar, test)| Scalar::Test(scalar.into(), test)),
+            (inner, any_test()).prop_map(|(scalar, test)| Scalar::Test(scalar.into(), test)),
             any_field().prop_map(|field| Scalar::Is(Expr::Not(Expr::Exists(field).into()).into())),
         ]
     })
