@@ -42,6 +42,8 @@ pub enum Origin {
     /// Extensions of endpoint agents and Linux log shippers that public rules name.
     Endpoint,
     Groundtrail,
+    /// Products that no source of ours reads.
+    Other,
 }
 
 /// One line of the table.

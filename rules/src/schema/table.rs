@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ("guardduty", include_str!("../../schema/guardduty.toml")),
     ("vpcflow", include_str!("../../schema/vpcflow.toml")),
     ("groundtrail", include_str!("../../schema/groundtrail.toml")),
+    ("other", include_str!("../../schema/other.toml")),
 ];
 
 /// One file of the table.
@@ -40,6 +41,7 @@ enum FileOrigin {
     VpcFlow,
     Endpoint,
     Groundtrail,
+    Other,
 }
 
 /// Leaves that occur below each of several objects. No object: the top of the document.
@@ -97,6 +99,7 @@ impl From<FileOrigin> for Origin {
             FileOrigin::VpcFlow => Self::VpcFlow,
             FileOrigin::Endpoint => Self::Endpoint,
             FileOrigin::Groundtrail => Self::Groundtrail,
+            FileOrigin::Other => Self::Other,
         }
     }
 }
