@@ -1,5 +1,6 @@
-//! ES|QL, Elastic's piped query language, from text to a predicate and a pipeline: the part of it that can run on a
-//! stream. Sorting and limits are read and mean nothing; commands that look at other rows or other tables are refused.
+//! ES|QL, Elastic's piped query language, from text to a predicate and a pipeline. As a rule it runs on a stream: the
+//! pipeline is cut where it first looks at many rows. As a batch it makes a table of all events. Commands that look at other
+//! tables are refused.
 
 mod aggregate;
 mod ast;
@@ -8,6 +9,7 @@ mod dissect;
 mod evaluate;
 mod extract;
 mod function;
+mod grok;
 mod ir;
 mod lexer;
 mod parser;
@@ -21,7 +23,16 @@ use crate::diagnostic::{Compiled, Diagnostic, conclude};
 use crate::expr::Expr;
 use crate::schema::Schema;
 
-pub use pipeline::{Columns, Pipeline, Row};
+pub use pipeline::{Columns, Pipeline, ResultTable, Row, TooManyRows};
+
+/// What a query is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Events come one by one and for ever. `SORT` and `LIMIT` in front of `STATS` mean nothing.
+    Stream,
+    /// All events are there: every command has its full meaning.
+    Batch,
+}
 
 /// What a query means.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,17 +43,29 @@ pub struct Esql {
     pub predicate: Expr,
     /// The rest. `None`: the predicate says it all.
     pub pipeline: Option<Arc<Pipeline>>,
-    /// Has a `STATS`.
+    /// Looks at many events together.
     pub is_aggregate: bool,
 }
 
-/// Compiles a query.
+/// Compiles a rule's query.
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings included, in text order.
 pub fn compile(text: &str, schema: &mut Schema) -> Result<Compiled<Esql>, Vec<Diagnostic>> {
+    compile_for(Purpose::Stream, text, schema)
+}
+
+/// Compiles a query for a purpose.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included, in text order.
+pub fn compile_for(
+    purpose: Purpose,
+    text: &str,
+    schema: &mut Schema,
+) -> Result<Compiled<Esql>, Vec<Diagnostic>> {
     let (query, mut found) = parser::parse(text);
-    let plan = query.and_then(|query| check::check(&query, schema, &mut found));
+    let plan = query.and_then(|query| check::check(&query, purpose, schema, &mut found));
     conclude(plan, found)
 }
 

@@ -105,6 +105,12 @@ impl Schema {
         }
     }
 
+    /// Whether the field is below an open object: its type is not known, and it is read as text.
+    pub fn is_open_leaf(&self, id: FieldId) -> bool {
+        let field = self.field(id);
+        field.kind == FieldType::Keyword && self.flattened_above(&field.path).is_some()
+    }
+
     /// # Panics
     /// If the number is of another schema.
     pub fn field(&self, id: FieldId) -> &Field {

@@ -22,10 +22,15 @@ pub(super) enum Command {
     Stats {
         aggregates: Vec<Aggregate>,
         by: Vec<Assignment>,
-        span: Span,
+        /// `INLINE STATS`: the rows stay.
+        is_inline: bool,
     },
-    Sort(Vec<Expr>),
-    Limit,
+    Sort(Vec<SortKey>),
+    Limit(usize),
+    Grok {
+        input: Expr,
+        patterns: Vec<Pattern>,
+    },
     Dissect {
         input: Expr,
         pattern: Pattern,
@@ -46,6 +51,14 @@ pub(super) struct Assignment {
 pub(super) struct Aggregate {
     pub(super) column: Assignment,
     pub(super) condition: Option<Expr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SortKey {
+    pub(super) value: Expr,
+    pub(super) is_falling: bool,
+    /// Where it is not said, a null counts as the greatest.
+    pub(super) has_nulls_first: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +101,10 @@ pub(super) enum Node {
     Rlike(Box<Expr>, Vec<Pattern>),
     IsNull(Box<Expr>),
     Call(Name, Vec<Expr>),
+    /// `field : query`
+    Match(Box<Expr>, Box<Expr>),
+    /// `{ "option": value }`
+    Options(Vec<(String, Expr)>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

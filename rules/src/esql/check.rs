@@ -1,23 +1,28 @@
-//! Looks up names, checks types, and cuts the query at its `STATS`.
+//! Looks up names, checks types, and cuts the query where it first looks at many rows.
 
+mod column;
 mod expression;
+mod rows;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Esql;
-use super::aggregate::Aggregate;
+use rustc_hash::FxHashMap;
+
 use super::ast::{self, Assignment, Command, Name, Query};
 use super::dissect::Dissect;
 use super::extract;
+use super::grok::Grok;
 use super::ir::Ir;
-use super::pipeline::{Grouping, Input, Pipeline, Stage};
+use super::pipeline::{Carried, Pipeline, Stage, TableStage};
 use super::scope::{Column, Scope};
 use super::value::Type;
+use super::{Esql, Purpose};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::event::Span;
 use crate::expr::Expr;
-use crate::literal::Literal;
 use crate::schema::Schema;
+use rows::Stats;
 
 /// An expression with its type.
 pub(super) struct Typed {
@@ -28,45 +33,48 @@ pub(super) struct Typed {
 pub(super) struct Checker<'c> {
     schema: &'c mut Schema,
     found: &'c mut Vec<Diagnostic>,
+    purpose: Purpose,
     scope: Scope,
-    /// Of the side of `STATS` that is being read.
+    /// Of the head until it is closed, then of the table.
     n_slots: usize,
-    stages: Vec<Stage>,
     predicate: Vec<Expr>,
+    head: Vec<Stage>,
+    /// Behind the first command that looks at many rows.
+    behind: Option<Behind>,
     /// While `STATS` is read.
     stats: Option<Stats>,
-    before: Option<Before>,
 }
 
-/// What `STATS` has so far.
+/// What follows the head.
 #[derive(Default)]
-struct Stats {
-    keys: Vec<(String, Column)>,
-    inputs: Vec<Input>,
-    gives: Vec<Type>,
-    condition: Option<Ir>,
-    /// Inside the parentheses of an aggregate the event's columns are read, outside the group's.
-    is_inside: bool,
-}
-
-/// The finished side before `STATS`.
-struct Before {
-    stages: Vec<Stage>,
-    n_slots: usize,
-    grouping: Grouping,
+struct Behind {
+    head_slots: usize,
+    stages: Vec<TableStage>,
+    carried: Vec<Carried>,
+    /// The event's own fields that are carried, by name.
+    fields: FxHashMap<String, Column>,
+    /// What the first `STATS` groups by, and whether each later one does too.
+    keys: Vec<(Carried, Option<Span>, bool)>,
+    has_grouped: bool,
 }
 
 /// The query, or nothing where a finding is an error.
-pub(super) fn check(query: &Query, schema: &mut Schema, found: &mut Vec<Diagnostic>) -> Option<Esql> {
+pub(super) fn check(
+    query: &Query,
+    purpose: Purpose,
+    schema: &mut Schema,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Esql> {
     let mut checker = Checker {
         schema,
         found,
+        purpose,
         scope: Scope::default(),
         n_slots: 0,
-        stages: Vec::new(),
         predicate: Vec::new(),
+        head: Vec::new(),
+        behind: None,
         stats: None,
-        before: None,
     };
     let mut is_whole = true;
     for command in &query.commands {
@@ -82,32 +90,33 @@ pub(super) fn check(query: &Query, schema: &mut Schema, found: &mut Vec<Diagnost
 }
 
 impl Checker<'_> {
-    fn finish(self, index: Vec<String>) -> Esql {
-        let columns = self.scope.columns().filter_map(|(name, column)| match column.ir {
-            Ir::Slot(slot) => Some((name.to_owned(), slot)),
-            _ => None,
+    fn finish(mut self, index: Vec<String>) -> Esql {
+        if self.purpose == Purpose::Batch {
+            self.close_head();
+        }
+        let names: Vec<String> = self.scope.names().map(str::to_owned).collect();
+        let columns = names.into_iter().filter_map(|name| {
+            let column = self.scope.get(&name)?.clone();
+            let column = if self.behind.is_some() { self.in_table(&name, column) } else { column };
+            match column.ir {
+                Ir::Slot(slot) => Some((name, slot)),
+                _ => None,
+            }
         });
         let columns = columns.collect();
-        let is_aggregate = self.before.is_some();
-        let pipeline = match self.before {
-            Some(Before { stages, n_slots, grouping }) => Some(Pipeline {
-                before: stages,
-                grouping: Some(grouping),
-                after: self.stages,
-                slots_before: n_slots,
-                slots_after: self.n_slots,
-                columns,
-            }),
-            None => self.stages.iter().any(|stage| matches!(stage, Stage::Filter(_))).then_some(Pipeline {
-                before: self.stages,
-                grouping: None,
-                after: Vec::new(),
-                slots_before: self.n_slots,
-                slots_after: 0,
-                columns,
-            }),
+        let open = self.scope.open_fields();
+        let is_aggregate = self.behind.is_some();
+        let has_filter = self.head.iter().any(|stage| matches!(stage, Stage::Filter(_)));
+        let (head, head_slots, table) = match self.behind {
+            Some(behind) => {
+                let head_slots = behind.head_slots;
+                (self.head, head_slots, Some(behind.table(self.n_slots, self.purpose)))
+            }
+            None => (self.head, self.n_slots, None),
         };
-        Esql { index, predicate: Expr::and(self.predicate), pipeline: pipeline.map(Arc::new), is_aggregate }
+        let pipeline = Pipeline { head, head_slots, table, columns, open };
+        let pipeline = (is_aggregate || has_filter).then(|| Arc::new(pipeline));
+        Esql { index, predicate: Expr::and(self.predicate), pipeline, is_aggregate }
     }
 
     fn command(&mut self, command: &Command) -> Option<()> {
@@ -126,11 +135,11 @@ impl Checker<'_> {
                 self.scope.set(new.text.clone(), column);
                 Some(())
             }),
-            // Groups end one by one on a stream: their order, and how many there are, say nothing.
-            Command::Sort(keys) => each(keys, |key| self.expr(key).map(|_| ())),
-            Command::Limit => Some(()),
-            Command::Stats { aggregates, by, span } => self.stats(aggregates, by, span),
+            Command::Sort(keys) => self.sort(keys),
+            Command::Limit(n) => self.limit(*n),
+            Command::Stats { aggregates, by, is_inline } => self.stats(aggregates, by, *is_inline),
             Command::Dissect { input, pattern, separator } => self.dissect(input, pattern, separator),
+            Command::Grok { input, patterns } => self.grok(input, patterns),
             Command::Expand(name) => self.expand(name),
         }
     }
@@ -142,33 +151,57 @@ impl Checker<'_> {
             one => vec![one],
         };
         for part in parts {
-            // Behind STATS there is no event to look at.
-            let predicate = if self.before.is_none() { extract::truth(&part) } else { None };
+            // Behind the head there is no event to look at.
+            let predicate = if self.behind.is_none() { extract::truth(&part) } else { None };
             match predicate {
                 Some(predicate) => self.predicate.push(predicate),
-                None => self.stages.push(Stage::Filter(part)),
+                None => self.stage(Stage::Filter(part)),
             }
         }
         Some(())
     }
 
+    fn stage(&mut self, stage: Stage) {
+        match &mut self.behind {
+            Some(behind) => behind.stages.push(TableStage::Row(stage)),
+            None => self.head.push(stage),
+        }
+    }
+
     fn assign(&mut self, assignment: &Assignment) -> Option<()> {
         let Typed { ir, kind } = self.expr(&assignment.expr)?;
-        let bucket = match &ir {
-            Ir::Truncate(date, span) if matches!(**date, Ir::EventTime) => Some(*span),
-            Ir::Slot(_) => {
-                self.scope.columns().find(|(_, column)| column.ir == ir).and_then(|(_, column)| column.bucket)
-            }
+        let name = assignment.name.text.clone();
+        // A column under another name is still what it was.
+        let known = match &assignment.expr.node {
+            ast::Node::Column(path) => self.scope.get(path).map(|column| (column.bucket, column.key)),
             _ => None,
         };
-        self.set_column(assignment.name.text.clone(), ir, kind, bucket);
+        let bucket = match &ir {
+            Ir::Truncate(date, span) if matches!(**date, Ir::EventTime) => Some(*span),
+            _ => known.and_then(|(bucket, _)| bucket),
+        };
+        let column = self.named(Column {
+            ir,
+            kind,
+            bucket,
+            key: known.and_then(|(_, key)| key),
+            is_of_event: self.behind.is_none(),
+        });
+        self.scope.set(name, column);
         Some(())
     }
 
-    fn set_column(&mut self, name: String, ir: Ir, kind: Type, bucket: Option<crate::event::Span>) {
+    /// The value under a slot, so that it is a column whatever it is computed from.
+    fn named(&mut self, column: Column) -> Column {
         let slot = self.slot();
-        self.stages.push(Stage::Set(slot, ir));
-        self.scope.set(name, Column { ir: Ir::Slot(slot), kind, bucket });
+        self.stage(Stage::Set(slot, column.ir));
+        Column { ir: Ir::Slot(slot), is_of_event: self.behind.is_none(), ..column }
+    }
+
+    fn set_column(&mut self, name: String, ir: Ir, kind: Type) {
+        let is_of_event = self.behind.is_none();
+        let column = self.named(Column { ir, kind, bucket: None, key: None, is_of_event });
+        self.scope.set(name, column);
     }
 
     fn slot(&mut self) -> usize {
@@ -194,12 +227,9 @@ impl Checker<'_> {
         self.expect(&typed, Type::Text, &input.span, "DISSECT")?;
         match Dissect::new(&pattern.text, separator) {
             Ok(dissect) => {
-                let names: Vec<String> = dissect.names().to_vec();
-                let slots: Vec<usize> = names.iter().map(|_| self.slot()).collect();
-                self.stages.push(Stage::Dissect { input: typed.ir, dissect, slots: slots.clone() });
-                for (name, slot) in names.into_iter().zip(slots) {
-                    self.scope.set(name, Column { ir: Ir::Slot(slot), kind: Type::Text, bucket: None });
-                }
+                let names = dissect.names().iter().map(|name| (name.clone(), Type::Text)).collect();
+                let slots = self.text_columns(names);
+                self.stage(Stage::Dissect { input: typed.ir, dissect, slots });
                 Some(())
             }
             Err((message, _)) => {
@@ -211,180 +241,48 @@ impl Checker<'_> {
         }
     }
 
-    fn expand(&mut self, name: &Name) -> Option<()> {
-        if self.before.is_some() {
-            let help = "expand before STATS";
-            let message = "MV_EXPAND behind STATS is not run here";
-            return self.report(
-                Diagnostic::error(Code::UnsupportedCommand, name.span.clone(), message).with_help(help),
-            );
+    fn grok(&mut self, input: &ast::Expr, patterns: &[ast::Pattern]) -> Option<()> {
+        let typed = self.expr(input)?;
+        self.expect(&typed, Type::Text, &input.span, "GROK")?;
+        // The first pattern that matches is taken.
+        let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.text.as_str()).collect();
+        match Grok::first_of(&texts) {
+            Ok(grok) => {
+                let slots = self.text_columns(grok.columns().to_vec());
+                self.stage(Stage::Grok { input: typed.ir, grok, slots });
+                Some(())
+            }
+            Err((at, message)) => {
+                let span = patterns[at].span.clone();
+                self.report(Diagnostic::error(Code::BadPattern, span, message))
+            }
         }
+    }
+
+    /// New columns that a stage will write.
+    fn text_columns(&mut self, columns: Vec<(String, Type)>) -> Vec<usize> {
+        let is_of_event = self.behind.is_none();
+        let mut slots = Vec::new();
+        for (name, kind) in columns {
+            let slot = self.slot();
+            let ir = Ir::Slot(slot);
+            self.scope.set(name, Column { ir, kind, bucket: None, key: None, is_of_event });
+            slots.push(slot);
+        }
+        slots
+    }
+
+    fn expand(&mut self, name: &Name) -> Option<()> {
         let column = self.column(&name.text, &name.span)?;
         let slot = self.slot();
-        self.stages.push(Stage::Expand(slot, column.ir));
-        self.scope.set(name.text.clone(), Column { ir: Ir::Slot(slot), kind: column.kind, bucket: None });
-        Some(())
-    }
-
-    fn stats(&mut self, aggregates: &[ast::Aggregate], by: &[Assignment], span: &Range<usize>) -> Option<()> {
-        if self.before.is_some() {
-            let message = "a second STATS is not run here: a group of groups has no end on a stream";
-            return self.report(Diagnostic::error(Code::UnsupportedCommand, span.clone(), message));
-        }
-        // Keys that are computed in place become columns first, so that one way of reading them is enough.
-        let mut keys: Vec<(String, Column)> = Vec::new();
-        let mut is_whole = true;
-        for key in by {
-            let is_plain = matches!(&key.expr.node, ast::Node::Column(path) if *path == key.name.text);
-            let column = match is_plain {
-                true => self.column(&key.name.text, &key.expr.span),
-                false => self.assign(key).and_then(|()| self.scope.get(&key.name.text).cloned()),
-            };
-            match column {
-                Some(column) => keys.push((key.name.text.clone(), column)),
-                None => is_whole = false,
-            }
-        }
-        let bucket = keys.iter().find_map(|(_, column)| column.bucket);
-        self.stats = Some(Stats { keys, ..Stats::default() });
-        let mut outputs = Vec::new();
-        for aggregate in aggregates {
-            match self.output(aggregate) {
-                Some(typed) => outputs.push((aggregate.column.name.text.clone(), typed)),
-                None => is_whole = false,
-            }
-        }
-        let Stats { keys, inputs, .. } = self.stats.take()?;
-        if !is_whole {
-            return None;
-        }
-        let n_group_slots = keys.len() + inputs.len();
-        self.before = Some(Before {
-            stages: std::mem::take(&mut self.stages),
-            n_slots: self.n_slots,
-            grouping: Grouping {
-                keys: keys.iter().map(|(_, column)| (column.ir.clone(), column.kind)).collect(),
-                inputs,
-                bucket,
-            },
-        });
-        self.n_slots = n_group_slots;
-        self.scope = Scope::closed();
-        for (name, Typed { ir, kind }) in outputs {
-            match ir {
-                Ir::Slot(_) => self.scope.set(name, Column { ir, kind, bucket: None }),
-                computed => self.set_column(name, computed, kind, None),
-            }
-        }
-        for ((name, column), slot) in keys.into_iter().zip(0..) {
-            self.scope.set(name, Column { ir: Ir::Slot(slot), ..column });
+        self.stage(Stage::Expand(slot, column.ir));
+        let is_of_event = self.behind.is_none();
+        let column = Column { ir: Ir::Slot(slot), bucket: None, key: None, is_of_event, ..column };
+        match self.scope.get(&name.text) {
+            Some(_) => self.scope.move_to(&name.text, column),
+            None => self.scope.set(name.text.clone(), column),
         }
         Some(())
-    }
-
-    fn output(&mut self, aggregate: &ast::Aggregate) -> Option<Typed> {
-        if let Some(condition) = &aggregate.condition {
-            self.inside(true);
-            let condition = self.condition(condition);
-            self.inside(false);
-            let condition = condition?;
-            self.stats.as_mut()?.condition = Some(condition);
-        }
-        let output = self.expr(&aggregate.column.expr);
-        if let Some(stats) = &mut self.stats {
-            stats.condition = None;
-        }
-        output
-    }
-
-    fn inside(&mut self, is_inside: bool) {
-        if let Some(stats) = &mut self.stats {
-            stats.is_inside = is_inside;
-        }
-    }
-
-    /// An aggregate becomes the slot that holds its result.
-    fn add_aggregate(&mut self, aggregate: Aggregate, value: Typed) -> Option<Typed> {
-        let kind = aggregate.gives(value.kind)?;
-        let stats = self.stats.as_mut()?;
-        let input =
-            Input { aggregate, value: value.ir, kind: value.kind, condition: stats.condition.clone() };
-        let at = match stats.inputs.iter().position(|known| *known == input) {
-            Some(at) => at,
-            None => {
-                stats.inputs.push(input);
-                stats.gives.push(kind);
-                stats.inputs.len() - 1
-            }
-        };
-        Some(Typed { ir: Ir::Slot(stats.keys.len() + at), kind })
-    }
-
-    /// The column of that name where the query is now.
-    fn column(&mut self, name: &str, span: &Range<usize>) -> Option<Column> {
-        if let Some(stats) = &self.stats
-            && !stats.is_inside
-        {
-            let place = stats.keys.iter().position(|(key, _)| key == name);
-            return match place {
-                Some(slot) => Some(Column { ir: Ir::Slot(slot), ..stats.keys[slot].1.clone() }),
-                None => {
-                    let message = format!("\"{name}\" is neither a group column nor inside an aggregate");
-                    let help = format!("write VALUES({name}), or add it behind BY");
-                    let code = Code::MisplacedAggregate;
-                    self.report(Diagnostic::error(code, span.clone(), message).with_help(help))
-                }
-            };
-        }
-        if let Some(column) = self.scope.get(name) {
-            return Some(column.clone());
-        }
-        if self.scope.has_field(name) {
-            return self.event_column(name, span);
-        }
-        let mut diagnostic = Diagnostic::error(
-            Code::UnknownColumn,
-            span.clone(),
-            format!("there is no column \"{name}\" here"),
-        );
-        let near = self.scope.names().map(|known| (strsim::osa_distance(name, known), known));
-        diagnostic = match near.filter(|(distance, _)| *distance <= 1 + name.len() / 4).min() {
-            Some((_, known)) => diagnostic.with_help(format!("did you mean \"{known}\"?")),
-            None if !self.scope.is_closed => {
-                diagnostic.with_help("a KEEP, DROP or RENAME before took it away")
-            }
-            None => {
-                let names: Vec<&str> = self.scope.names().collect();
-                diagnostic.with_help(format!("columns here: {}", names.join(", ")))
-            }
-        };
-        self.report(diagnostic)
-    }
-
-    fn event_column(&mut self, name: &str, span: &Range<usize>) -> Option<Column> {
-        let (ir, kind) = match name {
-            "@timestamp" => (Ir::EventTime, Type::Date),
-            "_id" => (Ir::EventId, Type::Text),
-            "_index" => (Ir::EventIndex, Type::Text),
-            // Events here are never rewritten.
-            "_version" => (Ir::Literal(Literal::Int(1)), Type::Long),
-            _ => match self.schema.resolve(name) {
-                Ok(id) => {
-                    let kind = Type::of_field(self.schema.field(id).kind);
-                    (Ir::Field(id, kind), kind)
-                }
-                Err(unknown) => {
-                    let message = format!("no field is called \"{name}\"");
-                    let diagnostic = Diagnostic::error(Code::UnknownField, span.clone(), message)
-                        .with_label("not in the field table");
-                    return self.report(match unknown.suggestion {
-                        Some(path) => diagnostic.with_help(format!("did you mean \"{path}\"?")),
-                        None => diagnostic,
-                    });
-                }
-            },
-        };
-        Some(Column { ir, kind, bucket: None })
     }
 
     fn report<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {
@@ -398,3 +296,6 @@ fn each<T>(items: impl IntoIterator<Item = T>, mut check: impl FnMut(T) -> Optio
     let n_failed = items.into_iter().filter_map(|item| check(item).is_none().then_some(())).count();
     (n_failed == 0).then_some(())
 }
+
+/// A place in the query.
+type Place = Range<usize>;

@@ -13,9 +13,10 @@ use crate::literal::{Literal, Number};
 /// Where columns are read from.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'r> {
-    /// `None` behind `STATS`.
+    /// `None` behind a command that looks at many rows.
     pub(super) event: Option<&'r Event>,
     pub(super) slots: &'r [Cell],
+    pub(super) now: EventTime,
 }
 
 /// Whether a `WHERE` keeps the row: null does not.
@@ -29,6 +30,7 @@ pub(super) fn cell(ir: &Ir, row: Row<'_>) -> Cell {
         Ir::Literal(literal) => vec![literal.clone()],
         Ir::Field(field, kind) => row.event.map(|event| of_field(event, *field, *kind)).unwrap_or_default(),
         Ir::EventTime => row.event.map(|event| Literal::Date(event.time)).into_iter().collect(),
+        Ir::Now => vec![Literal::Date(row.now)],
         Ir::EventId => row.event.map(|event| Literal::Text(event.id.clone())).into_iter().collect(),
         Ir::EventIndex => row.event.map(|event| Literal::Text(event.index.clone())).into_iter().collect(),
         Ir::Slot(slot) => row.slots.get(*slot).cloned().unwrap_or_default(),

@@ -1,10 +1,16 @@
 //! The functions: their names, what they take and give, and what they compute.
 
+mod code;
+mod point;
+
 use std::cmp::Ordering;
 
 use super::value::{Cell, Type, compare, from_number, number, text};
 use crate::event::EventTime;
 use crate::literal::{FloatBits, Literal, Number, parse_date, parse_ip};
+
+/// A computed text beyond this is null, as in Elasticsearch.
+const MAX_TEXT: usize = 1 << 20;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +18,8 @@ pub(super) enum Param {
     Text,
     Number,
     Any,
-    /// Of one type with the first.
+    Date,
+    /// Of one type with what stands before it.
     Alike,
 }
 
@@ -38,49 +45,77 @@ pub(super) struct Signature {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Function {
     Abs,
+    ByteLength,
     Ceil,
     Coalesce,
     Concat,
     Contains,
     DateDiff,
+    DateExtract,
     EndsWith,
+    Exp,
     Floor,
+    FromBase64,
     Greatest,
+    IsNear,
+    JsonExtract,
     Least,
     Left,
     Length,
     Locate,
+    Log,
+    Log10,
+    MvAppend,
+    MvAvg,
     MvConcat,
     MvContains,
     MvCount,
     MvDedupe,
     MvFirst,
+    MvIntersection,
     MvLast,
     MvMax,
     MvMin,
     MvSlice,
     MvSort,
+    MvSum,
+    MvZip,
     Negate,
+    PointDistance,
+    PointX,
+    PointY,
+    Power,
+    Repeat,
     Replace,
+    Reverse,
     Right,
     Round,
+    Sign,
+    Space,
     Split,
+    SquareRoot,
     StartsWith,
     Substring,
+    ToBase64,
     ToBoolean,
     ToDate,
     ToDouble,
     ToIp,
     ToLong,
     ToLower,
+    ToPoint,
     ToText,
     ToUpper,
     Trim,
+    TrimLeft,
+    TrimRight,
+    UrlDecode,
+    UrlEncode,
 }
 
 use Function as F;
 use Gives::{Always, LikeFirst};
-use Param::{Alike, Any, Number as Num, Text as Txt};
+use Param::{Alike, Any, Date, Number as Num, Text as Txt};
 
 const fn plain(name: &'static str, function: Function, params: &'static [Param], gives: Gives) -> Signature {
     Signature { name, function, params, needed: params.len(), repeats: false, gives }
@@ -96,41 +131,66 @@ const fn repeated(signature: Signature) -> Signature {
 
 pub(super) const SIGNATURES: &[Signature] = &[
     plain("abs", F::Abs, &[Num], LikeFirst),
+    plain("byte_length", F::ByteLength, &[Txt], Always(Type::Long)),
     plain("ceil", F::Ceil, &[Num], LikeFirst),
     repeated(optional(1, plain("coalesce", F::Coalesce, &[Any, Alike], LikeFirst))),
     repeated(optional(1, plain("concat", F::Concat, &[Txt, Txt], Always(Type::Text)))),
     plain("contains", F::Contains, &[Txt, Txt], Always(Type::Bool)),
-    plain("date_diff", F::DateDiff, &[Txt, Any, Alike], Always(Type::Long)),
+    plain("date_diff", F::DateDiff, &[Txt, Date, Date], Always(Type::Long)),
+    plain("date_extract", F::DateExtract, &[Txt, Date], Always(Type::Long)),
     plain("ends_with", F::EndsWith, &[Txt, Txt], Always(Type::Bool)),
+    plain("exp", F::Exp, &[Num], Always(Type::Double)),
     plain("floor", F::Floor, &[Num], LikeFirst),
+    plain("from_base64", F::FromBase64, &[Txt], Always(Type::Text)),
     repeated(optional(1, plain("greatest", F::Greatest, &[Any, Alike], LikeFirst))),
+    plain("json_extract", F::JsonExtract, &[Txt, Txt], Always(Type::Text)),
     repeated(optional(1, plain("least", F::Least, &[Any, Alike], LikeFirst))),
     plain("left", F::Left, &[Txt, Num], Always(Type::Text)),
     plain("length", F::Length, &[Txt], Always(Type::Long)),
     optional(2, plain("locate", F::Locate, &[Txt, Txt, Num], Always(Type::Long))),
+    optional(1, plain("log", F::Log, &[Num, Num], Always(Type::Double))),
+    plain("log10", F::Log10, &[Num], Always(Type::Double)),
+    plain("ltrim", F::TrimLeft, &[Txt], Always(Type::Text)),
+    plain("mv_append", F::MvAppend, &[Any, Alike], LikeFirst),
+    plain("mv_avg", F::MvAvg, &[Num], Always(Type::Double)),
     plain("mv_concat", F::MvConcat, &[Txt, Txt], Always(Type::Text)),
     plain("mv_contains", F::MvContains, &[Any, Alike], Always(Type::Bool)),
     plain("mv_count", F::MvCount, &[Any], Always(Type::Long)),
     plain("mv_dedupe", F::MvDedupe, &[Any], LikeFirst),
     plain("mv_first", F::MvFirst, &[Any], LikeFirst),
+    plain("mv_intersection", F::MvIntersection, &[Any, Alike], LikeFirst),
     plain("mv_last", F::MvLast, &[Any], LikeFirst),
     plain("mv_max", F::MvMax, &[Any], LikeFirst),
     plain("mv_min", F::MvMin, &[Any], LikeFirst),
     optional(2, plain("mv_slice", F::MvSlice, &[Any, Num, Num], LikeFirst)),
     optional(1, plain("mv_sort", F::MvSort, &[Any, Txt], LikeFirst)),
+    plain("mv_sum", F::MvSum, &[Num], LikeFirst),
+    optional(2, plain("mv_zip", F::MvZip, &[Txt, Txt, Txt], Always(Type::Text))),
+    plain("pow", F::Power, &[Num, Num], Always(Type::Double)),
+    plain("repeat", F::Repeat, &[Txt, Num], Always(Type::Text)),
     plain("replace", F::Replace, &[Txt, Txt, Txt], Always(Type::Text)),
+    plain("reverse", F::Reverse, &[Txt], Always(Type::Text)),
     plain("right", F::Right, &[Txt, Num], Always(Type::Text)),
     optional(1, plain("round", F::Round, &[Num, Num], LikeFirst)),
+    plain("rtrim", F::TrimRight, &[Txt], Always(Type::Text)),
+    plain("signum", F::Sign, &[Num], Always(Type::Double)),
+    plain("space", F::Space, &[Num], Always(Type::Text)),
     plain("split", F::Split, &[Txt, Txt], Always(Type::Text)),
+    plain("sqrt", F::SquareRoot, &[Num], Always(Type::Double)),
+    plain("st_distance", F::PointDistance, &[Txt, Txt], Always(Type::Double)),
+    plain("st_x", F::PointX, &[Txt], Always(Type::Double)),
+    plain("st_y", F::PointY, &[Txt], Always(Type::Double)),
     plain("starts_with", F::StartsWith, &[Txt, Txt], Always(Type::Bool)),
     optional(2, plain("substring", F::Substring, &[Txt, Num, Num], Always(Type::Text))),
+    plain("to_base64", F::ToBase64, &[Txt], Always(Type::Text)),
     plain("to_bool", F::ToBoolean, &[Any], Always(Type::Bool)),
     plain("to_boolean", F::ToBoolean, &[Any], Always(Type::Bool)),
     plain("to_date", F::ToDate, &[Any], Always(Type::Date)),
     plain("to_datetime", F::ToDate, &[Any], Always(Type::Date)),
-    plain("to_dt", F::ToDate, &[Any], Always(Type::Date)),
     plain("to_dbl", F::ToDouble, &[Any], Always(Type::Double)),
     plain("to_double", F::ToDouble, &[Any], Always(Type::Double)),
+    plain("to_dt", F::ToDate, &[Any], Always(Type::Date)),
+    plain("to_geopoint", F::ToPoint, &[Txt], Always(Type::Text)),
     plain("to_int", F::ToLong, &[Any], Always(Type::Long)),
     plain("to_integer", F::ToLong, &[Any], Always(Type::Long)),
     plain("to_ip", F::ToIp, &[Any], Always(Type::Ip)),
@@ -139,8 +199,12 @@ pub(super) const SIGNATURES: &[Signature] = &[
     plain("to_lower", F::ToLower, &[Txt], Always(Type::Text)),
     plain("to_str", F::ToText, &[Any], Always(Type::Text)),
     plain("to_string", F::ToText, &[Any], Always(Type::Text)),
+    plain("to_unsigned_long", F::ToLong, &[Any], Always(Type::Long)),
     plain("to_upper", F::ToUpper, &[Txt], Always(Type::Text)),
+    plain("to_version", F::ToText, &[Any], Always(Type::Text)),
     plain("trim", F::Trim, &[Txt], Always(Type::Text)),
+    plain("url_decode", F::UrlDecode, &[Txt], Always(Type::Text)),
+    plain("url_encode", F::UrlEncode, &[Txt], Always(Type::Text)),
 ];
 
 pub(super) fn find(name: &str) -> Option<&'static Signature> {
@@ -179,6 +243,20 @@ fn over_lists(function: Function, args: &[Cell]) -> Option<Cell> {
             });
             seen
         }
+        F::IsNear => vec![Literal::Bool(is_near(list, args.get(1)?, args.get(2)?))],
+        F::MvAppend if list.is_empty() || args[1].is_empty() => Cell::new(),
+        F::MvAppend => list.iter().chain(&args[1]).cloned().collect(),
+        F::MvIntersection => {
+            let mut both = Cell::new();
+            for literal in list.iter().filter(|literal| args[1].contains(literal)) {
+                if !both.contains(literal) {
+                    both.push(literal.clone());
+                }
+            }
+            both
+        }
+        F::MvAvg | F::MvSum => total(function, list).into_iter().collect(),
+        F::MvZip => zip(list, &args[1], args.get(2)),
         F::MvFirst => one(list.first()),
         F::MvLast => one(list.last()),
         F::MvMax => one(list.iter().reduce(|most, next| pick(most, next, Ordering::Less))),
@@ -221,7 +299,9 @@ fn over_values(function: Function, args: &[&Literal]) -> Cell {
             Number::Int(int) => int.checked_neg().map(Literal::Int),
             Number::Float(float) => Some(from_number(Number::Float(-float))),
         }),
-        F::Concat => texts().map(|texts| of_text(texts.concat())),
+        F::Concat => texts()
+            .filter(|texts| texts.iter().map(|text| text.len()).sum::<usize>() <= MAX_TEXT)
+            .map(|texts| of_text(texts.concat())),
         F::Contains => texts().map(|texts| Literal::Bool(texts[0].contains(texts[1]))),
         F::StartsWith => texts().map(|texts| Literal::Bool(texts[0].starts_with(texts[1]))),
         F::EndsWith => texts().map(|texts| Literal::Bool(texts[0].ends_with(texts[1]))),
@@ -239,6 +319,21 @@ fn over_values(function: Function, args: &[&Literal]) -> Cell {
                 .unwrap_or_default();
         }
         F::DateDiff => date_diff(args),
+        F::DateExtract => date_extract(args),
+        F::ByteLength => texts().map(|texts| of_count(texts[0].len())),
+        F::TrimLeft => texts().map(|texts| of_text(texts[0].trim_start().into())),
+        F::TrimRight => texts().map(|texts| of_text(texts[0].trim_end().into())),
+        F::Reverse => texts().map(|texts| of_text(texts[0].chars().rev().collect())),
+        F::Space => repeat(" ", args[0]),
+        F::Repeat => as_text(args[0]).and_then(|text| repeat(text, args[1])),
+        F::Power | F::SquareRoot | F::Exp | F::Log | F::Log10 | F::Sign => of_floats(function, args),
+        F::FromBase64 | F::ToBase64 | F::UrlDecode | F::UrlEncode | F::JsonExtract => {
+            texts().and_then(|texts| code::convert(function, &texts)).map(of_text)
+        }
+        F::ToPoint => texts().and_then(|texts| Some(of_text(point::Point::parse(texts[0])?.to_string()))),
+        F::PointX | F::PointY | F::PointDistance => texts()
+            .and_then(|texts| point::measure(function, &texts))
+            .map(|float| from_number(Number::Float(float))),
         F::Greatest => args.iter().copied().reduce(|most, next| pick(most, next, Ordering::Less)).cloned(),
         F::Least => args.iter().copied().reduce(|least, next| pick(least, next, Ordering::Greater)).cloned(),
         _ => None,
@@ -376,6 +471,79 @@ fn date_diff(args: &[&Literal]) -> Option<Literal> {
     let (Literal::Date(from), Literal::Date(to)) = (args[1], args[2]) else { return None };
     let unit = unit(as_text(args[0])?)?;
     Some(Literal::Int(to.0.checked_sub(from.0)? / unit))
+}
+
+fn date_extract(args: &[&Literal]) -> Option<Literal> {
+    let (part, Literal::Date(time)) = (as_text(args[0])?, args[1]) else { return None };
+    let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+    let number = match part.to_lowercase().as_str() {
+        "year" => i64::from(time.year()),
+        "month_of_year" => i64::from(time.month()),
+        "day_of_month" => i64::from(time.day()),
+        "day_of_year" => i64::from(time.day_of_year()),
+        "day_of_week" => i64::from(time.weekday().to_monday_one_offset()),
+        "hour_of_day" => i64::from(time.hour()),
+        "minute_of_hour" => i64::from(time.minute()),
+        "second_of_minute" => i64::from(time.second()),
+        "minute_of_day" => i64::from(time.hour()) * 60 + i64::from(time.minute()),
+        "epoch_day" => time.timestamp().as_second().div_euclid(86_400),
+        _ => return None,
+    };
+    Some(Literal::Int(number))
+}
+
+fn repeat(text: &str, count: &Literal) -> Option<Literal> {
+    let count = usize::try_from(as_int(count)?).ok()?;
+    (text.len().checked_mul(count)? <= MAX_TEXT).then(|| of_text(text.repeat(count)))
+}
+
+fn of_floats(function: Function, args: &[&Literal]) -> Option<Literal> {
+    let first = number(args[0])?.as_f64();
+    let second = || args.get(1).and_then(|literal| number(literal)).map(Number::as_f64);
+    let float = match function {
+        F::Power => first.powf(second()?),
+        F::SquareRoot => first.sqrt(),
+        F::Exp => first.exp(),
+        F::Log10 => first.log10(),
+        F::Sign if first == 0.0 => 0.0,
+        F::Sign => first.signum(),
+        // With two arguments the base stands first.
+        _ => second().map_or_else(|| first.ln(), |of| of.log(first)),
+    };
+    Some(float).filter(|float| float.is_finite()).map(|float| from_number(Number::Float(float)))
+}
+
+fn total(function: Function, list: &[Literal]) -> Option<Literal> {
+    let numbers: Vec<Number> = list.iter().filter_map(number).collect();
+    let sum = numbers.iter().copied().reduce(|sum, next| match (sum, next) {
+        (Number::Int(sum), Number::Int(next)) => {
+            sum.checked_add(next).map_or(Number::Float(sum as f64 + next as f64), Number::Int)
+        }
+        (sum, next) => Number::Float(sum.as_f64() + next.as_f64()),
+    })?;
+    Some(from_number(match function {
+        F::MvAvg => Number::Float(sum.as_f64() / numbers.len() as f64),
+        _ => sum,
+    }))
+}
+
+fn zip(left: &[Literal], right: &[Literal], separator: Option<&Cell>) -> Cell {
+    let separator = separator.and_then(|cell| cell.first()).map_or_else(|| ",".to_owned(), text);
+    let place = |list: &[Literal], at: usize| list.get(at).map(text);
+    let joined = |at| match (place(left, at), place(right, at)) {
+        (Some(left), Some(right)) => left + &separator + &right,
+        (left, right) => left.or(right).unwrap_or_default(),
+    };
+    (0..left.len().max(right.len())).map(joined).map(of_text).collect()
+}
+
+/// Whether one of the texts is the wanted one but for so many slips.
+fn is_near(list: &[Literal], wanted: &Cell, slips: &Cell) -> bool {
+    let (Some(wanted), Some(slips)) = (wanted.first(), slips.first().and_then(as_int)) else { return false };
+    let (wanted, slips) = (text(wanted), usize::try_from(slips).unwrap_or(0));
+    list.iter().map(text).any(|text| {
+        text.len().abs_diff(wanted.len()) <= slips * 4 && strsim::osa_distance(&text, &wanted) <= slips
+    })
 }
 
 /// Nanoseconds of a unit that `DATE_DIFF` takes.

@@ -17,8 +17,10 @@ pub(super) enum Ir {
     Null,
     Literal(Literal),
     Field(FieldId, Type),
-    /// `@timestamp`, and `NOW()`: on a stream, now is when the event happened.
+    /// `@timestamp`
     EventTime,
+    /// `NOW()`: when the event happened, and for many rows when the last of them did.
+    Now,
     EventId,
     EventIndex,
     /// A computed column.

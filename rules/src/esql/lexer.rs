@@ -31,7 +31,7 @@ pub(super) struct Token {
 /// Longer ones first.
 const SIGNS: &[&str] = &[
     "::", "==", "=~", "!=", "<=", ">=", "|", ",", ".", "(", ")", "[", "]", "=", "<", ">", "+", "-", "*", "/",
-    "%", ":", "?", ";",
+    "%", ":", "?", ";", "{", "}",
 ];
 
 /// The tokens, closed by one of kind `End`, and what is no token.

@@ -2,15 +2,12 @@
 
 mod expression;
 
-use super::ast::{Aggregate, Assignment, Command, Expr, Name, Node, Pattern, Query, Span};
+use super::ast::{Aggregate, Assignment, Command, Name, Node, Pattern, Query, SortKey, Span};
 use super::lexer::{Kind, Token, lex};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Commands that this engine has no meaning for, and what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("grok", "take the text apart with DISSECT, or test it with RLIKE"),
-    ("inlinestats", "keep the columns with VALUES() in the same STATS"),
-    ("inline", "keep the columns with VALUES() in the same STATS"),
     ("enrich", "events are enriched before rules see them"),
     ("lookup", "events are enriched before rules see them"),
     ("completion", "no rule asks a language model here"),
@@ -100,7 +97,6 @@ impl Parser<'_> {
     }
 
     fn command(&mut self) -> Parsed<Command> {
-        let start = self.peek().span.start;
         let Some(word) = self.word() else { return self.unexpected("a command such as WHERE") };
         match word.as_str() {
             "where" => {
@@ -125,7 +121,18 @@ impl Parser<'_> {
             }
             "stats" => {
                 self.at += 1;
-                self.stats(start)
+                self.stats(false)
+            }
+            "inlinestats" => {
+                self.at += 1;
+                self.stats(true)
+            }
+            "inline" => {
+                self.at += 1;
+                if !self.take_word("stats") {
+                    return self.unexpected("STATS behind INLINE");
+                }
+                self.stats(true)
             }
             "sort" => {
                 self.at += 1;
@@ -134,14 +141,21 @@ impl Parser<'_> {
             "limit" => {
                 self.at += 1;
                 match self.peek().kind {
-                    Kind::Int(_) => self.at += 1,
-                    _ => return self.unexpected("a number of rows"),
+                    Kind::Int(n) => {
+                        self.at += 1;
+                        Ok(Command::Limit(usize::try_from(n).unwrap_or(0)))
+                    }
+                    _ => self.unexpected("a number of rows"),
                 }
-                Ok(Command::Limit)
             }
             "dissect" => {
                 self.at += 1;
                 self.dissect()
+            }
+            "grok" => {
+                self.at += 1;
+                let input = self.expr()?;
+                Ok(Command::Grok { input, patterns: self.list(Self::pattern)? })
             }
             "mv_expand" => {
                 self.at += 1;
@@ -157,7 +171,7 @@ impl Parser<'_> {
             Some((_, help)) => (format!("{} is not run here", word.to_uppercase()), (*help).to_owned()),
             None => (
                 format!("\"{word}\" is no command"),
-                "commands: FROM, WHERE, EVAL, STATS, KEEP, DROP, RENAME, DISSECT, MV_EXPAND, SORT, LIMIT"
+                "commands: FROM, WHERE, EVAL, STATS, INLINE STATS, KEEP, DROP, RENAME, DISSECT, GROK, MV_EXPAND, SORT, LIMIT"
                     .to_owned(),
             ),
         };
@@ -165,7 +179,7 @@ impl Parser<'_> {
         Err(Failed)
     }
 
-    fn stats(&mut self, start: usize) -> Parsed<Command> {
+    fn stats(&mut self, is_inline: bool) -> Parsed<Command> {
         let mut aggregates = Vec::new();
         if !self.is_word("by") {
             aggregates = self.list(|parser| {
@@ -175,7 +189,7 @@ impl Parser<'_> {
             })?;
         }
         let by = if self.take_word("by") { self.list(Self::assignment)? } else { Vec::new() };
-        Ok(Command::Stats { aggregates, by, span: start..self.last_end() })
+        Ok(Command::Stats { aggregates, by, is_inline })
     }
 
     fn dissect(&mut self) -> Parsed<Command> {
@@ -216,13 +230,17 @@ impl Parser<'_> {
         Ok((self.name()?, first))
     }
 
-    fn sort_key(&mut self) -> Parsed<Expr> {
-        let expr = self.expr()?;
-        let _ = self.take_word("asc") || self.take_word("desc");
-        if self.take_word("nulls") && !self.take_word("first") && !self.take_word("last") {
-            return self.unexpected("FIRST or LAST");
+    fn sort_key(&mut self) -> Parsed<SortKey> {
+        let value = self.expr()?;
+        let is_falling = !self.take_word("asc") && self.take_word("desc");
+        let mut has_nulls_first = None;
+        if self.take_word("nulls") {
+            has_nulls_first = Some(self.take_word("first"));
+            if has_nulls_first == Some(false) && !self.take_word("last") {
+                return self.unexpected("FIRST or LAST");
+            }
         }
-        Ok(expr)
+        Ok(SortKey { value, is_falling, has_nulls_first })
     }
 
     /// A name in which `*` may stand for any text.

@@ -1,184 +1,251 @@
-//! A compiled query, cut where time comes in: one event gives rows, and the rows of one group give columns.
+//! A compiled query, cut where time comes in: one event gives rows, and the rows inside a window give a table.
+//!
+//! The head looks at one event at a time. From the first command on that looks at several rows, what later commands read of
+//! an event is carried in its row, so that a window holds rows and no events.
 
-use std::cmp::min;
+mod stage;
+mod table;
 
-use super::aggregate::Aggregate;
-use super::dissect::Dissect;
-use super::evaluate::{self, is_true};
+use self::stage::run;
+pub(super) use self::stage::{SortKey, Stage};
+use self::table::TableRow;
+pub(super) use self::table::{Grouping, Input, TableStage};
+use super::evaluate;
 use super::ir::Ir;
+use super::scope::OpenFields;
 use super::value::{Cell, Type, from_value, to_value};
-use crate::event::{Event, Span, Value};
+use crate::event::{Event, EventTime, Span, Value};
 use crate::literal::Literal;
+use crate::schema::{FieldId, Schema};
 
 /// An event must not be able to buy unbounded work: lists beyond this are cut where rows are made from them.
-const MAX_ROWS: usize = 1024;
+const MAX_ROWS_PER_EVENT: usize = 1024;
+/// Values that one column of an alert shows where its window gives several rows.
+const MAX_MERGED: usize = 1024;
 
 /// A compiled query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
-    pub(super) before: Vec<Stage>,
-    pub(super) grouping: Option<Grouping>,
-    pub(super) after: Vec<Stage>,
-    /// Slots that the stages of each side write.
-    pub(super) slots_before: usize,
-    pub(super) slots_after: usize,
-    /// The columns of the result and where they are, in order.
+    pub(super) head: Vec<Stage>,
+    pub(super) head_slots: usize,
+    /// `None`: the query looks at one event at a time.
+    pub(super) table: Option<Table>,
+    /// The computed columns of the result and where they are, in order.
     pub(super) columns: Vec<(String, usize)>,
+    /// Which of the event's own fields are columns of the result.
+    pub(super) open: Option<OpenFields>,
 }
 
+/// What happens to the rows of many events.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Stage {
-    Filter(Ir),
-    Set(usize, Ir),
-    Dissect {
-        input: Ir,
-        dissect: Dissect,
-        slots: Vec<usize>,
-    },
-    /// A row per value.
-    Expand(usize, Ir),
-}
-
-/// `STATS`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Grouping {
-    pub(super) keys: Vec<(Ir, Type)>,
-    pub(super) inputs: Vec<Input>,
+pub(super) struct Table {
+    /// Rows that differ in one of these never meet: each combination is a table of its own on a stream.
+    pub(super) partition: Vec<Carried>,
+    pub(super) carried: Vec<Carried>,
+    pub(super) stages: Vec<TableStage>,
+    pub(super) slots: usize,
     pub(super) bucket: Option<Span>,
 }
 
-/// One aggregate and what it reads.
+/// A value that is read from the event and travels with its row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Input {
-    pub(super) aggregate: Aggregate,
-    pub(super) value: Ir,
+pub(super) struct Carried {
+    pub(super) ir: Ir,
     pub(super) kind: Type,
-    pub(super) condition: Option<Ir>,
+    pub(super) slot: usize,
 }
 
-/// What one event brings to one group.
+/// What one event brings to one table.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Row {
-    /// The group. A null is an empty list. Holds the start of the time bucket where the query has one.
+    /// Which table. A null is an empty list. Holds the start of the time bucket where the query has one.
     pub key: Vec<Value>,
-    /// What the aggregates read. A null is an empty list.
+    /// What later commands read. A null is an empty list.
     pub inputs: Vec<Value>,
+    pub time: EventTime,
 }
 
 /// The columns of a result, in the order of the query, without those that are null.
 pub type Columns = Vec<(String, Value)>;
 
+/// A table as a person reads it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ResultTable {
+    pub columns: Vec<String>,
+    /// A null is an empty list.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// A query came to more rows than are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the query makes more than {0} rows: narrow it with WHERE before MV_EXPAND and the like")]
+pub struct TooManyRows(pub usize);
+
 impl Pipeline {
-    /// The length of the time bucket that is part of the group.
+    /// The length of the time bucket that parts the rows.
     pub fn bucket(&self) -> Option<Span> {
-        self.grouping.as_ref()?.bucket
+        self.table.as_ref()?.bucket
     }
 
-    /// Whether an event passes what comes before `STATS`.
+    /// Whether an event passes what looks at single events.
     pub fn keeps(&self, event: &Event) -> bool {
-        !run(&self.before, Some(event), vec![Cell::new(); self.slots_before]).is_empty()
+        !self.run_head(event).is_empty()
     }
 
-    /// The event's rows: none where a `WHERE` leaves it out, several where a group field has several values.
+    fn run_head(&self, event: &Event) -> Vec<Vec<Cell>> {
+        let mut rows = vec![vec![Cell::new(); self.head_slots]];
+        for stage in &self.head {
+            rows = rows.into_iter().flat_map(|slots| run(stage, slots, Some(event), event.time)).collect();
+            rows.truncate(MAX_ROWS_PER_EVENT);
+        }
+        rows
+    }
+
+    /// The event's rows: none where a `WHERE` leaves it out, several where what parts the rows has several values.
     pub fn rows(&self, event: &Event) -> Vec<Row> {
-        let Some(grouping) = &self.grouping else { return Vec::new() };
-        run(&self.before, Some(event), vec![Cell::new(); self.slots_before])
+        let Some(table) = &self.table else { return Vec::new() };
+        self.run_head(event)
             .iter()
             .flat_map(|slots| {
-                let row = evaluate::Row { event: Some(event), slots };
-                let inputs: Vec<Value> = grouping.inputs.iter().map(|input| input.read(row)).collect();
-                let keys = grouping.keys.iter().map(|(key, _)| evaluate::cell(key, row)).collect();
-                combinations(keys).into_iter().map(move |key| Row { key, inputs: inputs.clone() })
+                let row = evaluate::Row { event: Some(event), slots, now: event.time };
+                let read = |carried: &Carried| to_value(&evaluate::cell(&carried.ir, row));
+                let inputs: Vec<Value> = table.carried.iter().map(read).collect();
+                let parts = table.partition.iter().map(|carried| evaluate::cell(&carried.ir, row)).collect();
+                let keys = combinations(parts, table.keeps_lists_whole()).into_iter();
+                keys.map(move |key| Row { key, inputs: inputs.clone(), time: event.time })
             })
-            .take(MAX_ROWS)
+            .take(MAX_ROWS_PER_EVENT)
             .collect()
     }
 
-    /// The result of one group; its rows in order of time. `None`: the group does not pass what follows `STATS`.
+    /// The result over the rows of one key, in order of time. `None`: nothing is left of them. Where several rows are
+    /// left, a column holds the values of all.
     pub fn finish(&self, key: &[Value], rows: &[&Row]) -> Option<Columns> {
-        let grouping = self.grouping.as_ref()?;
-        let mut slots: Vec<Cell> =
-            key.iter().zip(&grouping.keys).map(|(value, (_, kind))| from_value(value, *kind)).collect();
-        for (idx, input) in grouping.inputs.iter().enumerate() {
-            let cells: Vec<Cell> = rows
-                .iter()
-                .map(|row| row.inputs.get(idx).map(|value| from_value(value, input.kind)).unwrap_or_default())
-                .collect();
-            slots.push(input.aggregate.of(&cells));
+        let table = self.table.as_ref()?;
+        let now = rows.iter().map(|row| row.time).max()?;
+        let rows = rows.iter().zip(0..).map(|(row, origin)| table.row(key, row, origin)).collect();
+        let rows = table.run(rows, now, usize::MAX).ok()?;
+        if rows.is_empty() {
+            return None;
         }
-        slots.resize(slots.len().max(self.slots_after), Cell::new());
-        let slots = run(&self.after, None, slots).into_iter().next()?;
-        let columns = self.columns.iter().filter(|(_, slot)| !slots[*slot].is_empty());
-        Some(columns.map(|(name, slot)| (name.clone(), to_value(&slots[*slot]))).collect())
+        let columns = self.columns.iter().filter_map(|(name, slot)| {
+            let merged = merged(rows.iter().map(|row| &row.slots[*slot]));
+            (!merged.is_empty()).then(|| (name.clone(), to_value(&merged)))
+        });
+        Some(columns.collect())
     }
-}
 
-impl Input {
-    fn read(&self, row: evaluate::Row<'_>) -> Value {
-        match self.condition.as_ref().is_none_or(|condition| is_true(condition, row)) {
-            true => to_value(&evaluate::cell(&self.value, row)),
-            false => to_value(&[]),
-        }
-    }
-}
-
-/// The rows that are left.
-fn run(stages: &[Stage], event: Option<&Event>, slots: Vec<Cell>) -> Vec<Vec<Cell>> {
-    let mut rows = vec![slots];
-    for stage in stages {
-        match stage {
-            Stage::Filter(condition) => {
-                rows.retain(|slots| is_true(condition, evaluate::Row { event, slots }))
-            }
-            Stage::Set(slot, value) => {
-                for slots in &mut rows {
-                    slots[*slot] = evaluate::cell(value, evaluate::Row { event, slots });
+    /// The whole query over events, in the order they are given. For a query that was compiled as a batch.
+    ///
+    /// # Errors
+    /// There would be more than `max_rows` rows at one time.
+    pub fn table(
+        &self,
+        events: &[&Event],
+        schema: &Schema,
+        max_rows: usize,
+    ) -> Result<ResultTable, TooManyRows> {
+        let Some(table) = &self.table else { return Ok(ResultTable::default()) };
+        let now = events.iter().map(|event| event.time).max().unwrap_or_default();
+        let mut rows = Vec::new();
+        for (event, origin) in events.iter().zip(0..) {
+            for slots in self.run_head(event) {
+                let row = evaluate::Row { event: Some(event), slots: &slots, now: event.time };
+                let mut taken = vec![Cell::new(); table.slots];
+                for carried in table.partition.iter().chain(&table.carried) {
+                    taken[carried.slot] = evaluate::cell(&carried.ir, row);
                 }
+                rows.push(TableRow { slots: taken, origin: Some(origin) });
             }
-            Stage::Dissect { input, dissect, slots: targets } => {
-                for slots in &mut rows {
-                    let texts = take_apart(dissect, &evaluate::cell(input, evaluate::Row { event, slots }));
-                    for (idx, slot) in targets.iter().enumerate() {
-                        let text = texts.as_ref().map(|texts| Literal::Text(texts[idx].as_str().into()));
-                        slots[*slot] = text.into_iter().collect();
-                    }
-                }
-            }
-            Stage::Expand(slot, value) => {
-                rows = rows
-                    .iter()
-                    .flat_map(|slots| {
-                        expanded(slots, *slot, evaluate::cell(value, evaluate::Row { event, slots }))
-                    })
-                    .collect();
-                rows.truncate(MAX_ROWS);
+            if rows.len() > max_rows {
+                return Err(TooManyRows(max_rows));
             }
         }
+        let rows = table.run(rows, now, max_rows)?;
+        Ok(self.result(&rows, events, schema))
     }
-    rows
+
+    fn result(&self, rows: &[TableRow], events: &[&Event], schema: &Schema) -> ResultTable {
+        let of = |row: &TableRow| row.origin.map(|origin| events[origin]);
+        let fields = match &self.open {
+            Some(open) => open.fields(rows.iter().filter_map(of), schema),
+            None => Vec::new(),
+        };
+        let places = match &self.open {
+            Some(open) => open.arrange(&self.columns, &fields),
+            None => self.columns.iter().map(|(name, slot)| (name.clone(), Place::Slot(*slot))).collect(),
+        };
+        let cell = |row: &TableRow, place: &Place| match place {
+            Place::Slot(slot) => to_value(&row.slots[*slot]),
+            Place::Time => of(row).map_or_else(none, |event| to_value(&[Literal::Date(event.time)])),
+            Place::Field(field) => of(row).and_then(|event| event.get(*field)).cloned().unwrap_or_else(none),
+        };
+        ResultTable {
+            rows: rows.iter().map(|row| places.iter().map(|(_, place)| cell(row, place)).collect()).collect(),
+            columns: places.into_iter().map(|(name, _)| name).collect(),
+        }
+    }
 }
 
-fn take_apart(dissect: &Dissect, input: &[Literal]) -> Option<Vec<String>> {
-    match input {
-        [Literal::Text(text)] => dissect.take_apart(text),
-        _ => None,
+/// Where a column of a result is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    Slot(usize),
+    Field(FieldId),
+    Time,
+}
+
+fn none() -> Value {
+    to_value(&[])
+}
+
+impl Table {
+    /// `INLINE STATS` leaves rows whole; `STATS` counts a row in the group of each value of a list.
+    fn keeps_lists_whole(&self) -> bool {
+        matches!(self.stages.first(), Some(TableStage::Inline(_)))
+    }
+
+    fn row(&self, key: &[Value], row: &Row, origin: usize) -> TableRow {
+        let mut slots = vec![Cell::new(); self.slots];
+        let parts = self.partition.iter().zip(key).chain(self.carried.iter().zip(&row.inputs));
+        for (carried, value) in parts {
+            slots[carried.slot] = from_value(value, carried.kind);
+        }
+        TableRow { slots, origin: Some(origin) }
+    }
+
+    fn run(
+        &self,
+        mut rows: Vec<TableRow>,
+        now: EventTime,
+        max_rows: usize,
+    ) -> Result<Vec<TableRow>, TooManyRows> {
+        for stage in &self.stages {
+            rows = stage.run(rows, self.slots, now);
+            if rows.len() > max_rows {
+                return Err(TooManyRows(max_rows));
+            }
+        }
+        Ok(rows)
     }
 }
 
-fn expanded(slots: &[Cell], slot: usize, cell: Cell) -> Vec<Vec<Cell>> {
-    let with = |value: Cell| {
-        let mut slots = slots.to_vec();
-        slots[slot] = value;
-        slots
-    };
-    match cell.len() {
-        0 => vec![with(cell)],
-        len => cell.into_iter().take(min(len, MAX_ROWS)).map(|literal| with(vec![literal])).collect(),
+fn merged<'c>(cells: impl Iterator<Item = &'c Cell>) -> Cell {
+    let mut cells = cells.peekable();
+    let Some(first) = cells.next() else { return Cell::new() };
+    if cells.peek().is_none() {
+        return first.clone();
     }
+    let mut seen = rustc_hash::FxHashSet::default();
+    let all = std::iter::once(first).chain(cells).flatten();
+    all.filter(|literal| seen.insert(*literal)).take(MAX_MERGED).cloned().collect()
 }
 
-/// A multi-value is a member of the group of each of its values; a null has a group of its own.
-fn combinations(cells: Vec<Cell>) -> Vec<Vec<Value>> {
+/// A multi-value is in the table of each of its values; a null has a table of its own.
+fn combinations(cells: Vec<Cell>, keeps_lists_whole: bool) -> Vec<Vec<Value>> {
+    if keeps_lists_whole {
+        return vec![cells.iter().map(|cell| to_value(cell)).collect()];
+    }
     let mut keys: Vec<Vec<Value>> = vec![Vec::with_capacity(cells.len())];
     for cell in cells {
         let mut values: Vec<Value> = Vec::new();
@@ -196,7 +263,7 @@ fn combinations(cells: Vec<Cell>) -> Vec<Vec<Value>> {
             .flat_map(|key| {
                 values.iter().map(move |value| [key.as_slice(), std::slice::from_ref(value)].concat())
             })
-            .take(MAX_ROWS)
+            .take(MAX_ROWS_PER_EVENT)
             .collect();
     }
     keys

@@ -205,6 +205,254 @@ fn a_list_is_in_the_group_of_each_of_its_values() {
     assert_eq!(keys, ["bash", "-c", "x"]);
 }
 
+/// What a query over all events gives, a line each.
+#[track_caller]
+fn table(query: &str, expect: Expect) {
+    let mut schema = Schema::builtin();
+    let compiled = match compile_for(Purpose::Batch, &format!("FROM logs-* | {query}"), &mut schema) {
+        Ok(compiled) => compiled.plan,
+        Err(found) => panic!("{}", render(Source::query("query", query), &found, Style::Plain)),
+    };
+    let events = crate::testing::events(EVENTS, &mut schema);
+    let events: Vec<&Event> =
+        events.iter().filter(|event| eval::matches(&compiled.predicate, event)).collect();
+    let result = compiled.pipeline.expect("a table").table(&events, &schema, 1000).expect("few rows");
+    let line = |cells: &[Value]| cells.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ");
+    let lines: Vec<String> = result.rows.iter().map(|row| line(row)).collect();
+    expect.assert_eq(&format!("{}\n{}\n", result.columns.join(" | "), lines.join("\n")));
+}
+
+#[test]
+fn a_batch_has_all_columns_or_those_that_are_kept() {
+    table(
+        "WHERE process.pid < 100 | DROP process.*, user.id, @timestamp",
+        expect![[r#"
+        source.ip
+        10.0.0.1
+        2001:db8::1
+    "#]],
+    );
+    table(
+        "EVAL n = process.pid + 1 | KEEP n, process.name, user*",
+        expect![[r#"
+        n | process.name | user.id | user.name
+        2 | bash | 0 | 
+        23 | curl | 1000 | 
+        334 | CURL |  | web
+         |  |  | 
+    "#]],
+    );
+    table(
+        "RENAME process.name AS who | KEEP who | LIMIT 2",
+        expect![[r#"
+        who
+        bash
+        curl
+    "#]],
+    );
+}
+
+#[test]
+fn sort_and_limit_take_effect_in_a_batch() {
+    table(
+        "SORT process.pid DESC | KEEP process.name | LIMIT 3",
+        expect![[r#"
+        process.name
+
+        CURL
+        curl
+    "#]],
+    );
+    table(
+        "SORT process.pid DESC NULLS LAST, user.id | KEEP process.name | LIMIT 2",
+        expect![[r#"
+        process.name
+        CURL
+        curl
+    "#]],
+    );
+    table(
+        "SORT user.id, process.pid | KEEP process.name, user.id",
+        expect![[r#"
+        process.name | user.id
+        bash | 0
+        curl | 1000
+        CURL | 
+         | 
+    "#]],
+    );
+    table(
+        "LIMIT 2 | STATS n = COUNT(*)",
+        expect![[r#"
+        n
+        2
+    "#]],
+    );
+    table(
+        "SORT process.args DESC NULLS LAST | KEEP process.args | LIMIT 1",
+        expect![[r#"
+        process.args
+        bash, -c, x
+    "#]],
+    );
+}
+
+#[test]
+fn groups_of_groups_and_groups_beside_their_rows() {
+    table(
+        "MV_EXPAND process.args | STATS n = COUNT(*) BY process.args, process.name \
+         | STATS most = MAX(n), names = VALUES(process.args) BY process.name | SORT process.name",
+        expect![[r#"
+            most | names | process.name
+            1 |  | CURL
+            1 | bash, -c, x | bash
+            1 | curl | curl
+            1 |  | 
+        "#]],
+    );
+    table(
+        "INLINE STATS most = MAX(process.pid), n = COUNT(*) WHERE process.pid > 20 | WHERE process.pid == most \
+         | KEEP process.name, most, n",
+        expect![[r#"
+            process.name | most | n
+            CURL | 333 | 2
+        "#]],
+    );
+    table(
+        "EVAL lower = TO_LOWER(process.name) | INLINE STATS pids = VALUES(process.pid) BY lower \
+         | WHERE MV_COUNT(pids) > 1 | SORT process.pid | KEEP process.name, pids",
+        expect![[r#"
+            process.name | pids
+            curl | 22, 333
+            CURL | 22, 333
+        "#]],
+    );
+    table(
+        "STATS args = VALUES(process.args) | MV_EXPAND args | STATS n = COUNT(*), all = COUNT_DISTINCT(args)",
+        expect![[r#"
+        n | all
+        4 | 4
+    "#]],
+    );
+    table(
+        "WHERE process.pid > 9999 | STATS n = COUNT(*), least = MIN(process.pid)",
+        expect![[r#"
+        n | least
+        0 | 
+    "#]],
+    );
+}
+
+#[test]
+fn aggregates_of_every_kind() {
+    table(
+        "STATS first = FIRST(process.name, process.pid), last = LAST(process.name, process.pid), \
+         top = TOP(process.pid, 2, \"desc\"), low = TOP(process.pid, 1), p = PERCENTILE(process.pid, 50), m = MEDIAN(process.pid), \
+         few = COUNT(*) WHERE process.pid < 100, sum = SUM(process.pid) WHERE process.name != \"bash\", \
+         sd = ROUND(STD_DEV(process.pid), 1), v = ROUND(VARIANCE(process.pid))",
+        expect![[r#"
+            first | last | top | low | p | m | few | sum | sd | v
+            bash | CURL | 333, 22 | 1 | 22 | 22 | 2 | 355 | 151.8 | 23043
+        "#]],
+    );
+}
+
+#[test]
+fn texts_taken_apart() {
+    table(
+        "WHERE process.pid == 22 | GROK source.ip::string \"%{INT:high:int}%{DATA}::(?<low.part>.*)\" | KEEP high, low.part",
+        expect![[r#"
+        high | low.part
+        2001 | 1
+    "#]],
+    );
+    table(
+        "GROK process.name \"(?<c>[a-z]+h)\", \"^(?<c>C)(?<rest>.*)\" | KEEP c, rest",
+        expect![[r#"
+        c | rest
+        bash | 
+         | 
+        C | URL
+         | 
+    "#]],
+    );
+    table(
+        "WHERE process.pid == 1 | GROK process.args \"^(?<letters>[a-z]+)$\" | KEEP letters",
+        expect![[r#"
+        letters
+        bash, x
+    "#]],
+    );
+}
+
+#[test]
+fn a_match_is_never_null_and_looks_at_every_value() {
+    check("WHERE process.args : \"x\"", &["bash"]);
+    check("WHERE NOT process.args : \"x\"", &["curl", "CURL", "none"]);
+    check("WHERE match(process.name, \"curl\")", &["curl"]);
+    check("WHERE match(process.name, \"crul\", { \"fuzziness\": 1 })", &["curl"]);
+    check("WHERE source.ip : \"10.0.0.1\" AND process.pid : 1", &["bash"]);
+}
+
+#[test]
+fn columns_and_types_that_are_not_known_beforehand() {
+    check("WHERE okta.debug_context.debug_data.risk == true", &[]);
+    check("WHERE azure.some.number > 3 OR process.pid == 1", &["bash"]);
+    check("WHERE NOT azure.some.text == \"x\"", &[]);
+    check("WHERE process.interactive == \"true\" OR process.pid == 22", &["curl"]);
+    check("WHERE json_extract(_source, \"process.name\") == \"curl\"", &["curl"]);
+    check("WHERE date_diff(\"seconds\", @timestamp, now()) == 0 AND process.pid == 1", &["bash"]);
+    check("WHERE mv_intersection(process.args, split(\"x,y\", \",\")) == \"x\"", &["bash"]);
+    check("WHERE locate(concat(process.name, space(3)), space(2)) == 5", &["bash", "curl", "CURL"]);
+}
+
+/// What one table of a stream comes to.
+fn on_a_stream(query: &str) -> Vec<String> {
+    let mut schema = Schema::builtin();
+    let pipeline = compiled(&format!("FROM logs-* | {query}"), &mut schema).pipeline.expect("a table");
+    let events = crate::testing::events(EVENTS, &mut schema);
+    let rows: Vec<Row> = events.iter().flat_map(|event| pipeline.rows(event)).collect();
+    let mut keys: Vec<&Vec<Value>> = Vec::new();
+    rows.iter().for_each(|row| {
+        if !keys.contains(&&row.key) {
+            keys.push(&row.key);
+        }
+    });
+    let told = keys.into_iter().filter_map(|key| {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.key == *key).collect();
+        let columns = pipeline.finish(key, &rows)?;
+        Some(columns.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
+    });
+    told.collect()
+}
+
+#[test]
+fn rows_that_never_meet_are_kept_apart_on_a_stream() {
+    let twice = "STATS n = COUNT(*) BY process.args, user.id | STATS names = VALUES(process.args), n = SUM(n) BY user.id";
+    assert_eq!(
+        on_a_stream(twice),
+        ["names=bash, -c, x n=3 user.id=0", "names=curl n=1 user.id=1000", "n=2"],
+        "what only the first groups by is no border"
+    );
+    let renamed =
+        "STATS n = COUNT(*) BY process.args, who = user.id | RENAME who AS id | STATS m = MAX(n) BY id";
+    assert_eq!(on_a_stream(renamed), ["m=1 id=0", "m=1 id=1000", "m=2"]);
+    let beside = "INLINE STATS most = MAX(process.pid) | WHERE process.pid == most | EVAL name = process.name | KEEP name, most";
+    assert_eq!(on_a_stream(beside), ["name=CURL most=333"]);
+    let mixed = "INLINE STATS ids = COUNT_DISTINCT(user.id) BY process.name | WHERE ids == 1 | STATS names = VALUES(process.name)";
+    assert_eq!(on_a_stream(mixed), ["names=bash, curl"]);
+    let parted =
+        "INLINE STATS n = COUNT(*) BY user.id | STATS n = MAX(n), names = VALUES(process.name) BY user.id";
+    assert_eq!(
+        on_a_stream(parted),
+        ["n=1 names=bash user.id=0", "n=1 names=curl user.id=1000", "n=2 names=CURL"]
+    );
+    let several = "STATS args = VALUES(process.args) BY user.id | MV_EXPAND args | WHERE args != \"x\"";
+    assert_eq!(on_a_stream(several), ["args=bash, -c user.id=0", "args=curl user.id=1000"]);
+    let recent = "STATS first = MIN(@timestamp) BY user.id | WHERE DATE_DIFF(\"minute\", first, NOW()) <= 10 | KEEP user.id";
+    assert_eq!(on_a_stream(recent), ["user.id=0", "user.id=1000", ""]);
+}
+
 /// What a query is told, as its author reads it.
 fn fault(query: &str, expect: Expect) {
     let found = match compile(query, &mut Schema::builtin()) {
@@ -236,7 +484,7 @@ fn faults_are_marked_and_say_what_to_write() {
           = help: write the number without quotes"#]],
     );
     fault(
-        "FROM logs-* | WHERE process.name = \"x\"\n| GROK message \"%{IP:ip}\"",
+        "FROM logs-* | WHERE process.name = \"x\"\n| ENRICH users",
         expect![[r#"
         error[GT005]: values are compared with ==
          --> query:1:34
@@ -244,13 +492,13 @@ fn faults_are_marked_and_say_what_to_write() {
         1 | FROM logs-* | WHERE process.name = "x"
           |                                  ^ found "="
 
-        error[GT601]: GROK is not run here
+        error[GT601]: ENRICH is not run here
          --> query:2:3
           |
-        2 | | GROK message "%{IP:ip}"
-          |   ^^^^
+        2 | | ENRICH users
+          |   ^^^^^^
           |
-          = help: take the text apart with DISSECT, or test it with RLIKE"#]],
+          = help: events are enriched before rules see them"#]],
     );
     fault(
         "FROM logs-* | STATS n = COUNT(*), process.name BY user.id | WHERE m > 1",
@@ -352,6 +600,13 @@ const WORDS: &[&str] = &[
     "RENAME ",
     "AS ",
     "DISSECT ",
+    "GROK ",
+    "INLINE STATS ",
+    "\"%{WORD:w}\" ",
+    "NOW() ",
+    "COUNT(*) ",
+    "{ \"fuzziness\": 1 } ",
+    ": ",
     "SORT ",
     "LIMIT ",
     "MV_EXPAND ",
@@ -417,6 +672,11 @@ proptest! {
                     pipeline.finish(&row.key, &[&row]);
                 }
             }
+        }
+        if let Ok(compiled) = compile_for(Purpose::Batch, &query, &mut schema) {
+            let events = crate::testing::events(EVENTS, &mut schema);
+            let events: Vec<&Event> = events.iter().collect();
+            let _ = compiled.plan.pipeline.expect("a batch makes a table").table(&events, &schema, 1000);
         }
     }
 

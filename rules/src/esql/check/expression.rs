@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
-use super::super::aggregate;
+use super::super::aggregate::{self, Aggregate, Extra};
 use super::super::ast::{Binary, Expr, Name, Node, Pattern};
 use super::super::function::{self, Function, Gives, Param};
 use super::super::ir::{Comparison, Ir, Operator};
@@ -12,6 +12,7 @@ use super::super::value::Type;
 use super::{Checker, Typed};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Span;
+use crate::expr;
 use crate::kql;
 use crate::literal::{FloatBits, Literal, parse_date, parse_ip};
 use crate::pattern::Case;
@@ -69,6 +70,11 @@ impl Checker<'_> {
             }
             Node::IsNull(value) => typed(Ir::IsNull(self.expr(value)?.ir.into()), Type::Bool),
             Node::Call(name, args) => self.call(name, args, &expr.span),
+            Node::Match(field, query) => self.matches(field, query, None, &expr.span),
+            Node::Options(_) => {
+                let message = "options stand only behind the arguments of a function";
+                self.report(Diagnostic::error(Code::Syntax, expr.span.clone(), message))
+            }
         }
     }
 
@@ -166,8 +172,20 @@ impl Checker<'_> {
     }
 
     fn converted(&mut self, typed: Typed, kind: Type, span: &Range<usize>) -> Option<Typed> {
+        // Nobody here knows the type of a leaf of an open object, so it is what it is compared with.
+        if let Ir::Field(field, Type::Text) = typed.ir
+            && self.schema.is_open_leaf(field)
+            && !matches!(kind, Type::Null | Type::Duration | Type::Text)
+        {
+            return Some(Typed { ir: Ir::Field(field, kind), kind });
+        }
         let Ir::Literal(Literal::Text(text)) = &typed.ir else { return Some(typed) };
         let (literal, code, message) = match kind {
+            Type::Bool => (
+                text.to_lowercase().parse().ok().map(Literal::Bool),
+                Code::MixedTypes,
+                format!("\"{text}\" is neither true nor false"),
+            ),
             Type::Date => (
                 parse_date(text).map(|period| Literal::Date(period.first)),
                 Code::BadDate,
@@ -248,18 +266,28 @@ impl Checker<'_> {
     fn call(&mut self, name: &Name, args: &[Expr], span: &Range<usize>) -> Option<Typed> {
         match name.text.as_str() {
             "case" => return self.case(args, span),
-            "now" if args.is_empty() => {
-                return self
-                    .column("@timestamp", span)
-                    .map(|column| Typed { ir: column.ir, kind: column.kind });
-            }
+            "now" if args.is_empty() => return Some(Typed { ir: Ir::Now, kind: Type::Date }),
             "date_trunc" | "bucket" => return self.truncate(name, args, span),
             "cidr_match" => return self.cidr_match(args, span),
-            "kql" => return self.kql(args, span),
+            "kql" | "qstr" => return self.kql(args, span),
+            "match" | "match_phrase" => {
+                return match args {
+                    [field, query] => self.matches(field, query, None, span),
+                    [field, query, options] => self.matches(field, query, Some(options), span),
+                    _ => self.wrong_arguments(name, span, "a field and what is looked for"),
+                };
+            }
+            "json_extract" => {
+                if let [Expr { node: Node::Column(source), .. }, Expr { node: Node::Text(path), span }] = args
+                    && source == "_source"
+                {
+                    return self.of_source(path, span);
+                }
+            }
             _ => {}
         }
-        if let Some(aggregate) = aggregate::find(&name.text) {
-            return self.aggregate(aggregate, name, args, span);
+        if let Some((aggregate, extra)) = aggregate::find(&name.text) {
+            return self.aggregate(aggregate, extra, name, args, span);
         }
         let Some(signature) = function::find(&name.text) else { return self.unknown_function(name) };
         let typed = self.exprs(args)?;
@@ -275,10 +303,16 @@ impl Checker<'_> {
             let param = signature.params[at.min(signature.params.len() - 1)];
             let typed = match param {
                 Param::Alike => self.alike(Typed { ir: Ir::Null, kind }, typed, &arg.span)?.1,
+                Param::Any if at > 0 => {
+                    kind = typed.kind;
+                    typed
+                }
+                Param::Date => self.converted(typed, Type::Date, &arg.span)?,
                 _ => typed,
             };
             match param {
                 Param::Text => self.expect(&typed, Type::Text, &arg.span, &name.text.to_uppercase())?,
+                Param::Date => self.expect(&typed, Type::Date, &arg.span, &name.text.to_uppercase())?,
                 Param::Number if !typed.kind.is_number() => {
                     self.expect(&typed, Type::Long, &arg.span, &name.text.to_uppercase())?;
                 }
@@ -404,14 +438,10 @@ impl Checker<'_> {
             let name = Name { text: "kql".into(), span: span.clone() };
             return self.wrong_arguments(&name, span, "one text");
         };
-        if self.before.is_some() {
-            let message = "KQL looks at events, and behind STATS there are groups";
-            return self.report(Diagnostic::error(Code::MisplacedAggregate, span.clone(), message));
-        }
         match kql::compile(text, self.schema) {
             Ok(compiled) => {
                 self.found.extend(compiled.warnings.into_iter().map(|found| inside(found, text, text_span)));
-                Some(Typed { ir: Ir::Predicate(compiled.plan), kind: Type::Bool })
+                self.predicate_value(compiled.plan, span)
             }
             Err(found) => {
                 self.found.extend(found.into_iter().map(|found| inside(found, text, text_span)));
@@ -420,9 +450,90 @@ impl Checker<'_> {
         }
     }
 
+    /// A predicate over the event, as a value of its row.
+    fn predicate_value(&mut self, predicate: expr::Expr, span: &Range<usize>) -> Option<Typed> {
+        if self.scope.is_closed {
+            let message = "this looks at events, and behind STATS there are groups";
+            return self.report(Diagnostic::error(Code::MisplacedAggregate, span.clone(), message));
+        }
+        let ir = self.carry(Ir::Predicate(predicate), Type::Bool);
+        Some(Typed { ir, kind: Type::Bool })
+    }
+
+    /// `field : "text"`: never null, and met by any of the field's values, as in Elasticsearch's index. A field of
+    /// free text matches where it has one of the words.
+    fn matches(
+        &mut self,
+        field: &Expr,
+        query: &Expr,
+        options: Option<&Expr>,
+        span: &Range<usize>,
+    ) -> Option<Typed> {
+        // A cast leaves a field of texts what it is.
+        let field = match &field.node {
+            Node::Call(name, args) if name.text == "to_string" && args.len() == 1 => &args[0],
+            _ => field,
+        };
+        let value = self.expr(field);
+        let query = self.expr(query)?;
+        let name = Name { text: "match".into(), span: span.clone() };
+        let (Node::Column(path), Ir::Literal(wanted)) = (&field.node, query.ir) else {
+            return self.wrong_arguments(&name, span, "a field and a constant");
+        };
+        let wanted =
+            self.converted(Typed { ir: Ir::Literal(wanted), kind: query.kind }, value?.kind, span)?;
+        let Ir::Literal(wanted) = wanted.ir else { return None };
+        if let Some(distance) = self.fuzziness(options)? {
+            let args = vec![self.expr(field)?.ir, Ir::Literal(wanted), Ir::Literal(Literal::Int(distance))];
+            return Some(Typed { ir: Ir::Call(Function::IsNear, args), kind: Type::Bool });
+        }
+        let Typed { ir: Ir::Field(id, _), .. } = self.field(path, &field.span)? else { return None };
+        let test = match &wanted {
+            Literal::Text(text) if is_free_text(path) => words(text)?,
+            Literal::Text(text) => expr::Test::text(text, Case::Sensitive),
+            other => expr::Test::Equals(other.clone()),
+        };
+        self.predicate_value(expr::Expr::Any(id, test), span)
+    }
+
+    /// How many slips a match forgives; the outer `None` is a fault.
+    #[expect(clippy::option_option, reason = "a fault that is reported, and an option that is not there")]
+    fn fuzziness(&mut self, options: Option<&Expr>) -> Option<Option<i64>> {
+        let Some(options) = options else { return Some(None) };
+        let Node::Options(options) = &options.node else {
+            let message = "options stand in braces: { \"fuzziness\": 1 }";
+            return self.report(Diagnostic::error(Code::WrongArguments, options.span.clone(), message));
+        };
+        let slips = options.iter().find(|(name, _)| name == "fuzziness").map(|(_, value)| &value.node);
+        Some(match slips {
+            Some(Node::Int(slips)) => Some(*slips),
+            Some(Node::Text(slips)) => slips.parse().ok().or(Some(2)),
+            _ => None,
+        })
+    }
+
+    /// `JSON_EXTRACT(_source, "a.b")` is the field itself.
+    fn of_source(&mut self, path: &str, span: &Range<usize>) -> Option<Typed> {
+        let path = path.trim_start_matches("$.");
+        // What nobody knows is never there.
+        let field = self.schema.resolve(path).ok();
+        match field {
+            Some(id) => {
+                let ir = self.carry(Ir::Field(id, Type::Text), Type::Text);
+                Some(Typed { ir, kind: Type::Text })
+            }
+            None => {
+                let message = format!("no field is called \"{path}\": this is always null");
+                self.found.push(Diagnostic::warning(Code::UnknownField, span.clone(), message));
+                Some(Typed { ir: Ir::Null, kind: Type::Text })
+            }
+        }
+    }
+
     fn aggregate(
         &mut self,
-        aggregate: aggregate::Aggregate,
+        aggregate: Aggregate,
+        extra: Extra,
         name: &Name,
         args: &[Expr],
         span: &Range<usize>,
@@ -432,26 +543,43 @@ impl Checker<'_> {
                 format!("{} stands only in STATS, and not inside another", name.text.to_uppercase());
             return self.report(Diagnostic::error(Code::MisplacedAggregate, span.clone(), message));
         }
-        // Precision and sort column: exact here, and in order of time.
-        let takes_second = matches!(
-            aggregate,
-            aggregate::Aggregate::CountDistinct | aggregate::Aggregate::First | aggregate::Aggregate::Last
-        );
-        let is_count = aggregate == aggregate::Aggregate::Count;
-        let value = match args {
-            [] if is_count => Some(every_row()),
-            [Expr { node: Node::Star, .. }] if is_count => Some(every_row()),
-            [value] => self.read_inside(value),
-            [value, _] if takes_second => self.read_inside(value),
-            _ => return self.wrong_arguments(name, span, "one value"),
-        }?;
+        let is_count = aggregate == Aggregate::Count;
+        let (value, rest) = match args {
+            [] if is_count => (Some(every_row()), args),
+            [Expr { node: Node::Star, .. }] if is_count => (Some(every_row()), &args[1..]),
+            [value, rest @ ..] => (self.read_inside(value), rest),
+            [] => return self.wrong_arguments(name, span, "one value"),
+        };
+        let mut order = None;
+        let aggregate = match (extra, rest) {
+            (Extra::Top, [limit, rest @ ..]) => top(limit, rest.first()),
+            (Extra::Top, []) => None,
+            (_, []) | (Extra::Ignored, [_]) => Some(aggregate),
+            (Extra::Order, [column]) => {
+                order = Some(self.read_inside(column)?);
+                Some(aggregate)
+            }
+            (Extra::Percentile, [share]) => {
+                share_of(share).map(|share| Aggregate::Percentile(FloatBits::new(share)))
+            }
+            _ => None,
+        };
+        let Some(aggregate) = aggregate else {
+            let wanted = match extra {
+                Extra::Top => "a value, how many, and \"asc\" or \"desc\"",
+                Extra::Percentile => "a number and which percentile",
+                _ => "one value",
+            };
+            return self.wrong_arguments(name, span, wanted);
+        };
+        let value = value?;
         let kind = value.kind;
         if aggregate.gives(kind).is_none() {
             let message =
                 format!("{} takes numbers, and this is a {}", name.text.to_uppercase(), kind.name());
             return self.report(Diagnostic::error(Code::WrongType, span.clone(), message));
         }
-        self.add_aggregate(aggregate, value)
+        self.add_aggregate(aggregate, value, order)
     }
 
     fn read_inside(&mut self, value: &Expr) -> Option<Typed> {
@@ -477,10 +605,50 @@ const OTHERS: &[&str] = &[
     "max",
     "median",
     "min",
+    "match",
     "now",
+    "percentile",
+    "std_dev",
     "sum",
+    "top",
     "values",
+    "variance",
 ];
+
+/// Fields that Elasticsearch takes apart into words.
+fn is_free_text(path: &str) -> bool {
+    path.ends_with(".text")
+        || matches!(path, "message" | "error.message" | "powershell.file.script_block_text")
+}
+
+/// Holds where the text has one of the words, whatever its case.
+fn words(text: &str) -> Option<expr::Test> {
+    let mut words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
+    words.peek()?;
+    // Letters and digits alone need no escape.
+    let words = words.collect::<Vec<_>>().join("|");
+    let pattern = format!("(.*[^a-zA-Z0-9_])?({words})([^a-zA-Z0-9_].*)?");
+    Regex::new(&pattern, Case::Folded).ok().map(expr::Test::Regex)
+}
+
+fn top(limit: &Expr, order: Option<&Expr>) -> Option<Aggregate> {
+    let Node::Int(limit) = limit.node else { return None };
+    let is_falling = match order.map(|order| &order.node) {
+        None => false,
+        Some(Node::Text(order)) if order.eq_ignore_ascii_case("asc") => false,
+        Some(Node::Text(order)) if order.eq_ignore_ascii_case("desc") => true,
+        Some(_) => return None,
+    };
+    Some(Aggregate::Top { limit: usize::try_from(limit).ok()?, is_falling })
+}
+
+fn share_of(expr: &Expr) -> Option<f64> {
+    match expr.node {
+        Node::Int(int) => Some(int as f64),
+        Node::Float(float) => Some(float),
+        _ => None,
+    }
+}
 
 fn every_row() -> Typed {
     Typed { ir: Ir::Literal(Literal::Bool(true)), kind: Type::Bool }

@@ -89,13 +89,10 @@ impl Parser<'_> {
             let span = self.peek().span.clone();
             return self.fail(Code::Syntax, span, "values are compared with ==");
         }
-        if self.is_sign(":") {
-            let span = self.peek().span.clone();
-            return self.fail(
-                Code::LegacySyntax,
-                span,
-                "the match operator is not run here: compare with == or LIKE",
-            );
+        if self.take_sign(":") {
+            let query = self.cast()?;
+            let node = Node::Match(left.into(), query.into());
+            return Ok(Expr { node, span: start..self.last_end() });
         }
         if self.take_word("is") {
             let is_negated = self.take_word("not");
@@ -212,11 +209,26 @@ impl Parser<'_> {
                 return Ok(Expr { span: span.start..self.last_end(), ..expr });
             }
             Kind::Sign("*") => Node::Star,
+            Kind::Sign("{") => return self.options(),
             Kind::Name { .. } => return self.named(),
             _ => return self.unexpected("a value, a column or a function"),
         };
         self.at += 1;
         Ok(Expr { node, span })
+    }
+
+    /// `{ "option": value, ... }`
+    fn options(&mut self) -> Parsed<Expr> {
+        let start = self.peek().span.start;
+        self.expect_sign("{")?;
+        let option = |parser: &mut Self| {
+            let name = parser.pattern()?.text;
+            parser.expect_sign(":")?;
+            Ok((name, parser.cast()?))
+        };
+        let options = if self.is_sign("}") { Vec::new() } else { self.list(option)? };
+        self.expect_sign("}")?;
+        Ok(Expr { node: Node::Options(options), span: start..self.last_end() })
     }
 
     /// A number, or with a unit behind it a length of time.
