@@ -151,5 +151,12 @@ fn nameplate(of: &EventRef) -> Record {
     let mut event = Event::new(of.id.clone(), of.time, "");
     event.sequence = of.sequence;
     let raw = serde_json::json!({"event": {"id": of.id}, "groundtrail": {"is_forgotten": true}}).to_string();
-    Record { event, origin: Origin::Sensor, raw: raw.into(), hits: Arc::default(), facts: Arc::default() }
+    Record {
+        event,
+        origin: Origin::Sensor,
+        raw: raw.into(),
+        hits: Arc::default(),
+        facts: Arc::default(),
+        claimed: None,
+    }
 }

@@ -1,16 +1,30 @@
 //! Many sources, one stream, and how far all of them together have come.
 //!
-//! Records pass in the order they arrive: what comes out of them does not depend on it. What depends on order is when
-//! something may be called absent, and for that the stream carries watermarks.
+//! Records pass in the order they arrive, each source in its turn: what comes out of them does not depend on it. What
+//! depends on order is when something may be called absent, and for that the stream carries watermarks. A source may speak
+//! for many clocks: a sensor stream for its hosts, CloudTrail for accounts and regions. The slowest of them that can be
+//! right holds the watermark.
+
+mod clock_of;
+mod inlet;
+mod lag;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
-use rules::event::{EventTime, Span};
+use rules::event::{EventTime, Span, Value};
+use rules::schema::{FieldId, Schema};
+use rustc_hash::FxHashMap;
 
-use crate::source::{Position, Record, Rejected, SourceItem};
+use crate::source::{Origin, Position, Record, Rejected, SourceItem};
 use crate::time::{Clock, Lateness, Watermark};
+
+pub use clock_of::{Doubt, Doubted};
+use clock_of::{Misdated, StampedBy};
+pub use inlet::Outlet;
+use inlet::{Inlets, Waited};
 
 /// A source of this merge, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,21 +35,6 @@ pub struct SourceId(u32);
 #[error("nobody reads this source any more")]
 pub struct Closed;
 
-/// A source's end of the channel. Sending waits while the channel is full: nothing is dropped here.
-#[derive(Debug, Clone)]
-pub struct Outlet {
-    id: SourceId,
-    tx: SyncSender<(SourceId, SourceItem)>,
-}
-
-impl Outlet {
-    /// # Errors
-    /// When the merge is gone.
-    pub fn send(&self, item: SourceItem) -> Result<(), Closed> {
-        self.tx.send((self.id, item)).map_err(|_closed| Closed)
-    }
-}
-
 /// What the merge hands on.
 #[derive(Debug, Clone)]
 pub enum Merged {
@@ -44,6 +43,8 @@ pub enum Merged {
     Position(Position),
     /// All sources together have come so far. Only ever forward.
     Watermark(EventTime),
+    /// A clock cannot be right. Said once in a while.
+    Doubt(Doubt),
     /// Every source has ended.
     End,
 }
@@ -69,6 +70,23 @@ pub struct Progress {
     /// Records that came behind the watermark already given out.
     pub n_late: u64,
     pub has_ended: bool,
+    /// The clocks it speaks for.
+    pub partitions: Vec<PartitionProgress>,
+}
+
+/// How far one host, or one account in one region, has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionProgress {
+    pub name: Arc<str>,
+    pub newest: Option<EventTime>,
+    pub n_events: u64,
+    /// Events from the future or from before there was anything to see: they count as of their arrival.
+    pub n_misdated: u64,
+    /// Its clock is behind and does not catch up, so nobody waits for it.
+    pub is_astray: bool,
+    /// From an event's time to its arrival: half of them were faster, and nearly all.
+    pub lag_p50: Option<Span>,
+    pub lag_p99: Option<Span>,
 }
 
 #[derive(Debug)]
@@ -83,37 +101,73 @@ struct State {
     n_records: u64,
     n_rejected: u64,
     n_late: u64,
+    clocks: FxHashMap<Box<str>, StampedBy>,
 }
-
-/// An event further ahead of the clock than this does not move the watermark: one host with a wrong clock would make
-/// everything else late.
-const MAX_AHEAD: Span = Span::from_secs(60);
 
 /// Watermarks are given out in steps of at least this, to spare the receiver.
 const STEP: Span = Span::from_millis(500);
+/// A source that claims to speak for more clocks than this has the rest of them counted as one.
+const MAX_CLOCKS: usize = 10_000;
+const THE_REST: &str = "(others)";
+
+/// Fields that say whose clock stamped an event.
+#[derive(Debug, Clone, Copy, Default)]
+struct ClockFields {
+    host: Option<FieldId>,
+    account: Option<FieldId>,
+    region: Option<FieldId>,
+    timestamp: Option<FieldId>,
+}
 
 /// The meeting point of all sources.
 pub struct Merge {
-    tx: Option<SyncSender<(SourceId, SourceItem)>>,
-    rx: Receiver<(SourceId, SourceItem)>,
+    inlets: Inlets,
     sources: Vec<State>,
+    fields: ClockFields,
     clock: Arc<dyn Clock>,
     pace: Pace,
     given_out: Option<EventTime>,
     /// Handed on at the next call.
     pending: Option<EventTime>,
+    doubts: Vec<Doubt>,
+    /// Records until the watermark is looked at again.
+    until_look: usize,
+    /// Reused: the name of a record's clock.
+    buffer: String,
 }
 
 impl Merge {
-    /// `capacity` is the number of items that may wait over all sources.
+    /// `capacity` is the number of items that may wait for each source.
     pub fn new(capacity: usize, pace: Pace, clock: Arc<dyn Clock>) -> Self {
-        let (tx, rx) = sync_channel(capacity);
-        Self { tx: Some(tx), rx, sources: Vec::new(), clock, pace, given_out: None, pending: None }
+        Self {
+            inlets: Inlets::new(capacity),
+            sources: Vec::new(),
+            fields: ClockFields::default(),
+            clock,
+            pace,
+            given_out: None,
+            pending: None,
+            doubts: Vec::new(),
+            until_look: 0,
+            buffer: String::new(),
+        }
+    }
+
+    /// Tells the clocks apart that a source speaks for.
+    #[must_use]
+    pub fn by_clock(mut self, schema: &Schema) -> Self {
+        self.fields = ClockFields {
+            host: schema.id("host.id"),
+            account: schema.id("cloud.account.id"),
+            region: schema.id("cloud.region"),
+            timestamp: schema.id("@timestamp"),
+        };
+        self
     }
 
     /// Adds a source. All are added before the first item is taken.
     pub fn add(&mut self, name: impl Into<Arc<str>>, lateness: Lateness) -> Outlet {
-        let id = SourceId(u32::try_from(self.sources.len()).expect("sources are counted in tens"));
+        let (_, outlet) = self.inlets.add();
         self.sources.push(State {
             name: name.into(),
             lateness,
@@ -124,46 +178,44 @@ impl Merge {
             n_records: 0,
             n_rejected: 0,
             n_late: 0,
+            clocks: FxHashMap::default(),
         });
-        let tx = self.tx.clone().expect("sources are added before the merge is read");
-        Outlet { id, tx }
+        outlet
     }
 
     /// The next thing, or none when nothing came for `timeout`.
     pub fn next(&mut self, timeout: Duration) -> Option<Merged> {
-        self.tx = None;
         // One for all that comes: sources that only say they are idle must not keep the caller here.
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(time) = self.pending.take() {
                 return Some(Merged::Watermark(time));
             }
-            match self.rx.try_recv() {
-                Ok((id, item)) => {
+            if let Some(doubt) = self.doubts.pop() {
+                return Some(Merged::Doubt(doubt));
+            }
+            let waited = match self.inlets.try_next() {
+                Waited::Timeout => {
+                    // Nothing waits: time to say how far everybody is.
+                    self.move_watermark(Span(1));
+                    if self.pending.is_some() {
+                        continue;
+                    }
+                    self.inlets.next_before(deadline)
+                }
+                waited => waited,
+            };
+            match waited {
+                Waited::Item(id, item) => {
                     if let Some(merged) = self.take(id, item) {
                         return Some(merged);
                     }
-                    continue;
                 }
-                Err(TryRecvError::Disconnected) => return self.finish(),
-                Err(TryRecvError::Empty) => {}
-            }
-            // Nothing waits: time to say how far everybody is.
-            self.move_watermark(Span(1));
-            if self.pending.is_some() {
-                continue;
-            }
-            match self.rx.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok((id, item)) => {
-                    if let Some(merged) = self.take(id, item) {
-                        return Some(merged);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
+                Waited::Timeout => {
                     self.move_watermark(Span(1));
                     return self.pending.take().map(Merged::Watermark);
                 }
-                Err(RecvTimeoutError::Disconnected) => return self.finish(),
+                Waited::Closed => return self.finish(),
             }
         }
     }
@@ -172,16 +224,35 @@ impl Merge {
         &self.sources[id.0 as usize].name
     }
 
+    /// What everybody has been told.
+    pub fn watermark(&self) -> Option<EventTime> {
+        self.given_out
+    }
+
     pub fn progress(&self) -> Vec<Progress> {
         let now = self.clock.now();
-        let progress = |state: &State| Progress {
-            name: Arc::clone(&state.name),
-            newest: state.newest,
-            watermark: self.watermark_of(state, now).unwrap_or(Watermark::Idle),
-            n_records: state.n_records,
-            n_rejected: state.n_rejected,
-            n_late: state.n_late,
-            has_ended: state.has_ended,
+        let partition = |clock: &StampedBy| PartitionProgress {
+            name: Arc::clone(&clock.name),
+            newest: Some(clock.newest).filter(|newest| *newest > EventTime(i64::MIN)),
+            n_events: clock.n_events,
+            n_misdated: clock.n_misdated,
+            is_astray: clock.is_astray,
+            lag_p50: clock.lags.percentile(50),
+            lag_p99: clock.lags.percentile(99),
+        };
+        let progress = |state: &State| {
+            let mut partitions: Vec<PartitionProgress> = state.clocks.values().map(partition).collect();
+            partitions.sort_by(|a, b| a.name.cmp(&b.name));
+            Progress {
+                name: Arc::clone(&state.name),
+                newest: state.newest,
+                watermark: self.watermark_of(state, now).unwrap_or(Watermark::Idle),
+                n_records: state.n_records,
+                n_rejected: state.n_rejected,
+                n_late: state.n_late,
+                has_ended: state.has_ended,
+                partitions,
+            }
         };
         self.sources.iter().map(progress).collect()
     }
@@ -198,16 +269,9 @@ impl Merge {
         state.last_heard = now;
         state.is_idle = false;
         let merged = match item {
-            SourceItem::Record(record) => {
-                let time = record.event.time;
+            SourceItem::Record(mut record) => {
                 state.n_records += 1;
-                if self.given_out.is_some_and(|given_out| time < given_out) {
-                    state.n_late += 1;
-                }
-                let is_sane = self.pace == Pace::Replay || time <= now + MAX_AHEAD;
-                if is_sane {
-                    state.newest = state.newest.max(Some(time));
-                }
+                self.note(id, &mut record, now);
                 Some(Merged::Record(id, record))
             }
             SourceItem::Rejected(rejected) => {
@@ -224,9 +288,47 @@ impl Merge {
                 None
             }
         };
-        // In steps while there is much to do.
-        self.move_watermark(STEP);
+        // In steps while there is much to do, and not more often than all the clocks can be looked at in passing.
+        match self.until_look.checked_sub(1) {
+            Some(left) => self.until_look = left,
+            None => {
+                self.until_look = self.sources.iter().map(|state| state.clocks.len()).sum::<usize>() / 4;
+                self.move_watermark(STEP);
+            }
+        }
         merged
+    }
+
+    /// Reads the record's time for what it is worth. One that cannot be right gives way to its arrival: it could neither
+    /// be waited for nor joined.
+    fn note(&mut self, id: SourceId, record: &mut Record, now: EventTime) {
+        let is_live = self.pace != Pace::Replay;
+        let is_host = record.origin == Origin::Sensor;
+        clock_name(&self.fields, record, &mut self.buffer);
+        let state = &mut self.sources[id.0 as usize];
+        let clock = clock_named(&mut state.clocks, &self.buffer, now);
+        let time = record.event.time;
+        let doubted = match clock_of::misdated(time, now) {
+            Some(misdated) if is_live => {
+                clock.note_misdated(now);
+                record.restamp(now, self.fields.timestamp);
+                Some(if misdated == Misdated::Future { Doubted::Ahead } else { Doubted::Unset })
+            }
+            _ => {
+                clock.note(time, now, is_host && is_live);
+                state.newest = state.newest.max(Some(time));
+                clock.is_astray.then_some(Doubted::Behind)
+            }
+        };
+        if let Some(what) = doubted
+            && clock.is_worth_telling(now)
+        {
+            let (source, clock) = (Arc::clone(&state.name), Arc::clone(&clock.name));
+            self.doubts.push(Doubt { source, clock, what, off_by: now - time });
+        }
+        if self.given_out.is_some_and(|given_out| record.event.time < given_out) {
+            state.n_late += 1;
+        }
     }
 
     fn move_watermark(&mut self, step: Span) {
@@ -250,153 +352,65 @@ impl Merge {
         if state.has_ended {
             return Some(Watermark::Idle);
         }
-        let by_events = state.newest.map(|newest| state.lateness.watermark(newest));
         match self.pace {
             Pace::Replay if state.is_idle => Some(Watermark::Idle),
-            Pace::Replay => by_events,
+            Pace::Replay => state.newest.map(|newest| state.lateness.watermark(newest)),
             Pace::Live { idle_after } => {
+                let by_clock = state.lateness.watermark(now);
                 if state.is_idle || now - state.last_heard >= idle_after {
-                    return Some(state.lateness.watermark(now));
+                    return Some(by_clock);
                 }
-                by_events
+                // Of the clocks it speaks for, those that are quiet or cannot be right hold nobody up.
+                let holds = |clock: &&StampedBy| {
+                    !clock.is_astray
+                        && clock.newest > EventTime(i64::MIN)
+                        && now - clock.last_heard < idle_after
+                };
+                let slowest = state.clocks.values().filter(holds).map(|clock| clock.newest).min();
+                match slowest {
+                    Some(slowest) => Some(state.lateness.watermark(slowest)),
+                    None if state.clocks.is_empty() => None,
+                    None => Some(by_clock),
+                }
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::Origin;
-    use crate::source::normalize::tests::normalizer;
-    use crate::time::{VirtualClock, parse};
-
-    fn at(second: i64) -> EventTime {
-        parse("2026-11-02T10:00:00Z").unwrap() + Span::from_secs(second)
+fn clock_named<'c>(
+    clocks: &'c mut FxHashMap<Box<str>, StampedBy>,
+    name: &str,
+    now: EventTime,
+) -> &'c mut StampedBy {
+    let name = match clocks.contains_key(name) || clocks.len() < MAX_CLOCKS {
+        true => name,
+        false => THE_REST,
+    };
+    if !clocks.contains_key(name) {
+        clocks.insert(name.into(), StampedBy::new(name.into(), now));
     }
+    clocks.get_mut(name).expect("just put there")
+}
 
-    fn record(second: i64) -> SourceItem {
-        let text = format!(r#"{{"@timestamp":"{}"}}"#, crate::time::format(at(second)));
-        SourceItem::Record(normalizer().read(Origin::Sensor, text).unwrap())
-    }
-
-    fn late(seconds: i64) -> Lateness {
-        Lateness(Span::from_secs(seconds))
-    }
-
-    /// What comes out until nothing more does; records as `r<second>`, watermarks as `w<second>`.
-    fn drain(merge: &mut Merge) -> Vec<String> {
-        let mut out = Vec::new();
-        while let Some(merged) = merge.next(Duration::ZERO) {
-            match merged {
-                Merged::Record(_, record) => {
-                    out.push(format!("r{}", (record.event.time - at(0)).0 / 1_000_000_000))
-                }
-                Merged::Watermark(time) => out.push(format!("w{}", (time - at(0)).0 / 1_000_000_000)),
-                Merged::End => {
-                    out.push("end".to_owned());
-                    break;
-                }
-                other => panic!("{other:?}"),
-            }
+/// The host for its own events; account and region for AWS's.
+fn clock_name(fields: &ClockFields, record: &Record, name: &mut String) {
+    let text = |field: Option<FieldId>| {
+        let value = field.and_then(|field| record.event.get(field))?;
+        value.scalars().first().and_then(Value::as_str)
+    };
+    /// Longer names are no hosts and no accounts, and each of them is kept.
+    const MAX_NAME: usize = 128;
+    name.clear();
+    let parts = match record.origin {
+        Origin::Sensor => [text(fields.host), None],
+        Origin::CloudTrail | Origin::GuardDuty | Origin::VpcFlow => {
+            [text(fields.account), text(fields.region)]
         }
-        out
-    }
-
-    #[test]
-    fn the_slowest_source_holds_the_watermark() {
-        let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
-        let (fast, slow) = (merge.add("sensor", late(5)), merge.add("cloudtrail", late(60)));
-        fast.send(record(100)).unwrap();
-        assert_eq!(drain(&mut merge), ["r100"], "the other has not spoken yet");
-        slow.send(record(90)).unwrap();
-        assert_eq!(drain(&mut merge), ["r90", "w30"]);
-        slow.send(record(50)).unwrap();
-        assert_eq!(drain(&mut merge), ["r50"], "never backwards");
-        slow.send(SourceItem::End).unwrap();
-        assert_eq!(drain(&mut merge), ["w95"]);
-        drop((fast, slow));
-        assert_eq!(drain(&mut merge), ["end"]);
-    }
-
-    #[test]
-    fn an_idle_source_holds_nobody_in_replay() {
-        let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
-        let (one, two) = (merge.add("one", late(0)), merge.add("two", late(0)));
-        two.send(SourceItem::Idle).unwrap();
-        one.send(record(7)).unwrap();
-        assert_eq!(drain(&mut merge), ["r7", "w7"]);
-    }
-
-    #[test]
-    fn a_silent_live_source_moves_with_the_clock() {
-        let clock = Arc::new(VirtualClock::at(at(0)));
-        let idle_after = Span::from_secs(10);
-        let mut merge = Merge::new(16, Pace::Live { idle_after }, Arc::clone(&clock) as Arc<dyn Clock>);
-        let (sensor, _cloud) = (merge.add("sensor", late(5)), merge.add("cloudtrail", late(60)));
-        sensor.send(record(0)).unwrap();
-        assert_eq!(drain(&mut merge), ["r0"]);
-        clock.advance_to(at(100));
-        assert_eq!(drain(&mut merge), ["w40"], "the one with the longest lateness, by the clock");
-    }
-
-    #[test]
-    fn a_clock_that_runs_ahead_does_not_make_the_rest_late() {
-        let clock = Arc::new(VirtualClock::at(at(0)));
-        let mut merge = Merge::new(16, Pace::Live { idle_after: Span::from_secs(10) }, clock);
-        let sensor = merge.add("sensor", late(5));
-        sensor.send(record(0)).unwrap();
-        sensor.send(record(1_000_000)).unwrap();
-        sensor.send(record(1)).unwrap();
-        let out = drain(&mut merge);
-        assert!(!out.iter().any(|item| item.starts_with('w') && item.len() > 3), "{out:?}");
-        assert_eq!(merge.progress()[0].n_late, 0);
-    }
-
-    #[test]
-    fn late_records_pass_and_are_counted() {
-        let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
-        let one = merge.add("one", late(0));
-        for second in [10, 20, 5] {
-            one.send(record(second)).unwrap();
+    };
+    for part in parts.into_iter().flatten() {
+        if !name.is_empty() {
+            name.push('/');
         }
-        assert_eq!(drain(&mut merge), ["r10", "w10", "r20", "w20", "r5"]);
-        assert_eq!(merge.progress()[0].n_late, 1);
-    }
-
-    #[test]
-    fn a_full_channel_makes_the_source_wait() {
-        let mut merge = Merge::new(1, Pace::Replay, Arc::new(VirtualClock::default()));
-        let one = merge.add("one", late(0));
-        let sender = std::thread::spawn(move || (0..100).try_for_each(|second| one.send(record(second))));
-        let n_records = std::iter::from_fn(|| merge.next(Duration::from_secs(5)))
-            .take_while(|merged| !matches!(merged, Merged::End))
-            .filter(|merged| matches!(merged, Merged::Record(..)))
-            .count();
-        assert_eq!((n_records, sender.join().unwrap()), (100, Ok(())));
-    }
-
-    #[test]
-    fn sources_that_are_idle_do_not_keep_the_caller() {
-        let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
-        let one = merge.add("one", late(0));
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for _ in 0..200 {
-                    let _ = one.send(SourceItem::Idle);
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            });
-            assert!(merge.next(Duration::from_millis(50)).is_none(), "and not the end, a second later");
-            drop(merge);
-        });
-    }
-
-    #[test]
-    fn a_source_learns_that_nobody_reads() {
-        let mut merge = Merge::new(1, Pace::Replay, Arc::new(VirtualClock::default()));
-        let one = merge.add("one", late(0));
-        drop(merge);
-        assert_eq!(one.send(SourceItem::Idle), Err(Closed));
+        name.extend(part.chars().take(MAX_NAME));
     }
 }

@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rules::event::{Event, Value};
+use rules::event::{Event, EventTime, Value};
+use rules::schema::FieldId;
 
 use crate::identity::Fact;
 use crate::indicator::Hit;
@@ -17,6 +18,7 @@ pub mod folder;
 pub mod guardduty;
 pub mod json;
 pub mod normalize;
+pub(crate) mod repair;
 pub mod sensor;
 pub mod split;
 pub mod stop;
@@ -49,6 +51,19 @@ pub struct Record {
     pub(crate) hits: Arc<[Hit]>,
     /// What it says about hosts and keys, whatever becomes of it.
     pub(crate) facts: Arc<[Fact]>,
+    /// The time it claimed, where that cannot be right and its arrival stands in.
+    pub(crate) claimed: Option<EventTime>,
+}
+
+impl Record {
+    /// Gives the event another time than it claims.
+    pub(crate) fn restamp(&mut self, time: EventTime, timestamp: Option<FieldId>) {
+        self.claimed = Some(self.claimed.unwrap_or(self.event.time));
+        self.event.time = time;
+        if let Some(field) = timestamp {
+            self.event.set(field, Value::str(crate::time::format(time)));
+        }
+    }
 }
 
 impl Record {

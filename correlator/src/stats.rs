@@ -18,6 +18,10 @@ pub struct Counts {
     /// Older than what is still kept: evaluated, but what it needs beside it may be gone.
     pub late: u64,
     pub rejected: u64,
+    /// Of the others: events whose time cannot be right, which count as of their arrival.
+    pub misdated: u64,
+    /// Of the duplicates: events that share an id with another and say something else.
+    pub conflicting: u64,
 }
 
 impl Counts {
@@ -33,6 +37,8 @@ impl Counts {
         self.duplicate += other.duplicate;
         self.late += other.late;
         self.rejected += other.rejected;
+        self.misdated += other.misdated;
+        self.conflicting += other.conflicting;
     }
 }
 
@@ -81,6 +87,16 @@ impl Stats {
         }
     }
 
+    /// An event that was counted came with a time that cannot be right.
+    pub fn count_misdated(&mut self, source: &Arc<str>) {
+        self.by_source.entry(Arc::clone(source)).or_default().misdated += 1;
+    }
+
+    /// A duplicate that was counted says something else than what came first.
+    pub fn count_conflicting(&mut self, source: &Arc<str>) {
+        self.by_source.entry(Arc::clone(source)).or_default().conflicting += 1;
+    }
+
     /// Accounts for what a source could not read.
     pub fn count_rejected(&mut self, source: &Arc<str>, kind: RejectedKind) {
         match kind {
@@ -111,6 +127,13 @@ impl fmt::Display for Stats {
         ];
         for (n, what) in rest.into_iter().filter(|(n, _)| *n > 0) {
             write!(f, ", {n} {what}")?;
+        }
+        if total.conflicting > 0 {
+            let n = total.conflicting;
+            write!(f, "; {n} repeated under the same id with other content, so only the first counts")?;
+        }
+        if total.misdated > 0 {
+            write!(f, "; {} with a time that cannot be right, taken as of their arrival", total.misdated)?;
         }
         if self.n_unreadable_inputs > 0 {
             let plural = if self.n_unreadable_inputs == 1 { "" } else { "s" };

@@ -146,6 +146,14 @@ impl Event {
         }
     }
 
+    /// Gives a field this value alone.
+    pub fn set(&mut self, field: FieldId, value: Value) {
+        match self.fields.binary_search_by_key(&field, |(id, _)| *id) {
+            Err(idx) => self.fields.insert(idx, (field, value)),
+            Ok(idx) => self.fields[idx].1 = value,
+        }
+    }
+
     pub fn fields(&self) -> impl Iterator<Item = (FieldId, &Value)> {
         self.fields.iter().map(|(id, value)| (*id, value))
     }

@@ -130,6 +130,7 @@ impl Blind {
         eviction: Option<Eviction>,
     ) -> Vec<String> {
         let mut lines = self.hosts_without_sensor(found, evidence);
+        lines.extend(evidence.iter().filter_map(|record| misdated(record)));
         lines.extend(self.losses_near(found, evidence));
         let n_forgotten = evidence.iter().filter(|record| record.is_forgotten()).count();
         if n_forgotten > 0 {
@@ -198,6 +199,13 @@ impl Blind {
             })
             .collect()
     }
+}
+
+/// What stands for a time that cannot be right is our own doing, and so is any order that follows from it.
+fn misdated(record: &Record) -> Option<String> {
+    let claimed = time::format(record.claimed?);
+    let (id, arrived) = (&record.event.id, time::format(record.event.time));
+    Some(format!("when event {id} happened: it says {claimed}, which cannot be; it arrived at {arrived}"))
 }
 
 fn text(event: &Event, field: Option<FieldId>) -> Option<&str> {

@@ -21,7 +21,7 @@ use super::{CliError, Outcome};
 use crate::alert::AlertChange;
 use crate::config::Config;
 use crate::keyed::Limits;
-use crate::merge::{Merge, Pace};
+use crate::merge::{Doubt, Merge, Pace};
 use crate::pipeline::{Delivery, Engine, Mode, RunError, Runner, StoredPositions};
 use crate::sink::{Fanout, Sink};
 use crate::source::Rejected;
@@ -31,7 +31,7 @@ use crate::source::stop::Stop;
 use crate::store::Store;
 use crate::time::SystemClock;
 
-/// Items between the sources and the engine. A source that has just spoken waits behind this many of one with a backlog.
+/// Items between each source and the engine.
 const CAPACITY: usize = 256;
 /// A source that has said nothing for so long holds nobody up.
 const IDLE_AFTER: Span = Span::from_secs(2);
@@ -85,7 +85,8 @@ pub(super) fn run(
     };
     let mut delivery = Told { sink: output::open(&config.output, terminal)? };
     let stop = Stop::default();
-    let mut merge = Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock));
+    let mut merge =
+        Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock)).by_clock(&schema);
     let threads = follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop)?;
     stop_on_signals(&stop)?;
     let kept_in =
@@ -177,5 +178,9 @@ impl Delivery for Told {
     fn rejected(&mut self, rejected: &Rejected) {
         let Rejected { source, at, reason, .. } = rejected;
         warn!(source = &**source, at = at.as_str(), reason = reason.as_str(), "could not be read");
+    }
+
+    fn doubt(&mut self, doubt: &Doubt) {
+        warn!(source = &*doubt.source, "{doubt}");
     }
 }

@@ -8,7 +8,7 @@ use rules::program::Program;
 use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
-use super::dedup::{Dedup, ShortId, short_id};
+use super::dedup::{self, Dedup, Seen, ShortId, short_id};
 use crate::alert::blind::{Blind, Heard};
 use crate::alert::book::{Book, RuleFacts, Settled, Told, View};
 use crate::alert::cast::CastFields;
@@ -19,7 +19,7 @@ use crate::context::Contexts;
 use crate::detect::{self, Detect};
 use crate::identity::{Identities, Row};
 use crate::keyed::{Anchor, Change, EventRef, Evidence, JoinKey, Keyed, Limits, Match, Shape, Sight, Stage};
-use crate::source::{Record, Rejected};
+use crate::source::{Record, Rejected, RejectedKind};
 use crate::stats::{Fate, Stats};
 use crate::store::KeptMember;
 
@@ -36,6 +36,8 @@ pub enum Mode {
 const MAX_IDS: usize = 5_000_000;
 /// Hosts and keys whose facts are remembered.
 pub(crate) const MAX_IDENTITIES: usize = 200_000;
+/// Events of one id and two contents that are told one by one. All are counted.
+const MAX_CONFLICTS_TOLD: u32 = 20;
 const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
 
 /// What has to outlive a crash, since it was last taken.
@@ -72,6 +74,8 @@ pub struct Engine {
     /// While state is restored: windows that an earlier run closed, by when they ended. Some of their events may be left,
     /// and would make another window.
     settled: FxHashMap<(u32, JoinKey), EventTime>,
+    conflicts: Vec<Rejected>,
+    n_conflicts_told: u32,
 }
 
 impl Engine {
@@ -116,6 +120,8 @@ impl Engine {
             watermark: None,
             lasting: None,
             settled: FxHashMap::default(),
+            conflicts: Vec::new(),
+            n_conflicts_told: 0,
             program,
             limits,
             mode,
@@ -125,8 +131,11 @@ impl Engine {
     /// Takes one event. What is new is told at once; what changes, with a [`Self::tick`].
     pub fn push(&mut self, source: &Arc<str>, record: Record) -> Vec<AlertChange> {
         let short = short_id(&record.event.id);
-        let fate = self.fate(&record, short);
+        let fate = self.fate(source, &record, short);
         self.stats.count(source, fate);
+        if record.claimed.is_some() {
+            self.stats.count_misdated(source);
+        }
         if fate != Fate::Duplicate
             && let Some(lasting) = &mut self.lasting
         {
@@ -142,14 +151,28 @@ impl Engine {
         }
     }
 
+    /// Events that came under the id of another and say something else, since this was last asked. They are counted.
+    pub fn take_conflicts(&mut self) -> Vec<Rejected> {
+        std::mem::take(&mut self.conflicts)
+    }
+
     /// Counts what a source could not read.
     pub fn reject(&mut self, rejected: &Rejected) {
         self.stats.count_rejected(&rejected.source, rejected.kind);
     }
 
-    fn fate(&mut self, record: &Record, short: ShortId) -> Fate {
-        if !self.dedup.insert(short, record.event.time) {
-            return Fate::Duplicate;
+    fn fate(&mut self, source: &Arc<str>, record: &Record, short: ShortId) -> Fate {
+        match self.dedup.insert(short, record.event.time, Some(dedup::content(&record.raw))) {
+            Seen::Never => {}
+            Seen::Before => return Fate::Duplicate,
+            Seen::AsAnother => {
+                self.stats.count_conflicting(source);
+                if self.n_conflicts_told < MAX_CONFLICTS_TOLD {
+                    self.n_conflicts_told += 1;
+                    self.conflicts.push(conflict(source, record));
+                }
+                return Fate::Duplicate;
+            }
         }
         self.blind.note(record);
         // What an event says about who is who is kept even where the event is not.
@@ -343,7 +366,7 @@ impl Engine {
 
     /// An event of an earlier run that state rests on. It counts as received then.
     pub(crate) fn restore(&mut self, record: Record) {
-        self.dedup.insert(short_id(&record.event.id), record.event.time);
+        self.dedup.insert(short_id(&record.event.id), record.event.time, None);
         self.blind.note(&record);
         self.identities.learn(&record);
         self.evaluate(&Arc::new(record));
@@ -354,7 +377,7 @@ impl Engine {
     }
 
     pub(crate) fn restore_id(&mut self, id: ShortId, time: EventTime) {
-        self.dedup.insert(id, time);
+        self.dedup.insert(id, time, None);
     }
 
     pub(crate) fn restore_alert(&mut self, id: AlertId, told: Told) {
@@ -393,6 +416,17 @@ impl Engine {
 
     fn rule_idx(&self, rule_id: &str) -> Option<u32> {
         self.program.rules().iter().zip(0_u32..).find(|(rule, _)| rule.id == rule_id).map(|(_, idx)| idx)
+    }
+}
+
+fn conflict(source: &Arc<str>, record: &Record) -> Rejected {
+    Rejected {
+        source: Arc::clone(source),
+        at: format!("event {}", record.event.id),
+        reason: "an event of this id was here before and said something else; the first counts. A producer that uses \
+                 ids twice loses events, and so does one whose ids somebody forges"
+            .to_owned(),
+        kind: RejectedKind::Record,
     }
 }
 

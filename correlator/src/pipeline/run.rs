@@ -16,7 +16,7 @@ use crate::alert::book::Settled;
 use crate::alert::suppression::{Member, MemberChange};
 use crate::archive::{Shelf, Unwritten};
 use crate::keyed::{EventRef, Sight};
-use crate::merge::{Merge, Merged};
+use crate::merge::{Doubt, Merge, Merged};
 use crate::pipeline::dedup::short_id;
 use crate::source::folder::Positions;
 use crate::source::normalize::Normalizer;
@@ -51,6 +51,9 @@ pub trait Delivery {
 
     /// Something could not be read. It is counted already.
     fn rejected(&mut self, rejected: &Rejected);
+
+    /// A clock that stamps events cannot be right.
+    fn doubt(&mut self, doubt: &Doubt);
 }
 
 /// Why a run ended before its time.
@@ -137,6 +140,7 @@ impl Runner {
                 Some(Merged::Record(id, record)) => {
                     let source = Arc::clone(merge.name(id));
                     let told = self.engine.push(&source, record);
+                    self.engine.take_conflicts().iter().for_each(|conflict| delivery.rejected(conflict));
                     self.pending.extend(told);
                 }
                 Some(Merged::Rejected(rejected)) => {
@@ -149,6 +153,7 @@ impl Runner {
                     let told = self.engine.advance(time);
                     self.pending.extend(told);
                 }
+                Some(Merged::Doubt(doubt)) => delivery.doubt(&doubt),
                 Some(Merged::End) => break,
                 None => {}
             }
@@ -297,7 +302,7 @@ struct StoreShelf {
 impl Shelf for StoreShelf {
     fn fetch(&self, event: &EventRef) -> Option<Record> {
         let held = self.store.held_event(&short_id(&event.id)).ok()??;
-        self.normalizer.read(held.origin, held.raw).ok()
+        self.normalizer.read_kept(held.origin, held.raw, held.time).ok()
     }
 }
 
@@ -320,7 +325,7 @@ fn restore(engine: &mut Engine, store: &Store, normalizer: &Normalizer) -> Resul
     }
     for held in store.held()? {
         // It was readable when it was kept; a newer reader that refuses it has nothing to build on.
-        if let Ok(record) = normalizer.read(held.origin, held.raw) {
+        if let Ok(record) = normalizer.read_kept(held.origin, held.raw, held.time) {
             engine.restore(record);
         }
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::*;
 use crate::alert::{AlertChange, AlertState};
 use crate::keyed::Limits;
-use crate::merge::{Merge, Pace};
+use crate::merge::{Doubt, Merge, Pace};
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
 use crate::source::{Origin, Position, Record, Rejected, SourceItem};
@@ -367,6 +367,8 @@ impl Delivery for Kept {
     }
 
     fn rejected(&mut self, _rejected: &Rejected) {}
+
+    fn doubt(&mut self, _doubt: &Doubt) {}
 }
 
 /// One run over a store: the lines come, then the run is stopped.

@@ -1,5 +1,6 @@
 //! Text of any origin to a [`Record`]: one mapping, two sinks. Rules see interned slots, alerts the whole document.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::source::cloudtrail::mapping as cloudtrail;
 use crate::source::cloudtrail::record::ApiCall;
 use crate::source::json::Json;
 use crate::source::vpcflow::{self, Flow};
-use crate::source::{FieldSink, Origin, Record, Scalar, envelope, guardduty, sensor};
+use crate::source::{FieldSink, Origin, Record, Scalar, envelope, guardduty, repair, sensor};
 use crate::time;
 
 /// Why a text is no event.
@@ -46,9 +47,15 @@ impl Normalizer {
 
     /// Reads whatever a JSON text holds: a record of any origin, or an envelope around several.
     pub fn read_any(&self, text: &str) -> Vec<Result<Record, Unreadable>> {
+        let read = |found: Vec<(Origin, Cow<'_, str>)>| {
+            found.into_iter().map(|(origin, text)| self.read(origin, &*text)).collect()
+        };
         match envelope::unwrap(text) {
-            Ok(found) => found.into_iter().map(|(origin, text)| self.read(origin, &*text)).collect(),
-            Err(error) => vec![Err(error)],
+            Ok(found) => read(found),
+            Err(error) => match repair::repair(text).as_deref().map(envelope::unwrap) {
+                Some(Ok(found)) => read(found),
+                _ => vec![Err(error)],
+            },
         }
     }
 
@@ -58,6 +65,16 @@ impl Normalizer {
     /// When the text is no event of this origin, or has no time.
     pub fn read(&self, origin: Origin, raw: impl Into<Arc<str>>) -> Result<Record, Unreadable> {
         let raw: Arc<str> = raw.into();
+        match self.read_text(origin, Arc::clone(&raw)) {
+            Err(Unreadable::Json(reason)) => match repair::repair(&raw) {
+                Some(repaired) => self.read_text(origin, repaired.into()),
+                None => Err(Unreadable::Json(reason)),
+            },
+            read => read,
+        }
+    }
+
+    fn read_text(&self, origin: Origin, raw: Arc<str>) -> Result<Record, Unreadable> {
         let mut slots = Slots { schema: &self.schema, found: Vec::with_capacity(96) };
         let mut head = map(origin, &raw, &mut slots)?;
         let id = head.id.take().unwrap_or_else(|| hash_id(&raw));
@@ -68,7 +85,19 @@ impl Normalizer {
         let mut event = Event::new(id, head.time, head.index);
         event.sequence = head.sequence;
         slots.fill(&mut event);
-        Ok(Record { event, origin, raw, hits: hits.into(), facts: head.facts.into() })
+        Ok(Record { event, origin, raw, hits: hits.into(), facts: head.facts.into(), claimed: None })
+    }
+
+    /// Reads an event that was kept, as of the time it was kept under.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_kept(&self, origin: Origin, raw: String, time: EventTime) -> Result<Record, Unreadable> {
+        let mut record = self.read(origin, raw)?;
+        if record.event.time != time {
+            record.restamp(time, self.schema.id("@timestamp"));
+        }
+        Ok(record)
     }
 
     fn hits(&self, head: &Head) -> Vec<Hit> {

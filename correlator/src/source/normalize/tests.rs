@@ -155,3 +155,33 @@ fn a_time_that_is_none_is_shown_as_it_was_written() {
         assert!(error.contains(shown), "{error}");
     }
 }
+
+#[test]
+fn a_value_that_no_reader_takes_costs_that_value() {
+    let line = r#"{"@timestamp":"2026-11-02T10:00:00Z","event":{"id":"e1","sequence":7},"process":{"pid":1e999,"name":"a\ud800b"}}"#;
+    let read = normalizer().read_any(line);
+    let record = read[0].as_ref().unwrap();
+    assert_eq!((&*record.event.id, record.event.sequence), ("e1", 7));
+    let document = record.document();
+    assert_eq!(document["process"]["name"], "a\u{fffd}b");
+    assert!(document["process"]["pid"].is_null());
+    let broken = r#"{"@timestamp":"2026-11-02T10:00:00Z","process":{"pid":1e999,"#;
+    assert!(normalizer().read_any(broken)[0].is_err(), "what is broken stays broken");
+    let call = r#"{"eventID":"c1","eventTime":"2026-11-02T10:00:00Z","eventName":"RunInstances","eventSource":"ec2.amazonaws.com","requestParameters":{"n":1e999,"m":2}}"#;
+    let read = normalizer().read_any(call);
+    assert_eq!(&*read[0].as_ref().unwrap().event.id, "c1");
+}
+
+#[test]
+fn depth_and_size_are_bounded_and_said() {
+    let deep =
+        format!(r#"{{"@timestamp":"2026-11-02T10:00:00Z","x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    let read = normalizer().read_any(&deep);
+    let error = read[0].as_ref().unwrap_err().to_string();
+    assert!(error.contains("recursion limit"), "{error}");
+    let key = format!(
+        r#"{{"@timestamp":"2026-11-02T10:00:00Z","{}":1,"event":{{"id":"k"}}}}"#,
+        "k".repeat(1 << 20)
+    );
+    assert_eq!(&*normalizer().read_any(&key)[0].as_ref().unwrap().event.id, "k");
+}

@@ -1,0 +1,245 @@
+//! The merge, on a clock that stands where it is put.
+
+use super::*;
+use crate::source::Origin;
+use crate::source::normalize::tests::normalizer;
+use crate::time::{VirtualClock, parse};
+
+fn at(second: i64) -> EventTime {
+    parse("2026-11-02T10:00:00Z").unwrap() + Span::from_secs(second)
+}
+
+fn record(second: i64) -> SourceItem {
+    let text = format!(r#"{{"@timestamp":"{}"}}"#, crate::time::format(at(second)));
+    SourceItem::Record(normalizer().read(Origin::Sensor, text).unwrap())
+}
+
+fn late(seconds: i64) -> Lateness {
+    Lateness(Span::from_secs(seconds))
+}
+
+/// What comes out until nothing more does; records as `r<second>`, watermarks as `w<second>`.
+fn drain(merge: &mut Merge) -> Vec<String> {
+    let mut out = Vec::new();
+    while let Some(merged) = merge.next(Duration::ZERO) {
+        match merged {
+            Merged::Record(_, record) => {
+                out.push(format!("r{}", (record.event.time - at(0)).0 / 1_000_000_000))
+            }
+            Merged::Watermark(time) => out.push(format!("w{}", (time - at(0)).0 / 1_000_000_000)),
+            Merged::End => {
+                out.push("end".to_owned());
+                break;
+            }
+            Merged::Doubt(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    out
+}
+
+#[test]
+fn the_slowest_source_holds_the_watermark() {
+    let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
+    let (fast, slow) = (merge.add("sensor", late(5)), merge.add("cloudtrail", late(60)));
+    fast.send(record(100)).unwrap();
+    assert_eq!(drain(&mut merge), ["r100"], "the other has not spoken yet");
+    slow.send(record(90)).unwrap();
+    assert_eq!(drain(&mut merge), ["r90", "w30"]);
+    slow.send(record(50)).unwrap();
+    assert_eq!(drain(&mut merge), ["r50"], "never backwards");
+    slow.send(SourceItem::End).unwrap();
+    assert_eq!(drain(&mut merge), ["w95"]);
+    drop((fast, slow));
+    assert_eq!(drain(&mut merge), ["end"]);
+}
+
+#[test]
+fn an_idle_source_holds_nobody_in_replay() {
+    let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
+    let (one, two) = (merge.add("one", late(0)), merge.add("two", late(0)));
+    two.send(SourceItem::Idle).unwrap();
+    one.send(record(7)).unwrap();
+    assert_eq!(drain(&mut merge), ["r7", "w7"]);
+}
+
+#[test]
+fn a_silent_live_source_moves_with_the_clock() {
+    let clock = Arc::new(VirtualClock::at(at(0)));
+    let idle_after = Span::from_secs(10);
+    let mut merge = Merge::new(16, Pace::Live { idle_after }, Arc::clone(&clock) as Arc<dyn Clock>);
+    let (sensor, _cloud) = (merge.add("sensor", late(5)), merge.add("cloudtrail", late(60)));
+    sensor.send(record(0)).unwrap();
+    assert_eq!(drain(&mut merge), ["r0"]);
+    clock.advance_to(at(100));
+    assert_eq!(drain(&mut merge), ["w40"], "the one with the longest lateness, by the clock");
+}
+
+#[test]
+fn a_clock_that_runs_ahead_does_not_make_the_rest_late() {
+    let clock = Arc::new(VirtualClock::at(at(0)));
+    let mut merge = Merge::new(16, Pace::Live { idle_after: Span::from_secs(10) }, clock);
+    let sensor = merge.add("sensor", late(5));
+    sensor.send(record(0)).unwrap();
+    sensor.send(record(1_000_000)).unwrap();
+    sensor.send(record(1)).unwrap();
+    let out = drain(&mut merge);
+    assert!(!out.iter().any(|item| item.starts_with('w') && item.len() > 3), "{out:?}");
+    assert_eq!(merge.progress()[0].n_late, 0);
+}
+
+#[test]
+fn late_records_pass_and_are_counted() {
+    let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
+    let one = merge.add("one", late(0));
+    for second in [10, 20, 5] {
+        one.send(record(second)).unwrap();
+    }
+    assert_eq!(drain(&mut merge), ["r10", "w10", "r20", "w20", "r5"]);
+    assert_eq!(merge.progress()[0].n_late, 1);
+}
+
+#[test]
+fn a_full_channel_makes_the_source_wait() {
+    let mut merge = Merge::new(1, Pace::Replay, Arc::new(VirtualClock::default()));
+    let one = merge.add("one", late(0));
+    let sender = std::thread::spawn(move || (0..100).try_for_each(|second| one.send(record(second))));
+    let n_records = std::iter::from_fn(|| merge.next(Duration::from_secs(5)))
+        .take_while(|merged| !matches!(merged, Merged::End))
+        .filter(|merged| matches!(merged, Merged::Record(..)))
+        .count();
+    assert_eq!((n_records, sender.join().unwrap()), (100, Ok(())));
+}
+
+#[test]
+fn sources_that_are_idle_do_not_keep_the_caller() {
+    let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
+    let one = merge.add("one", late(0));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..200 {
+                let _ = one.send(SourceItem::Idle);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        assert!(merge.next(Duration::from_millis(50)).is_none(), "and not the end, a second later");
+        drop(merge);
+    });
+}
+
+#[test]
+fn a_source_learns_that_nobody_reads() {
+    let mut merge = Merge::new(1, Pace::Replay, Arc::new(VirtualClock::default()));
+    let one = merge.add("one", late(0));
+    drop(merge);
+    assert_eq!(one.send(SourceItem::Idle), Err(Closed));
+}
+
+fn live(clock: &Arc<VirtualClock>) -> Merge {
+    let idle_after = Span::from_secs(10);
+    let schema = Schema::builtin();
+    Merge::new(64, Pace::Live { idle_after }, Arc::clone(clock) as Arc<dyn Clock>).by_clock(&schema)
+}
+
+fn of_host(host: &str, second: i64) -> SourceItem {
+    let time = crate::time::format(at(second));
+    let text = format!(r#"{{"@timestamp":"{time}","host":{{"id":"{host}"}}}}"#);
+    SourceItem::Record(normalizer().read(Origin::Sensor, text).unwrap())
+}
+
+fn watermarks(merge: &mut Merge) -> Vec<String> {
+    drain(merge).into_iter().filter(|item| item.starts_with('w')).collect()
+}
+
+#[test]
+fn the_slowest_host_of_a_source_holds_the_watermark() {
+    let clock = Arc::new(VirtualClock::at(at(100)));
+    let mut merge = live(&clock);
+    let sensors = merge.add("sensor", late(5));
+    for (host, second) in [("web-1", 99), ("web-2", 70), ("web-1", 100)] {
+        sensors.send(of_host(host, second)).unwrap();
+    }
+    assert_eq!(watermarks(&mut merge).last().unwrap(), "w94", "what was given out stays");
+    let mut merge = live(&clock);
+    let sensors = merge.add("sensor", late(5));
+    for (host, second) in [("web-2", 70), ("web-1", 99), ("web-1", 100)] {
+        sensors.send(of_host(host, second)).unwrap();
+    }
+    assert_eq!(watermarks(&mut merge), ["w65"]);
+}
+
+#[test]
+fn a_host_that_lies_about_time_neither_freezes_nor_advances_the_others() {
+    let clock = Arc::new(VirtualClock::at(at(0)));
+    let mut merge = live(&clock);
+    let sensors = merge.add("sensor", late(5));
+    let (mut seen, mut doubts) = (Vec::new(), Vec::new());
+    for second in 0..60 {
+        clock.advance_to(at(second));
+        sensors.send(of_host("web-1", second)).unwrap();
+        sensors.send(of_host("slow", second - 7_200)).unwrap();
+        sensors.send(of_host("ahead", second + 1_000_000)).unwrap();
+        sensors.send(of_host("unset", second - 1_793_000_000)).unwrap();
+        while let Some(merged) = merge.next(Duration::ZERO) {
+            match merged {
+                Merged::Watermark(time) => seen.push((time - at(0)).0 / 1_000_000_000),
+                Merged::Doubt(doubt) => doubts.push(doubt.to_string()),
+                _ => {}
+            }
+        }
+    }
+    doubts.sort();
+    assert_eq!(
+        doubts,
+        [
+            "the clock of \"ahead\" is ahead by 1000000 s: its events count as of their arrival",
+            "the clock of \"slow\" is behind by 7200 s and does not catch up: nobody waits for it",
+            "the clock of \"unset\" was never set: its events count as of their arrival",
+        ],
+        "each is said once"
+    );
+    assert_eq!(seen.last(), Some(&54), "{seen:?}");
+    let progress = merge.progress().remove(0);
+    let by_name = |name: &str| progress.partitions.iter().find(|of| &*of.name == name).unwrap().clone();
+    assert!(by_name("slow").is_astray && !by_name("web-1").is_astray);
+    assert_eq!((by_name("ahead").n_misdated, by_name("unset").n_misdated), (60, 60));
+    assert_eq!(by_name("web-1").lag_p99, Some(Span::from_millis(1)));
+}
+
+#[test]
+fn an_impossible_time_gives_way_to_the_arrival() {
+    let clock = Arc::new(VirtualClock::at(at(100)));
+    let mut merge = live(&clock);
+    let sensors = merge.add("sensor", late(5));
+    sensors.send(of_host("web-1", 1_000_000)).unwrap();
+    let Some(Merged::Record(_, record)) = merge.next(Duration::ZERO) else { panic!("no record") };
+    assert_eq!((record.event.time, record.claimed), (at(100), Some(at(1_000_000))));
+    let timestamp = Schema::builtin().id("@timestamp").unwrap();
+    assert_eq!(record.event.get(timestamp).unwrap().to_string(), crate::time::format(at(100)));
+    assert_eq!(record.document()["@timestamp"], crate::time::format(at(100)));
+}
+
+#[test]
+fn a_source_speaks_for_so_many_clocks_and_no_more() {
+    let clock = Arc::new(VirtualClock::at(at(0)));
+    let mut merge = live(&clock);
+    let sensors = merge.add("sensor", late(5));
+    for n in 0..MAX_CLOCKS + 100 {
+        sensors.send(of_host(&format!("host-{n}"), 0)).unwrap();
+        while merge.next(Duration::ZERO).is_some() {}
+    }
+    assert_eq!(merge.progress()[0].partitions.len(), MAX_CLOCKS + 1);
+}
+
+#[test]
+fn a_backlog_of_one_source_does_not_hold_another() {
+    let mut merge = Merge::new(1_000, Pace::Replay, Arc::new(VirtualClock::default()));
+    let (busy, quiet) = (merge.add("busy", late(0)), merge.add("quiet", late(0)));
+    for second in 0..1_000 {
+        busy.send(record(second)).unwrap();
+    }
+    quiet.send(record(5_000)).unwrap();
+    drop((busy, quiet));
+    let place = drain(&mut merge).iter().position(|item| item == "r5000");
+    assert!(place.is_some_and(|place| place < 4), "{place:?}");
+}
