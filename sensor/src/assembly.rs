@@ -8,6 +8,7 @@ use crate::enrich::{self, Enricher};
 use crate::event::Event;
 use crate::lookup::Lookups;
 use crate::process::id::Key;
+use crate::selftest::Groups;
 
 /// Events made so far, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Assembly {
     delivered: Delivered,
     /// Only this process and its descendants are written.
     tree: Option<Key>,
+    /// What records are not believed in.
+    off: Groups,
 }
 
 /// What became of a record.
@@ -42,12 +45,18 @@ pub enum Fate {
 
 impl Assembly {
     pub fn new(enricher: Enricher) -> Self {
-        Self { enricher, sequence: 0, delivered: Delivered::default(), tree: None }
+        Self { enricher, sequence: 0, delivered: Delivered::default(), tree: None, off: Groups::default() }
     }
 
     /// Writes only what this process and its descendants do. The table takes in nothing else either.
     pub fn keep_tree(&mut self, root: Key) {
         self.tree = Some(root);
+    }
+
+    /// Takes nothing for true that these groups of fields say.
+    pub fn disbelieve(&mut self, off: Groups) {
+        self.off = off;
+        self.enricher.disbelieve(off);
     }
 
     pub fn enricher(&self) -> &Enricher {
@@ -70,7 +79,7 @@ impl Assembly {
         created: Option<Utc>,
         out: &mut Vec<u8>,
     ) -> Fate {
-        let record = match decode::decode(bytes) {
+        let mut record = match decode::decode(bytes) {
             Ok(record) => record,
             Err(err) => {
                 tracing::debug!(%err, "record passed over");
@@ -78,6 +87,9 @@ impl Assembly {
                 return Fate::Undecodable;
             }
         };
+        if !self.off.is_empty() {
+            self.off.blank(&mut record);
+        }
         // Decided before the table learns of it: a replay that never sees the record must end up with the same table.
         if self
             .tree

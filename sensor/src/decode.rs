@@ -32,6 +32,16 @@ impl Record<'_> {
             Self::Connect(connect) | Self::Result(connect) => &connect.header,
         }
     }
+
+    pub fn header_mut(&mut self) -> &mut Header {
+        match self {
+            Self::Exec(exec, _) => &mut exec.header,
+            Self::Brief(brief) => &mut brief.header,
+            Self::Fork(fork) => &mut fork.header,
+            Self::Exit(exit) => &mut exit.header,
+            Self::Connect(connect) | Self::Result(connect) => &mut connect.header,
+        }
+    }
 }
 
 /// The argument and environment blocks of an exec, as the kernel copied them.

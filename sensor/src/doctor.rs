@@ -1,4 +1,5 @@
-//! What the machine offers, a line each, with the way to what is missing. Reads files alone; needs no privilege.
+//! What the machine offers, a line each, with the way to what is missing. [`examine`] reads files alone and needs no
+//! privilege; [`try_out`] loads the programs.
 
 use std::fmt;
 use std::fs;
@@ -6,8 +7,9 @@ use std::path::Path;
 
 use crate::config::HostConfig;
 use crate::host::{HostFacts, instance};
-use crate::loader::{LoadOptions, has_embedded_object, is_in_root_pid_namespace};
+use crate::loader::{Kernel, LoadOptions, has_embedded_object, is_in_root_pid_namespace};
 use crate::probes::OLDEST_KERNEL;
+use crate::selftest;
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -188,6 +190,47 @@ fn object(load: &LoadOptions) -> Finding {
             lacking("BPF object", Verdict::Bad, "none was built in", fix)
         }
     }
+}
+
+/// Loads the programs and tries them on a process of our own. Needs the capabilities that running needs.
+pub fn try_out(load: &LoadOptions) -> Vec<Finding> {
+    let mut kernel = match Kernel::load(load) {
+        Ok(kernel) => kernel,
+        Err(err) => {
+            let fix = "the self-test needs what a run needs: mend the lines above, or be root";
+            return vec![lacking("hooks", Verdict::Limited, format!("not tried: {err}"), fix)];
+        }
+    };
+    let mut findings: Vec<Finding> = kernel
+        .coverage()
+        .refused()
+        .map(|(probe, why)| {
+            let fix = "another kernel, or more capabilities, would show it";
+            lacking("hooks", Verdict::Limited, format!("not seen: {} ({why})", probe.sees), fix)
+        })
+        .collect();
+    if findings.is_empty() {
+        findings.push(good("hooks", "all attach"));
+    }
+    let (report, _) = selftest::run(&mut kernel, selftest::myself());
+    let wrong = report.wrong().map(|(group, what)| {
+        let fix = "what these fields say is left out; please report this kernel";
+        lacking("self-test", Verdict::Limited, format!("{}: {what}", group.name()), fix)
+    });
+    findings.extend(wrong);
+    let n_right = report.findings.iter().filter(|(_, finding)| *finding == selftest::Finding::Agrees).count();
+    let untested = report.findings.iter().filter_map(|(group, finding)| match finding {
+        selftest::Finding::Untested(why) => Some(format!("; {} not tested: {why}", group.name())),
+        _ => None,
+    });
+    let untested: String = untested.collect();
+    let of = report.findings.len();
+    let ms = report.took.as_millis();
+    findings.push(good(
+        "self-test",
+        format!("{n_right} of {of} groups of fields agree with /proc, in {ms} ms{untested}"),
+    ));
+    findings
 }
 
 #[cfg(test)]

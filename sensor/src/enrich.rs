@@ -26,6 +26,7 @@ use crate::lookup::Lookups;
 use crate::process::id::{Identity, KernelKey, Key, Tgid, Tid};
 use crate::process::table::{Caps, Sighting, Table};
 use crate::process::{Credentials, Image, Process, Tty, base_name, path};
+use crate::selftest::{Group, Groups};
 
 /// `process.Ext.ancestry` is cut here, as Elastic Defend cuts it.
 const MAX_ANCESTRY: usize = 20;
@@ -44,6 +45,8 @@ pub struct Enricher {
     clock: Clock,
     env: EnvAllow,
     table: Table,
+    /// The kernel's word on users and groups is not to be trusted here.
+    has_no_ids: bool,
 }
 
 /// A record after the table has taken it in.
@@ -62,7 +65,7 @@ struct Extra {
 impl Enricher {
     pub fn new(facts: Arc<HostFacts>, clock: Clock, env: EnvAllow, caps: Caps) -> Self {
         let identity = Identity::new(&facts.id, &facts.boot_id);
-        Self { facts, clock, env, table: Table::new(identity, caps) }
+        Self { facts, clock, env, table: Table::new(identity, caps), has_no_ids: false }
     }
 
     pub fn table(&self) -> &Table {
@@ -75,6 +78,19 @@ impl Enricher {
 
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// Says nothing of users where the kernel's records are wrong about them: zero would be root.
+    pub fn disbelieve(&mut self, off: Groups) {
+        self.has_no_ids = off.has(Group::Credentials);
+    }
+
+    fn user(&self, id: u32, lookups: &mut dyn Lookups) -> Option<UserDoc> {
+        (!self.has_no_ids).then(|| UserDoc { id: id.to_string(), name: lookups.user(id) })
+    }
+
+    fn group(&self, id: u32, lookups: &mut dyn Lookups) -> Option<GroupDoc> {
+        (!self.has_no_ids).then(|| GroupDoc { id: id.to_string(), name: lookups.group(id) })
     }
 
     /// Follows the wall clock. Entity ids and event ids do not depend on it.
@@ -176,8 +192,8 @@ impl Enricher {
         Some(Event {
             timestamp: self.clock.utc(at),
             process: Some(self.process(head, process, applied.kind, extra, lookups)),
-            user: Some(user(credentials.euid, lookups)),
-            group: Some(group(credentials.egid, lookups)),
+            user: self.user(credentials.euid, lookups),
+            group: self.group(credentials.egid, lookups),
             container: process.container.id.as_deref().map(|id| ContainerDoc { id }),
             network: network.map(|(connect, end)| NetworkDoc::outbound(end.ip, connect.protocol)),
             source,
@@ -220,10 +236,10 @@ impl Enricher {
                 char_device: CharDeviceDoc { major: tty.major, minor: tty.minor },
             }),
             interactive: Some(process.tty.is_some()),
-            real_user: Some(user(credentials.uid, lookups)),
-            saved_user: Some(user(credentials.suid, lookups)),
-            real_group: Some(group(credentials.gid, lookups)),
-            saved_group: Some(group(credentials.sgid, lookups)),
+            real_user: self.user(credentials.uid, lookups),
+            saved_user: self.user(credentials.suid, lookups),
+            real_group: self.group(credentials.gid, lookups),
+            saved_group: self.group(credentials.sgid, lookups),
             parent: parent.map(|parent| Box::new(self.relative(parent, MAX_REPEATED_ARGS))),
             entry_leader: process.entry_leader.as_deref().map(|leader| EntryLeaderDoc {
                 entity_id: &leader.entity_id,
@@ -258,6 +274,7 @@ impl Enricher {
         lookups: &mut dyn Lookups,
     ) -> OwnProcessDoc<'a> {
         let image = process.image();
+        let login_uid = process.credentials.and_then(|held| held.login_uid);
         let is_so = |claim: fn(&Image) -> bool| image.is_some_and(claim).then_some(true);
         let is_cut = |image: &Image| image.args_truncated || image.args.within(max_args(kind)).is_cut();
         let ancestors = self.table.ancestors(process.key).take(MAX_ANCESTORS).map(|ancestor| AncestorDoc {
@@ -272,7 +289,7 @@ impl Enricher {
         OwnProcessDoc {
             exec_path: image.and_then(|image| image.exec_path.as_deref()),
             cgroup_path: process.container.cgroup_path.as_deref(),
-            login_user: process.credentials.and_then(|held| held.login_uid).map(|uid| user(uid, lookups)),
+            login_user: login_uid.map(|uid| UserDoc { id: uid.to_string(), name: lookups.user(uid) }),
             args_truncated: image.is_some_and(is_cut).then_some(true),
             args_lossy: is_so(|image| image.args_lossy),
             env_truncated: is_so(|image| image.env_truncated),
@@ -390,14 +407,6 @@ fn name(exec: &Exec, exec_path: &str, executable: &str) -> String {
     let is_mapped_known = flags & flag::SCRIPT == 0 && exec.exe.depth > 0;
     let mapped = base_name(executable);
     if is_mapped_known && !mapped.is_empty() { mapped.to_owned() } else { comm }
-}
-
-fn user(id: u32, lookups: &mut dyn Lookups) -> UserDoc {
-    UserDoc { id: id.to_string(), name: lookups.user(id) }
-}
-
-fn group(id: u32, lookups: &mut dyn Lookups) -> GroupDoc {
-    GroupDoc { id: id.to_string(), name: lookups.group(id) }
 }
 
 fn outcome(result: Connect) -> &'static str {

@@ -26,5 +26,6 @@ pub mod process;
 pub mod record;
 pub mod redact;
 pub mod ring;
+pub mod selftest;
 pub mod stats;
 pub mod stop;

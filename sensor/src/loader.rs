@@ -24,7 +24,7 @@ use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
 use crate::ring::{Counters, Losses, Ring};
 
 pub use object::has_embedded_object;
-pub use system::{KernelRelease, cgroup_path, is_in_root_pid_namespace};
+pub use system::{KernelRelease, cgroup_path, cgroup2_root, is_in_root_pid_namespace};
 
 /// What a sensor in a container of its own has to be told.
 const FOREIGN_PID_NAMESPACE: &str = "the sensor is not in the host's pid namespace, so processes older than itself stay \
@@ -42,11 +42,13 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Root of the cgroup v2 hierarchy; found in the mount table if not given.
     pub cgroup_root: Option<PathBuf>,
+    /// Puts offsets wrong, to see what the self-test makes of it.
+    pub tamper: Option<fn(&mut Offsets)>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { object: None, ring_bytes: 8 << 20, cgroup_root: None }
+        Self { object: None, ring_bytes: 8 << 20, cgroup_root: None, tamper: None }
     }
 }
 
@@ -163,7 +165,10 @@ impl Kernel {
         if system::is_locked_down() {
             return Err(LoadError::LockedDown);
         }
-        let target = Target::read()?;
+        let mut target = Target::read()?;
+        if let Some(tamper) = options.tamper {
+            tamper(&mut target.offsets);
+        }
         let mut warnings = Vec::new();
         if kernel.is_older_than((5, 11))
             && let Err(err) = system::raise_memlock()
@@ -176,7 +181,7 @@ impl Kernel {
         }
         let ring_bytes = ring_bytes(options.ring_bytes);
         let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid(is_at_root))?;
-        let cgroup = options.cgroup_root.clone().or_else(system::cgroup2_root);
+        let cgroup = options.cgroup_root.clone().or_else(cgroup2_root);
         let probes = attach_all(&mut ebpf, &target.skeleton, cgroup.as_deref())?;
         let ring = Ring::new(
             take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,

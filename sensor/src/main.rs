@@ -14,6 +14,7 @@ use sensor::loader::LoadOptions;
 use sensor::pipeline::{self, RunError};
 use sensor::private;
 use sensor::record::{self, RecordError, Recording};
+use sensor::selftest;
 
 /// Read when no file is named, if it is there.
 const DEFAULT_CONFIG: &str = "/etc/groundtrail/sensor.toml";
@@ -106,6 +107,11 @@ impl Common {
 }
 
 fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some(selftest::ARGUMENT) {
+        selftest::play(args.next().and_then(|port| port.parse().ok()));
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::parse();
     log();
     let (Verb::Run { common, .. }
@@ -140,7 +146,8 @@ fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
             Err(err) => fail(&err, code(&err)),
         },
         Verb::Doctor { .. } => {
-            let findings = doctor::examine(Path::new("/"), &config.host, load);
+            let mut findings = doctor::examine(Path::new("/"), &config.host, load);
+            findings.extend(doctor::try_out(load));
             let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
             say(&lines.join("\n"));
             let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);

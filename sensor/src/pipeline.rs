@@ -15,6 +15,7 @@ use crate::host::{HostError, HostFacts};
 use crate::loader::{Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
 use crate::output::{Output, OutputError};
+use crate::selftest;
 use crate::stats::{self, Counted, LossReport};
 use crate::stop::Stop;
 
@@ -51,6 +52,7 @@ struct Running {
     assembly: Assembly,
     lookups: Live,
     losses: LossReport,
+    selftest: selftest::Report,
     /// Lines on their way to the output.
     batch: Vec<u8>,
 }
@@ -73,11 +75,15 @@ pub async fn run(config: &Config, load: &LoadOptions) -> Result<(), RunError> {
 impl Running {
     /// Attaches first and looks at /proc second, so that nothing falls in between; what the kernel says wins.
     fn start(config: &Config, load: &LoadOptions, facts: Arc<HostFacts>) -> Result<Self, RunError> {
-        let kernel = Kernel::load(load)?;
+        let mut kernel = Kernel::load(load)?;
+        let (report, mut held) = selftest::run(&mut kernel, selftest::myself());
+        for (group, finding) in report.wrong() {
+            tracing::warn!(group = group.name(), finding, "switched off");
+        }
         let lookups = Live::new(Path::new("/"), config.environment.clone());
         let mut enricher =
             Enricher::new(facts, Clock::measure(), config.environment.clone(), config.limits.table());
-        enricher.table_mut().seed(lookups.proc().all());
+        enricher.table_mut().seed(lookups.processes());
         let coverage = kernel.coverage();
         for warning in &coverage.warnings {
             tracing::warn!(warning, "degraded");
@@ -86,17 +92,24 @@ impl Running {
             tracing::warn!(probe = probe.program, reason, "probe skipped");
         }
         tracing::info!(n_processes = enricher.table().stats().n_held, "watching");
-        Ok(Self {
+        let mut running = Self {
             kernel,
             assembly: Assembly::new(enricher),
             lookups,
             losses: LossReport::new(boot_now()),
+            selftest: report,
             batch: Vec::new(),
-        })
+        };
+        running.assembly.disbelieve(running.selftest.off());
+        running.health("started");
+        // What happened while the test ran is everybody's.
+        for record in held.drain() {
+            running.take(&record);
+        }
+        Ok(running)
     }
 
     async fn until(&mut self, stop: &mut Stop, output: &Output, poll: Duration) -> Result<(), RunError> {
-        self.health("started");
         let (mut loss_at, mut health_at) = (Instant::now() + LOSS_EVERY, Instant::now() + HEALTH_EVERY);
         loop {
             let is_more = self.drain();
@@ -176,6 +189,11 @@ impl Running {
         true
     }
 
+    fn take(&mut self, record: &[u8]) {
+        let created = self.assembly.enricher().clock().now();
+        _ = self.assembly.push(record, &mut self.lookups, Some(created), &mut self.batch);
+    }
+
     fn loss(&mut self, output: &Output) {
         let (Ok(shares), Ok(kernel)) = (self.kernel.shares(), self.kernel.losses()) else { return };
         let (now, clock) = (boot_now(), self.assembly.enricher().clock());
@@ -190,7 +208,14 @@ impl Running {
     fn health(&mut self, state: &'static str) {
         let Ok(losses) = self.kernel.losses() else { return };
         let table = self.assembly.enricher().table().stats();
-        let report = stats::health(state, self.kernel.coverage(), &losses, self.assembly.delivered(), table);
+        let report = stats::health(
+            state,
+            self.kernel.coverage(),
+            &self.selftest,
+            &losses,
+            self.assembly.delivered(),
+            table,
+        );
         self.assembly.report(|enricher, nth| enricher.health(report, boot_now(), nth), &mut self.batch);
     }
 

@@ -96,7 +96,7 @@ pub async fn record(config: &Config, load: &LoadOptions, what: &Recording<'_>) -
     let facts = HostFacts::gather(Path::new("/"), &config.host).map_err(RunError::Host)?;
     let mut kernel = Kernel::load(load).map_err(RunError::Load)?;
     let live = Live::new(Path::new("/"), config.environment.clone());
-    let seed = seed(live.proc().all(), what.tree)?;
+    let seed = seed(live.processes(), what.tree)?;
     let preamble = Preamble {
         abi_version: sensor_ebpf::abi::VERSION,
         clock_offset_ns: Clock::measure().offset_ns(),

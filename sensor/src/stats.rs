@@ -10,6 +10,7 @@ use crate::event::report::{CgroupDoc, CounterDoc, CoverageDoc, LossDoc, SensorDo
 use crate::loader::{Coverage, Outcome};
 use crate::process::table::TableStats;
 use crate::ring::Losses;
+use crate::selftest::{Finding, Group, Report};
 
 /// Remembers what has been told of losses already.
 #[derive(Debug, Default)]
@@ -94,6 +95,7 @@ impl LossReport {
 pub fn health(
     state: &'static str,
     coverage: &Coverage,
+    selftest: &Report,
     losses: &Losses,
     delivered: Delivered,
     table: TableStats,
@@ -112,7 +114,7 @@ pub fn health(
     SensorDoc {
         state,
         tier: tier(coverage).to_owned(),
-        coverage: features(coverage),
+        coverage: features(coverage, selftest),
         counters: counters.collect(),
         table: TableDoc {
             held: table.n_held,
@@ -137,7 +139,7 @@ const NOT_COVERED: [(&str, &str); 2] = [
     ("file events", "no program of this build hooks files"),
 ];
 
-fn features(coverage: &Coverage) -> Vec<CoverageDoc> {
+fn features(coverage: &Coverage, selftest: &Report) -> Vec<CoverageDoc> {
     let attached = coverage.probes.iter().map(|report| match &report.outcome {
         Outcome::Attached => {
             CoverageDoc { feature: report.probe.sees.to_owned(), state: "covered", reason: None }
@@ -153,7 +155,17 @@ fn features(coverage: &Coverage) -> Vec<CoverageDoc> {
         state: "not_covered",
         reason: Some((*reason).to_owned()),
     });
-    attached.chain(absent).collect()
+    attached.chain(absent).chain(selftest.findings.iter().map(field_group)).collect()
+}
+
+/// A group of fields as the self-test found it.
+fn field_group((group, finding): &(Group, Finding)) -> CoverageDoc {
+    let (state, reason) = match finding {
+        Finding::Agrees => ("covered", None),
+        Finding::Disagrees(what) => ("off", Some(what)),
+        Finding::Untested(why) => ("untested", Some(why)),
+    };
+    CoverageDoc { feature: format!("fields: {}", group.name()), state, reason: reason.cloned() }
 }
 
 #[cfg(test)]

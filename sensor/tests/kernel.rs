@@ -22,11 +22,13 @@ use std::time::{Duration, Instant};
 
 use sensor::loader::{Kernel, LoadOptions};
 use sensor::ring::Losses;
+use sensor::selftest::{self, Finding, Group, Groups};
 use sensor_ebpf::abi::connect::{Connect, ESTABLISHED, origin};
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, Key, flag, kind};
+use sensor_ebpf::abi::settings::Offsets;
 use sensor_ebpf::abi::text::Walk;
 
 /// Tells a copy of this test binary what to do instead of testing.
@@ -503,6 +505,41 @@ fn every_event_is_accounted_for() {
     let forked = headers.iter().filter(|header| header.kind == kind::FORK).map(|header| header.process.tgid);
     let forked: Vec<u32> = forked.filter(|tgid| flood.contains(tgid)).collect();
     assert!(forked.len() > 30, "{} of the flood's forks, where ten execs fill the ring", forked.len());
+}
+
+/// The sensor as its self-test starts it.
+fn sensor() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_groundtrail-sensor"))
+}
+
+#[test]
+fn the_self_test_finds_this_kernel_right_and_keeps_what_came_meanwhile() {
+    let _turn = turn();
+    let mut kernel = load();
+    assert!(Command::new("/bin/true").arg("gt-meanwhile").status().unwrap().success());
+    let (report, mut held) = selftest::run(&mut kernel, sensor());
+    assert!(report.off().is_empty(), "{report:?}");
+    for (group, finding) in &report.findings {
+        // A machine without audit or with the v1 cgroups alone has nothing to compare these with.
+        let may_lack = matches!(group, Group::Audit | Group::Cgroup);
+        assert!(*finding == Finding::Agrees || may_lack, "{group:?}: {finding:?}");
+    }
+    assert!(held.drain().any(|record| record.windows(12).any(|bytes| bytes == b"gt-meanwhile")));
+}
+
+#[test]
+fn wrong_offsets_switch_their_own_groups_off() {
+    let _turn = turn();
+    // Neighbours of the right type, which no verifier can tell apart.
+    let tamper: fn(&mut Offsets) = |offsets| {
+        offsets.mm_arg_start = offsets.mm_env_start;
+        offsets.sock_dport = offsets.sock_num;
+    };
+    let options = LoadOptions { tamper: Some(tamper), ..LoadOptions::default() };
+    let mut kernel = Kernel::load(&options).unwrap();
+    let (report, _) = selftest::run(&mut kernel, sensor());
+    assert_eq!(report.off(), Groups::from_iter([Group::Arguments, Group::Socket]), "{report:?}");
+    assert!(report.wrong().all(|(_, what)| what.contains("/proc has")));
 }
 
 /// A cgroup of the test's own; gone with the last process in it.

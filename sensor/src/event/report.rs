@@ -42,11 +42,11 @@ pub struct SensorDoc {
     pub table: TableDoc,
 }
 
-/// Whether the kernel lets one feature be seen.
+/// Whether one feature is seen, and whether one group of fields is believed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoverageDoc {
     pub feature: String,
-    /// `covered`, `not_covered`.
+    /// `covered`, `not_covered`; of fields also `off`, which the self-test found wrong, and `untested`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

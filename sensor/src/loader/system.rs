@@ -69,7 +69,7 @@ pub fn is_in_root_pid_namespace(proc: &Path) -> Option<bool> {
 }
 
 /// Where the cgroup v2 hierarchy is mounted, whole if there is a choice.
-pub(super) fn cgroup2_root() -> Option<PathBuf> {
+pub fn cgroup2_root() -> Option<PathBuf> {
     cgroup2_in(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
