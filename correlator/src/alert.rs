@@ -7,6 +7,7 @@ pub mod blind;
 pub(crate) mod book;
 pub(crate) mod cast;
 mod document;
+pub(crate) mod processes;
 mod story;
 pub(crate) mod suppression;
 pub(crate) mod view;

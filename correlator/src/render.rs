@@ -3,7 +3,7 @@
 //! Everything shown comes out of the alert document; nothing is looked up. Foreign strings pass `untrusted` on their way
 //! into a `Line`, and there is no other way in.
 
-mod calls;
+pub(crate) mod calls;
 mod card;
 mod incident;
 mod line;

@@ -59,7 +59,7 @@ fn collect<'d>(events: &[Carried<'d>]) -> Vec<Call<'d>> {
     calls
 }
 
-fn is_cloud(event: &Value) -> bool {
+pub(crate) fn is_cloud(event: &Value) -> bool {
     text(event, "event.dataset").is_some_and(|dataset| dataset.starts_with("aws."))
 }
 
@@ -74,16 +74,23 @@ fn call<'d>(carried: &Carried<'d>) -> Call<'d> {
         Role::Evidence(stage) => Some(stage).filter(|stage| !stage.is_empty()),
         Role::Context | Role::Known => None,
     };
-    let (title, caller) = match dataset {
-        "aws.guardduty" => (finding_title(event), Vec::new()),
-        "aws.vpcflow" => (flow_title(event), Vec::new()),
-        _ => (api_title(event), api_caller(event)),
-    };
+    let caller =
+        if matches!(dataset, "aws.guardduty" | "aws.vpcflow") { Vec::new() } else { api_caller(event) };
+    let title = title(event);
     let outcome = match text(event, "aws.cloudtrail.error_code") {
         Some(code) => Some(code.to_owned()),
         None => text(event, "event.outcome").map(str::to_owned),
     };
     Call { event, title, outcome, stage, is_evidence: carried.is_evidence(), caller, count: 1 }
+}
+
+/// What happened, in a few words: the call, the finding, the flow.
+pub(crate) fn title(event: &Value) -> String {
+    match text(event, "event.dataset").unwrap_or_default() {
+        "aws.guardduty" => finding_title(event),
+        "aws.vpcflow" => flow_title(event),
+        _ => api_title(event),
+    }
 }
 
 fn api_title(event: &Value) -> String {
