@@ -18,6 +18,7 @@ mod output;
 mod overlap;
 mod reach;
 mod replay;
+mod report;
 mod rules;
 mod run;
 mod table;
@@ -70,6 +71,8 @@ enum Verb {
     Explain(explain::Flags),
     /// Show which alerts belong together, as one story each
     Incidents(incidents::Flags),
+    /// Write an incident as one page that opens without a network
+    Report(report::Flags),
     /// Say what is known of an instance, address, key, principal, command or session
     Who(who::Flags),
     /// Run the cases inside rule files
@@ -148,6 +151,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
+        Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),

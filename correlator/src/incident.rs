@@ -61,8 +61,7 @@ struct Member<'a> {
     entities: BTreeSet<Entity>,
 }
 
-/// The incidents that alert documents amount to, the latest last. Of several revisions of one alert the highest counts;
-/// withdrawn alerts are left out.
+/// The incidents that alert documents amount to, the latest last. Each alert stands once: see [`latest`].
 pub fn incidents(alerts: &[Value], window: Span) -> Vec<Incident> {
     let members = members(alerts);
     let mut groups = Groups::new(members.len());
@@ -96,18 +95,22 @@ pub fn incidents(alerts: &[Value], window: Span) -> Vec<Incident> {
     told
 }
 
-fn members(alerts: &[Value]) -> Vec<Member<'_>> {
-    let mut latest: BTreeMap<&str, &Value> = BTreeMap::new();
+/// Of several revisions of one alert the highest; what was withdrawn is left out.
+pub fn latest(alerts: Vec<Value>) -> Vec<Value> {
+    let mut latest: BTreeMap<String, Value> = BTreeMap::new();
     let revision = |alert: &Value| alert["groundtrail"]["alert"]["revision"].as_u64().unwrap_or(u64::MAX);
     for alert in alerts {
-        let Some(id) = text(alert, "groundtrail.alert.id") else { continue };
-        let held = latest.entry(id).or_insert(alert);
-        if revision(alert) > revision(held) {
-            *held = alert;
+        let Some(id) = text(&alert, "groundtrail.alert.id") else { continue };
+        if latest.get(id).is_none_or(|held| revision(&alert) > revision(held)) {
+            latest.insert(id.to_owned(), alert);
         }
     }
-    let standing =
-        latest.into_iter().filter(|(_, alert)| text(alert, "groundtrail.alert.state") != Some("withdrawn"));
+    latest.retain(|_, alert| text(alert, "groundtrail.alert.state") != Some("withdrawn"));
+    latest.into_values().collect()
+}
+
+fn members(alerts: &[Value]) -> Vec<Member<'_>> {
+    let standing = alerts.iter().filter_map(|alert| Some((text(alert, "groundtrail.alert.id")?, alert)));
     let mut members: Vec<Member<'_>> = standing
         .filter_map(|(id, document)| {
             let at = |path: &str| text(document, path).and_then(time::parse);

@@ -21,6 +21,7 @@ pub mod link;
 pub mod merge;
 pub mod pipeline;
 pub mod render;
+pub mod report;
 pub mod sequence;
 pub mod sink;
 pub mod source;

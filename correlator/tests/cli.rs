@@ -437,3 +437,21 @@ fn incidents_tell_alerts_as_stories() {
     assert_eq!(refused.code, 3);
     assert!(refused.stderr.contains("line 2"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_report_is_one_file_with_the_story() {
+    let folder = tempfile::tempdir().unwrap();
+    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/traces/demo/alerts.expected.json");
+    let asked = ["report", "--alert", "45a3658162981235", "--alerts", alerts, "-o", "page.html"];
+    let written = groundtrail(folder.path(), &asked, "");
+    assert_eq!((written.code, written.stdout.as_str()), (0, ""), "{}", written.stderr);
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    for part in ["<!DOCTYPE html>", "ssm-document-worker", "cloudtrail:StopLogging", "aws ssm cancel-command"]
+    {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    let unknown =
+        groundtrail(folder.path(), &["report", "--incident", "zz", "--alerts", alerts, "-o", "-"], "");
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
+    assert!(unknown.stderr.contains("groundtrail incidents"), "{}", unknown.stderr);
+}

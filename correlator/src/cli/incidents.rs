@@ -21,6 +21,16 @@ pub(super) struct Flags {
     /// One incident, by its id or how that begins: the whole story
     #[arg(value_name = "INCIDENT_ID")]
     id: Option<String>,
+    #[command(flatten)]
+    alerts: AlertFlags,
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: OutputFormat,
+}
+
+/// Which alerts, and how far apart they may be.
+#[derive(Debug, Args)]
+pub(super) struct AlertFlags {
     /// The store, if it is not the configuration's
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
@@ -30,9 +40,12 @@ pub(super) struct Flags {
     /// Alerts of one principal, host, key, command or session further apart than this are two incidents
     #[arg(long, value_name = "HOURS", default_value_t = DEFAULT_WINDOW.0.cast_unsigned() / HOUR)]
     window: u64,
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: OutputFormat,
+}
+
+/// Incidents with the alerts they were told from.
+pub(super) struct Told {
+    pub(super) incidents: Vec<Incident>,
+    pub(super) alerts: Vec<Value>,
 }
 
 const HOUR: u64 = 3_600_000_000_000;
@@ -44,12 +57,7 @@ enum OutputFormat {
 }
 
 pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
-    let alerts = match &flags.alerts {
-        Some(path) => from_file(path)?,
-        None => from_store(flags.store.clone().or(configured.config.store))?,
-    };
-    let window = Span(i64::try_from(flags.window.saturating_mul(HOUR)).unwrap_or(i64::MAX));
-    let mut told = incident::incidents(&alerts, window);
+    let mut told = flags.alerts.tell(configured)?.incidents;
     if let Some(id) = &flags.id {
         told.retain(|incident| incident.id.starts_with(id.as_str()));
         if told.is_empty() {
@@ -70,6 +78,19 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         OutputFormat::Table => terminal.data(&table(&told).render(terminal.stdout.width))?,
     }
     Ok(Outcome::Clean)
+}
+
+impl AlertFlags {
+    pub(super) fn tell(&self, configured: Configured) -> Result<Told, CliError> {
+        let alerts = match &self.alerts {
+            Some(path) => from_file(path)?,
+            None => from_store(self.store.clone().or(configured.config.store))?,
+        };
+        let window = Span(i64::try_from(self.window.saturating_mul(HOUR)).unwrap_or(i64::MAX));
+        // Of each alert the revision that incidents are told from, and no other.
+        let alerts = incident::latest(alerts);
+        Ok(Told { incidents: incident::incidents(&alerts, window), alerts })
+    }
 }
 
 fn table(told: &[Incident]) -> Table {
