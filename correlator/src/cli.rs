@@ -21,6 +21,7 @@ mod replay;
 mod report;
 mod rules;
 mod run;
+mod shell;
 mod table;
 mod terminal;
 mod who;
@@ -89,6 +90,10 @@ enum Verb {
         #[command(subcommand)]
         what: config::What,
     },
+    /// Print a completion script for a shell
+    Completion(shell::Completion),
+    /// Write the manual pages
+    Man(shell::Man),
 }
 
 /// How a verb ended. Errors have not been printed yet; faults have.
@@ -147,6 +152,8 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
     let path = cli.config.as_deref();
     match cli.verb {
         Verb::Check(flags) => check::run(flags, load::config(path)?, terminal),
+        Verb::Completion(flags) => shell::completion(&flags, terminal),
+        Verb::Man(flags) => shell::man(&flags, terminal),
         Verb::Config { what } => config::run(what, path, terminal),
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),

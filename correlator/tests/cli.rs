@@ -455,3 +455,18 @@ fn a_report_is_one_file_with_the_story() {
     assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
     assert!(unknown.stderr.contains("groundtrail incidents"), "{}", unknown.stderr);
 }
+
+#[test]
+fn shells_and_manuals_know_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = groundtrail(folder.path(), &["completion", shell], "");
+        assert_eq!((script.code, script.stderr.as_str()), (0, ""));
+        for verb in ["replay", "incidents", "who"] {
+            assert!(script.stdout.contains(verb), "{shell} does not know {verb}");
+        }
+    }
+    assert_eq!(groundtrail(folder.path(), &["man", "pages"], "").code, 0);
+    let page = fs::read_to_string(folder.path().join("pages/groundtrail-replay.1")).unwrap();
+    assert!(page.contains("--shuffle") || page.contains("shuffle"), "{page}");
+}
