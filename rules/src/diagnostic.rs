@@ -25,6 +25,8 @@ pub struct Diagnostic {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
+    /// The rule is right, and none of the events that come here can make it fire.
+    Note,
     /// The rule runs, perhaps not as its author thinks.
     Warning,
     /// The rule does not load.
@@ -52,6 +54,10 @@ impl Diagnostic {
 
     pub fn warning(code: Code, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, span, message) }
+    }
+
+    pub fn note(code: Code, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(code, span, message) }
     }
 
     pub fn with_label(self, label: impl Into<String>) -> Self {

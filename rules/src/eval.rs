@@ -1,5 +1,6 @@
 //! The truth of a predicate for one event. Pure: no clock, no state, no I/O.
 
+mod date;
 mod function;
 mod scalar;
 
@@ -8,7 +9,7 @@ use std::ops::Bound;
 
 use crate::event::{Event, Value};
 use crate::expr::{Comparison, Expr, Function, Range, Test};
-use crate::literal::{FloatBits, Literal, ip_of, text_of};
+use crate::literal::{FloatBits, Literal, date_of, ip_of, text_of};
 
 /// Whether the event satisfies the predicate.
 pub fn matches(expr: &Expr, event: &Event) -> bool {
@@ -22,6 +23,10 @@ pub fn matches(expr: &Expr, event: &Event) -> bool {
         Expr::Any(field, test) => {
             event.get(*field).is_some_and(|value| value.scalars().iter().any(|value| passes(test, value)))
         }
+        Expr::Item(field, at, test) => event
+            .get(*field)
+            .and_then(|value| value.scalars().get(*at as usize))
+            .is_some_and(|value| passes(test, value)),
         Expr::Holds(scalar) => scalar::values(scalar, event).iter().any(scalar::is_true),
         Expr::IsNull(scalar) => scalar::values(scalar, event).is_empty(),
     }
@@ -54,6 +59,9 @@ pub fn passes(test: &Test, value: &Value) -> bool {
         Test::Regex(regex) => regex.is_match(&text_of(value)),
         Test::Range(range) => is_within(range, value),
         Test::Cidr(nets) => ip_of(value).is_some_and(|ip| nets.contains(ip)),
+        Test::Part(part, range) => {
+            date_of(value).is_some_and(|time| is_within(range, &Value::Int(date::part(*part, time))))
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Expr {
     IsSingle(FieldId),
     /// At least one of the field's values passes.
     Any(FieldId, Test),
+    /// The field's value at that place, counted from 0, passes.
+    Item(FieldId, u32, Test),
     /// The scalar is true; false and null are not.
     Holds(Scalar),
     /// The scalar has no value.
@@ -43,6 +45,22 @@ pub enum Test {
     Regex(Regex),
     Range(Range),
     Cidr(CidrSet),
+    /// A part of a point in time, by the clock of UTC.
+    Part(DatePart, Range),
+}
+
+/// What a calendar or a clock shows of a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DatePart {
+    Minute,
+    Hour,
+    /// Of the month, from 1.
+    Day,
+    /// ISO 8601, from 1.
+    Week,
+    /// From 1.
+    Month,
+    Year,
 }
 
 /// An interval whose bounds are of one type. Texts order by code point.
@@ -159,7 +177,9 @@ impl Expr {
             Self::Const(_) => {}
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.each_field(visit)),
             Self::Not(part) => part.each_field(visit),
-            Self::Exists(field) | Self::IsSingle(field) | Self::Any(field, _) => visit(*field),
+            Self::Exists(field) | Self::IsSingle(field) | Self::Any(field, _) | Self::Item(field, ..) => {
+                visit(*field);
+            }
             Self::Holds(scalar) | Self::IsNull(scalar) => scalar.each_field(visit),
         }
     }

@@ -138,7 +138,7 @@ pub fn parse_ip(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
-fn date_of(value: &Value) -> Option<EventTime> {
+pub(crate) fn date_of(value: &Value) -> Option<EventTime> {
     match value {
         Value::Str(text) => parse_date(text).map(|period| period.first),
         // `epoch_millis`, the other default format of an Elasticsearch date field.

@@ -152,7 +152,7 @@ fn candidates(tests: &[&Test]) -> Vec<Value> {
                 texts.extend(["", "x"].map(|filler| literals.join(filler)));
             }
             Test::Cidr(set) => texts.extend(set.nets().iter().map(|net| net.addr().to_string())),
-            Test::Range(_) | Test::Regex(_) => {}
+            Test::Range(_) | Test::Regex(_) | Test::Part(..) => {}
         }
     }
     // `Describe*` and `*Instances` are both met by the two put together.

@@ -1,7 +1,7 @@
 //! The list of diagnostic codes. A code keeps its meaning for good: retired ones are not used again.
 //!
 //! Hundreds: 0 characters and syntax, 1 fields and types, 2 sequences, 3 what a language has and this engine refuses,
-//! 4 warnings, 5 rule files, 6 ES|QL.
+//! 4 warnings, 5 rule files, 6 ES|QL, 7 Sigma.
 
 use std::fmt;
 
@@ -65,6 +65,18 @@ pub enum Code {
     UnknownColumn,
     MixedTypes,
     MisplacedAggregate,
+
+    BadYaml,
+    UnknownModifier,
+    WrongModifier,
+    UnknownSelection,
+    BadCondition,
+    NoSource,
+    NoField,
+    NoPlaceholder,
+    UnknownRule,
+    NotReleased,
+    BadCorrelation,
 }
 
 impl Code {
@@ -122,6 +134,17 @@ impl Code {
             Self::UnknownColumn => "GT602",
             Self::MixedTypes => "GT603",
             Self::MisplacedAggregate => "GT604",
+            Self::BadYaml => "GT701",
+            Self::UnknownModifier => "GT702",
+            Self::WrongModifier => "GT703",
+            Self::UnknownSelection => "GT704",
+            Self::BadCondition => "GT705",
+            Self::NoSource => "GT706",
+            Self::NoField => "GT707",
+            Self::NoPlaceholder => "GT708",
+            Self::UnknownRule => "GT709",
+            Self::NotReleased => "GT710",
+            Self::BadCorrelation => "GT711",
         }
     }
 }

@@ -138,6 +138,7 @@ fn render_one(renderer: &Renderer, source: Source<'_>, diagnostic: &Diagnostic) 
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
     };
     let mut mark = AnnotationKind::Primary.span(place);
     if !label.is_empty() {

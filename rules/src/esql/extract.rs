@@ -48,7 +48,7 @@ fn is_textual(test: &Test) -> bool {
     match test {
         Test::Equals(literal) => matches!(literal, Literal::Text(_)),
         Test::In(_) | Test::Wildcard(_) | Test::Regex(_) => true,
-        Test::Range(_) | Test::Cidr(_) => false,
+        Test::Range(_) | Test::Cidr(_) | Test::Part(..) => false,
     }
 }
 

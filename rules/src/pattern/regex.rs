@@ -16,7 +16,24 @@ const MAX_NESTING: u32 = 64;
 pub struct Regex {
     source: Box<str>,
     case: Case,
+    /// The same text means another thing in another dialect.
+    dialect: Dialect,
     compiled: regex::Regex,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Dialect {
+    Lucene,
+    Perl(PerlFlags),
+}
+
+/// How an expression of Perl's kind reads lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PerlFlags {
+    /// `m`: `^` and `$` also stand for the start and the end of a line.
+    pub is_multi_line: bool,
+    /// `s`: `.` also stands for a line break.
+    pub dot_matches_line_break: bool,
 }
 
 /// Why an expression does not compile.
@@ -38,15 +55,30 @@ pub enum RegexError {
 
 impl Regex {
     pub fn new(source: &str, case: Case) -> Result<Self, RegexError> {
-        let compiled = regex::RegexBuilder::new(&translate(source)?)
+        let pattern = translate(source)?;
+        Self::build(&pattern, source, case, Dialect::Lucene)
+    }
+
+    /// An expression of Perl's kind that is to be found anywhere in the value, as Sigma's `re` takes them.
+    pub fn perl(source: &str, case: Case, flags: PerlFlags) -> Result<Self, RegexError> {
+        Self::build(source, source, case, Dialect::Perl(flags))
+    }
+
+    fn build(pattern: &str, source: &str, case: Case, dialect: Dialect) -> Result<Self, RegexError> {
+        let flags = match dialect {
+            Dialect::Lucene => PerlFlags { is_multi_line: false, dot_matches_line_break: true },
+            Dialect::Perl(flags) => flags,
+        };
+        let compiled = regex::RegexBuilder::new(pattern)
             .case_insensitive(case == Case::Folded)
-            .dot_matches_new_line(true)
+            .multi_line(flags.is_multi_line)
+            .dot_matches_new_line(flags.dot_matches_line_break)
             .size_limit(MAX_COMPILED_BYTES)
             .dfa_size_limit(MAX_COMPILED_BYTES)
             .nest_limit(MAX_NESTING)
             .build()
             .map_err(|err| explain(&err))?;
-        Ok(Self { source: source.into(), case, compiled })
+        Ok(Self { source: source.into(), case, dialect, compiled })
     }
 
     pub fn is_match(&self, text: &str) -> bool {
@@ -193,7 +225,7 @@ fn push_class(out: &mut String, chars: &mut Peekable<Chars<'_>>) -> Result<(), R
 
 impl PartialEq for Regex {
     fn eq(&self, other: &Self) -> bool {
-        self.case == other.case && self.source == other.source
+        self.case == other.case && self.dialect == other.dialect && self.source == other.source
     }
 }
 
@@ -203,6 +235,7 @@ impl Hash for Regex {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.source.hash(state);
         self.case.hash(state);
+        self.dialect.hash(state);
     }
 }
 

@@ -99,7 +99,7 @@ impl GraphBuilder {
             Node::Not(part) => self.costs[part.0 as usize],
             Node::Atom(Expr::Const(_)) => 0,
             Node::Atom(Expr::Exists(_) | Expr::IsSingle(_)) => 1,
-            Node::Atom(Expr::Any(_, Test::Equals(_))) => 2,
+            Node::Atom(Expr::Any(_, Test::Equals(_)) | Expr::Item(_, _, Test::Equals(_) | Test::In(_))) => 2,
             Node::Atom(Expr::Any(_, Test::In(_) | Test::Range(_))) => 3,
             Node::Atom(Expr::Any(_, Test::Cidr(_))) => 6,
             Node::Atom(Expr::Any(_, Test::Wildcard(_))) => 8,

@@ -45,7 +45,7 @@ pub(super) fn of_atom(atom: &Expr) -> Option<Vec<Key>> {
     match atom {
         Expr::Const(false) => Some(Vec::new()),
         Expr::Exists(field) | Expr::IsSingle(field) => Some(vec![Key::something(*field)]),
-        Expr::Any(field, test) => Some(of_test(*field, test)),
+        Expr::Any(field, test) | Expr::Item(field, _, test) => Some(of_test(*field, test)),
         Expr::Holds(scalar) => Some(vec![Key::something(needed_field(scalar)?)]),
         Expr::Const(true) | Expr::IsNull(_) | Expr::And(_) | Expr::Or(_) | Expr::Not(_) => None,
     }
@@ -70,7 +70,9 @@ fn of_test(field: FieldId, test: &Test) -> Vec<Key> {
                 holds: Holds::Part(place, text),
             })]
         }
-        Test::Equals(_) | Test::Regex(_) | Test::Range(_) | Test::Cidr(_) => vec![Key::something(field)],
+        Test::Equals(_) | Test::Regex(_) | Test::Range(_) | Test::Cidr(_) | Test::Part(..) => {
+            vec![Key::something(field)]
+        }
     }
 }
 
