@@ -14,6 +14,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Expr;
 use crate::rule::{Rule, file};
 use crate::schema::Schema;
+use crate::sigma::{self, Library};
 
 use drops::DropLine;
 use report::{Finding, Report};
@@ -33,11 +34,22 @@ pub struct Loaded {
     /// Files read, good or bad.
     pub n_files: usize,
     texts: BTreeMap<PathBuf, Arc<str>>,
+    /// Sigma documents refer to each other, so they are compiled once all are read.
+    sigma: Library,
 }
 
 /// Reads rule files and folders of them: recursively, in order of names, without hidden files and `_deprecated`.
-/// Drop lists may stand among them.
+/// Drop lists may stand among them, and Sigma rules under the defaults.
 pub fn load<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, schema: &mut Schema) -> Loaded {
+    load_with(paths, &sigma::Options::default(), schema)
+}
+
+/// The same, with what the deployment says about Sigma rules.
+pub fn load_with<P: AsRef<Path>>(
+    paths: impl IntoIterator<Item = P>,
+    options: &sigma::Options,
+    schema: &mut Schema,
+) -> Loaded {
     let mut loaded = Loaded::default();
     for path in paths {
         for found in walk::files(path.as_ref()) {
@@ -47,6 +59,7 @@ pub fn load<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, schema: &mut Sch
             }
         }
     }
+    loaded.compile_sigma(options, schema);
     loaded.settle();
     loaded
 }
@@ -65,6 +78,7 @@ pub fn builtin(schema: &mut Schema) -> Loaded {
 pub fn text(path: &Path, text: &str, schema: &mut Schema) -> Loaded {
     let mut loaded = Loaded::default();
     loaded.add(path, text, schema);
+    loaded.compile_sigma(&sigma::Options::default(), schema);
     loaded.settle();
     loaded
 }
@@ -91,6 +105,7 @@ impl Loaded {
         self.n_files += 1;
         self.texts.insert(path.to_owned(), text.into());
         let findings = match is_drop_list(text) {
+            _ if is_yaml(path) => self.sigma.add(path, text),
             true => {
                 let (drops, findings) = drops::read(text, schema);
                 self.drops.extend(drops);
@@ -103,6 +118,14 @@ impl Loaded {
             }
         };
         self.report(path, findings);
+    }
+
+    fn compile_sigma(&mut self, options: &sigma::Options, schema: &mut Schema) {
+        let (rules, found) = std::mem::take(&mut self.sigma).finish(options, schema);
+        self.rules.extend(rules);
+        for (path, findings) in found {
+            self.report(&path, findings);
+        }
     }
 
     fn add_unreadable(&mut self, fault: &walk::Unreadable) {
@@ -176,6 +199,10 @@ impl Loaded {
         let start = self.texts.get(path).and_then(|file| file.find(text));
         start.map_or(0..0, |start| start..start + text.len())
     }
+}
+
+pub(crate) fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
 }
 
 /// A file that only lists what to drop.

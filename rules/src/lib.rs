@@ -20,5 +20,6 @@ pub mod plan;
 pub mod program;
 pub mod rule;
 pub mod schema;
+pub mod sigma;
 #[cfg(test)]
 mod testing;

@@ -68,6 +68,8 @@ pub enum Kind {
     Esql,
     Threshold,
     NewTerms,
+    Sigma,
+    SigmaCorrelation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +77,7 @@ pub enum Language {
     Kuery,
     Eql,
     Esql,
+    Sigma,
 }
 
 impl Kind {
@@ -86,6 +89,8 @@ impl Kind {
             Self::Esql => "esql",
             Self::Threshold => "threshold",
             Self::NewTerms => "new_terms",
+            Self::Sigma => "sigma",
+            Self::SigmaCorrelation => "sigma_correlation",
         }
     }
 }
@@ -97,6 +102,7 @@ impl Language {
             Self::Kuery => "kuery",
             Self::Eql => "eql",
             Self::Esql => "esql",
+            Self::Sigma => "sigma",
         }
     }
 }

@@ -111,6 +111,11 @@ impl Schema {
         field.kind == FieldType::Keyword && self.flattened_above(&field.path).is_some()
     }
 
+    /// The field of that path, added as a keyword where the table does not have it: for events that nobody mapped.
+    pub fn open(&mut self, path: &str) -> FieldId {
+        self.id(path).unwrap_or_else(|| self.add(path, FieldType::Keyword, Origin::Endpoint))
+    }
+
     /// # Panics
     /// If the number is of another schema.
     pub fn field(&self, id: FieldId) -> &Field {

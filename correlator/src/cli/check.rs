@@ -43,6 +43,10 @@ enum Form {
     Json,
 }
 
+/// Beyond so many, notes are counted by their reason and not shown one by one.
+const MAX_NOTES: usize = 20;
+const MAX_REASONS: usize = 25;
+
 /// One thing found, beyond what rule files say of themselves.
 struct Finding {
     is_error: bool,
@@ -75,7 +79,7 @@ pub(super) fn run(
     let has_errors = set.reports.iter().any(Report::has_errors)
         || remarks.iter().any(|remark| remark.is_error)
         || findings.iter().any(|finding| finding.is_error);
-    let has_any = !set.reports.is_empty() || !remarks.is_empty() || !findings.is_empty();
+    let has_any = !set.reports.iter().all(Report::is_note) || !remarks.is_empty() || !findings.is_empty();
     Ok(if has_errors || (flags.deny_warnings && has_any) { Outcome::Faults } else { Outcome::Clean })
 }
 
@@ -195,7 +199,10 @@ fn text(
 ) -> String {
     let mut out = String::new();
     let style = load::style(terminal.stdout.is_coloured);
-    for report in &set.reports {
+    let (notes, faults): (Vec<&Report>, Vec<&Report>) =
+        set.reports.iter().partition(|report| report.is_note());
+    let shown = if notes.len() <= MAX_NOTES { &notes[..] } else { &[] };
+    for report in faults.iter().chain(shown) {
         out.push_str(&report.render(style));
         out.push_str("\n\n");
     }
@@ -215,6 +222,10 @@ fn text(
         out.push('\n');
     }
     out.push_str(&counts(set).render(terminal.stdout.width));
+    if !notes.is_empty() {
+        out.push('\n');
+        out.push_str(&reasons(&notes).render(terminal.stdout.width));
+    }
     let (n_errors, n_warnings) = tally(set, remarks, findings);
     let sources = match config.sources.len() {
         0 => "no source given, so whether rules can fire was not judged".to_owned(),
@@ -229,7 +240,7 @@ fn text(
 fn counts(set: &RuleSet) -> Table {
     let mut by_kind: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for rule in &set.rules {
-        let (n_rules, n_cases, n_untested) = by_kind.entry(load::kind_name(rule.kind)).or_default();
+        let (n_rules, n_cases, n_untested) = by_kind.entry(rule.kind.as_str()).or_default();
         *n_rules += 1;
         *n_cases += rule.cases.len();
         *n_untested += usize::from(rule.cases.is_empty());
@@ -242,8 +253,34 @@ fn counts(set: &RuleSet) -> Table {
     table
 }
 
+/// Why files hold rules that cannot fire here.
+fn reasons(notes: &[&Report]) -> Table {
+    let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
+    for report in notes {
+        let mut reasons: Vec<&str> =
+            report.findings.iter().map(|finding| finding.diagnostic.message.as_str()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        for reason in reasons {
+            *by_reason.entry(Untrusted(reason).to_string()).or_default() += 1;
+        }
+    }
+    let mut by_count: Vec<(String, usize)> = by_reason.into_iter().collect();
+    by_count.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let n_more = by_count.len().saturating_sub(MAX_REASONS);
+    let mut table = Table::new(&["cannot fire here, in part or at all, because", "files"]);
+    for (reason, n_files) in by_count.into_iter().take(MAX_REASONS) {
+        table.row(vec![reason, n_files.to_string()]);
+    }
+    if n_more > 0 {
+        table.row(vec![format!("{n_more} more reasons: --output json has them by file")]);
+    }
+    table
+}
+
 fn tally(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> (usize, usize) {
-    let in_files = set.reports.iter().flat_map(|report| &report.findings).map(|finding| finding.is_error());
+    let in_files = set.reports.iter().flat_map(|report| &report.findings);
+    let in_files = in_files.filter(|finding| !finding.is_note()).map(|finding| finding.is_error());
     let beside =
         remarks.iter().map(|remark| remark.is_error).chain(findings.iter().map(|finding| finding.is_error));
     in_files.chain(beside).fold((0, 0), |(errors, warnings), is_error| match is_error {
@@ -259,7 +296,7 @@ fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
         for finding in &report.findings {
             let diagnostic = &finding.diagnostic;
             lines.push(json!({
-                "level": level(finding.is_error()), "area": "rule file", "subject": report.path.display().to_string(),
+                "level": if finding.is_note() { "note" } else { level(finding.is_error()) }, "area": "rule file", "subject": report.path.display().to_string(),
                 "line": report.line(finding), "code": format!("{}", diagnostic.code),
                 "message": diagnostic.message, "help": diagnostic.help,
             }));

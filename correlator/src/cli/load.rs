@@ -11,7 +11,7 @@ use rules::diagnostic::render::{self, Source, Style};
 use rules::diagnostic::{Diagnostic, Severity};
 use rules::expr::Expr;
 use rules::program::Program;
-use rules::rule::{self, Kind, Rule};
+use rules::rule::{self, Rule};
 use rules::schema::Schema;
 
 use super::CliError;
@@ -80,8 +80,15 @@ impl RuleSet {
 
     /// Everything there is to say, on stderr.
     pub(super) fn report(&self, terminal: &Terminal) {
-        for report in &self.reports {
+        for report in self.reports.iter().filter(|report| !report.is_note()) {
             terminal.block(&report.render(style(terminal.is_stderr_coloured)));
+        }
+        let n_notes = self.reports.iter().filter(|report| report.is_note()).count();
+        if n_notes > 0 {
+            let text = format!(
+                "{n_notes} rule files cannot fire here, in part or at all: `groundtrail check` says why"
+            );
+            terminal.note("note", &text);
         }
         say(&self.remarks, terminal);
     }
@@ -200,16 +207,6 @@ pub(super) fn indicators(config: &Config) -> (Indicators, Vec<Remark>) {
         }
     }
     (indicators, remarks)
-}
-
-pub(super) fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Query => "query",
-        Kind::Eql => "eql",
-        Kind::Esql => "esql",
-        Kind::Threshold => "threshold",
-        Kind::NewTerms => "new_terms",
-    }
 }
 
 /// Documents, one per line.

@@ -66,7 +66,7 @@ fn tactics<P>(rule: &Rule<P>) -> String {
 fn list_table(set: &RuleSet, terminal: &Terminal) -> String {
     let mut table = Table::new(&["severity", "type", "name", "tactics", "cases", "rule id"]);
     for rule in sorted(set) {
-        let kind = load::kind_name(rule.kind);
+        let kind = rule.kind.as_str();
         let cases = rule.cases.len().to_string();
         table.row(vec![
             rule.severity.to_string(),
@@ -85,7 +85,7 @@ fn list_json(set: &RuleSet) -> String {
         .into_iter()
         .map(|rule| {
             serde_json::json!({
-                "rule_id": rule.id, "name": rule.name, "type": load::kind_name(rule.kind),
+                "rule_id": rule.id, "name": rule.name, "type": rule.kind.as_str(),
                 "severity": rule.severity.as_str(), "risk_score": rule.risk_score, "version": rule.version,
                 "tactics": rule.threat.iter().map(|threat| &threat.tactic.id).collect::<Vec<_>>(),
                 "cases": rule.cases.len(), "path": rule.path, "hash": rule.hash, "upstream_id": rule.upstream_id,

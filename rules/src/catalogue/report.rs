@@ -41,6 +41,11 @@ impl Report {
         self.severity() == Some(Severity::Error)
     }
 
+    /// Nothing is wrong with the file: it is only that its rules cannot fire here.
+    pub fn is_note(&self) -> bool {
+        self.severity() == Some(Severity::Note)
+    }
+
     /// The findings one below the other, each with its lines marked.
     pub fn render(&self, style: Style) -> String {
         let path = self.path.to_string_lossy();
@@ -68,6 +73,11 @@ impl Report {
 impl Finding {
     pub fn is_error(&self) -> bool {
         self.diagnostic.severity == Severity::Error
+    }
+
+    /// Says why a rule cannot fire here, and finds no fault with it.
+    pub fn is_note(&self) -> bool {
+        self.diagnostic.severity == Severity::Note
     }
 
     pub(crate) fn into_warning(self) -> Self {

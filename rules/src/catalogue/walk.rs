@@ -57,7 +57,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<Result<PathBuf, Unreadable>
     for path in paths {
         if path.is_dir() {
             walk(&path, depth + 1, files);
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path.extension().is_some_and(|extension| extension == "toml") || super::is_yaml(&path) {
             files.push(Ok(path));
         }
     }

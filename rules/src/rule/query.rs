@@ -74,6 +74,7 @@ pub(super) fn compile(
             eql(query.text?, category.as_ref(), schema, found).map(Planned::simple)
         }
         Kind::Esql => esql(query.text?, query.look_back, schema, found),
+        Kind::Sigma | Kind::SigmaCorrelation => unreachable!("a TOML rule has no such type"),
     }
 }
 

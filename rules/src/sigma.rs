@@ -1,0 +1,136 @@
+//! Sigma: YAML rules, correlations and filters to rules over ECS.
+//!
+//! Texts compare without regard to case, as Sigma says. Where a rule's log source or field has no place here, the rule is
+//! said to be unable to fire; it is no error. Documents refer to each other by name, so nothing is compiled before
+//! [`Library::finish`].
+
+mod condition;
+mod correlation;
+mod detection;
+mod document;
+mod mapping;
+mod modifier;
+#[cfg(test)]
+mod tests;
+mod value;
+mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::catalogue::report::Finding;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::expr::Expr;
+use crate::rule::Rule;
+use crate::schema::Schema;
+
+use document::{Body, Document};
+
+/// What `%name%` stands for under the modifier `expand`.
+pub type Placeholders = BTreeMap<String, Vec<String>>;
+
+/// What the deployment says about Sigma rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    pub placeholders: Placeholders,
+    /// Fields keep their Sigma names, and log sources say nothing: for events that nobody mapped.
+    pub is_raw: bool,
+}
+
+/// Documents that have been read and wait for each other.
+#[derive(Debug, Default)]
+pub struct Library {
+    documents: Vec<Document>,
+}
+
+/// Findings about one file.
+pub(crate) type Found = (PathBuf, Vec<Finding>);
+
+impl Library {
+    /// Reads a file's documents. Says what is wrong with them by themselves.
+    pub(crate) fn add(&mut self, path: &Path, text: &str) -> Vec<Finding> {
+        let (nodes, mut found) = yaml::parse(text);
+        let file = document::File { path: path.into(), text: text.into() };
+        let file = Arc::new(file);
+        for node in nodes {
+            self.documents.extend(document::read(&file, node, &mut found));
+        }
+        findings(found)
+    }
+
+    /// Compiles everything: detections with the filters that name them, then correlations over them.
+    pub(crate) fn finish(self, options: &Options, schema: &mut Schema) -> (Vec<Rule<Expr>>, Vec<Found>) {
+        let mut all = Vec::new();
+        let mut rules = Vec::new();
+        let silent = self.silent();
+        let mut used = BTreeSet::new();
+        for (idx, document) in self.documents.iter().enumerate() {
+            let mut found = Vec::new();
+            let rule = match &document.body {
+                Body::Detection(_) if silent.contains(&idx) => None,
+                Body::Detection(detection) => {
+                    let filters = self.filters_of(document, &mut used);
+                    document::compile(document, detection, &filters, options, schema, &mut found)
+                        .map(|expr| document.rule(crate::plan::Plan::Query(expr)))
+                }
+                Body::Correlation(_) => None,
+                Body::Filter(filter) => {
+                    found = document::check_filter(document, filter, options, schema);
+                    None
+                }
+            };
+            rules.extend(rule);
+            all.push((document.file.path.clone(), findings(found)));
+        }
+        for (idx, document) in self.documents.iter().enumerate() {
+            if let Body::Filter(filter) = &document.body
+                && !used.contains(&idx)
+                && !filter.rules.is_empty()
+            {
+                let message = "no loaded rule is one that this filter names";
+                let found = Diagnostic::warning(Code::UnknownRule, filter.rules[0].span.clone(), message);
+                all.push((document.file.path.clone(), findings(vec![found])));
+            }
+        }
+        (rules, all)
+    }
+
+    /// Documents that a correlation stands for: by themselves they tell nothing, unless it says `generate`.
+    fn silent(&self) -> BTreeSet<usize> {
+        let (mut silent, mut told) = (BTreeSet::new(), BTreeSet::new());
+        for document in &self.documents {
+            if let Body::Correlation(correlation) = &document.body {
+                let referred = correlation.rules.iter().filter_map(|at| self.find(&at.value));
+                match correlation.generate {
+                    true => told.extend(referred),
+                    false => silent.extend(referred),
+                }
+            }
+        }
+        silent.retain(|idx| !told.contains(idx));
+        silent
+    }
+
+    /// By id or name.
+    fn find(&self, reference: &str) -> Option<usize> {
+        self.documents.iter().position(|document| document.is_called(reference))
+    }
+
+    fn filters_of<'l>(&'l self, rule: &Document, used: &mut BTreeSet<usize>) -> Vec<&'l Document> {
+        let mut filters = Vec::new();
+        for (idx, document) in self.documents.iter().enumerate() {
+            if let Body::Filter(filter) = &document.body
+                && filter.is_for(rule)
+            {
+                used.insert(idx);
+                filters.push(document);
+            }
+        }
+        filters
+    }
+}
+
+fn findings(found: Vec<Diagnostic>) -> Vec<Finding> {
+    found.into_iter().map(|diagnostic| Finding { diagnostic, query: None }).collect()
+}
