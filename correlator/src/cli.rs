@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod output;
 mod overlap;
+mod query;
 mod reach;
 mod replay;
 mod report;
@@ -68,6 +69,8 @@ enum Verb {
     Run(run::Flags),
     /// Run recorded events on a virtual clock and print the alerts
     Replay(replay::Flags),
+    /// Ask recorded events: ES|QL to a table, EQL and KQL to the events that match
+    Query(query::Flags),
     /// Show an alert of the store with all its evidence
     Explain(explain::Flags),
     /// Show which alerts belong together, as one story each
@@ -156,6 +159,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Man(flags) => shell::man(&flags, terminal),
         Verb::Config { what } => config::run(what, path, terminal),
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
+        Verb::Query(flags) => query::run(flags, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),

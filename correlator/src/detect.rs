@@ -12,6 +12,7 @@ use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 
 use crate::keyed::{EventRef, Hit, JoinKey, Shape};
+use crate::sample::SampleShape;
 use crate::sequence::SequenceShape;
 use crate::source::Record;
 use crate::terms::TermsShape;
@@ -108,6 +109,10 @@ fn parts(role: Role, plan: &Plan, event: &Event) -> Vec<(JoinKey, Parts)> {
             let keys = keys(&sequence.steps[usize::from(step)].by, event);
             under(keys, &|| Parts { steps: 1 << step, ..Parts::default() })
         }
+        (Role::Step(step), Plan::Sample(sample)) if step < 64 => {
+            let keys = keys(&sample.steps[usize::from(step)].by, event);
+            under(keys, &|| Parts { steps: 1 << step, ..Parts::default() })
+        }
         (Role::Until, Plan::Sequence(sequence)) => {
             let by = sequence.until.as_ref().map_or(&[][..], |until| &until.by);
             under(keys(by, event), &|| Parts { is_until: true, ..Parts::default() })
@@ -174,6 +179,10 @@ pub fn key_names(rule: &Rule, schema: &Schema) -> Vec<Arc<str>> {
             let step = sequence.steps.iter().find(|step| !step.is_missing);
             step.map_or_else(Vec::new, |step| step.by.iter().map(|part| path(part.field)).collect())
         }
+        Plan::Sample(sample) => {
+            let step = sample.steps.first();
+            step.map_or_else(Vec::new, |step| step.by.iter().map(|part| path(part.field)).collect())
+        }
         Plan::Threshold(threshold) => threshold.by.iter().map(|field| path(*field)).collect(),
         Plan::NewTerms(terms) => terms.fields.iter().map(|field| path(*field)).collect(),
         // The group's columns are among those of the result.
@@ -186,6 +195,10 @@ pub fn shape(rule: &Rule, schema: &Schema, open_span: Span) -> Option<Shape> {
     Some(match &rule.plan {
         Plan::Query(_) => return None,
         Plan::Sequence(sequence) => Shape::Sequence(SequenceShape::new(sequence, open_span)),
+        Plan::Sample(sample) => {
+            let window = sample.window.unwrap_or(open_span);
+            Shape::Sample(SampleShape { n_steps: sample.steps.len(), window })
+        }
         Plan::Threshold(threshold) => {
             let named = |(field, least): (FieldId, u64)| (schema.field(field).path.to_string(), least);
             let test =

@@ -17,6 +17,7 @@ use rules::esql::Row;
 use rules::event::{EventTime, Span, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::sample::SampleShape;
 use crate::sequence::SequenceShape;
 use crate::source::{Origin, Record};
 use crate::terms::TermsShape;
@@ -186,6 +187,7 @@ impl Match {
 #[derive(Debug, Clone)]
 pub enum Shape {
     Sequence(SequenceShape),
+    Sample(SampleShape),
     Window(WindowShape),
     Terms(TermsShape),
 }
@@ -195,6 +197,7 @@ impl Shape {
     pub fn span(&self) -> Span {
         match self {
             Self::Sequence(shape) => shape.span(),
+            Self::Sample(shape) => shape.window + SKEW,
             Self::Window(shape) => shape.span,
             Self::Terms(shape) => shape.window,
         }

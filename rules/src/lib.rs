@@ -5,6 +5,7 @@
 //! No clock, no I/O beyond reading rule files, no state between events: those live in the correlator.
 #![forbid(unsafe_code)]
 
+pub mod adhoc;
 pub mod catalogue;
 mod constant;
 pub mod diagnostic;

@@ -23,6 +23,8 @@ pub enum Plan<P = PredicateId> {
     Query(P),
     /// EQL sequence.
     Sequence(Sequence<P>),
+    /// EQL sample.
+    Sample(Sample<P>),
     /// So many events, or distinct values, per group in a sliding window.
     Threshold(Threshold<P>),
     /// A combination of values not seen in the window before.
@@ -42,7 +44,16 @@ pub struct Sequence<P = PredicateId> {
     pub until: Option<Step<P>>,
 }
 
-/// One step of a sequence.
+/// An EQL sample: an event per step that share a key, in any order, no event twice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample<P = PredicateId> {
+    /// At least two. None is missing, each occurs once.
+    pub steps: Vec<Step<P>>,
+    /// How far apart the events may be. `None`: as far as there are events.
+    pub window: Option<Span>,
+}
+
+/// One step of a sequence or sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step<P = PredicateId> {
     pub predicate: P,
@@ -113,6 +124,9 @@ impl<P> Plan<P> {
                 maxspan: sequence.maxspan,
                 until: sequence.until.map(|until| until.map(f)),
             }),
+            Self::Sample(Sample { steps, window }) => {
+                Plan::Sample(Sample { steps: steps.into_iter().map(|step| step.map(f)).collect(), window })
+            }
             Self::Threshold(Threshold { predicate, by, count, cardinality, window }) => {
                 Plan::Threshold(Threshold { predicate: f(predicate), by, count, cardinality, window })
             }
@@ -132,6 +146,7 @@ impl<P> Plan<P> {
             Self::Sequence(sequence) => {
                 sequence.steps.iter().chain(&sequence.until).map(|step| &step.predicate).collect()
             }
+            Self::Sample(sample) => sample.steps.iter().map(|step| &step.predicate).collect(),
             Self::Threshold(threshold) => vec![&threshold.predicate],
             Self::NewTerms(terms) => vec![&terms.predicate],
             Self::Aggregate(aggregate) => vec![&aggregate.predicate],

@@ -166,8 +166,13 @@ impl Admitted {
 impl<P> Rule<P> {
     /// Whether the rule reads events of the index at all.
     pub fn reads_index(&self, index: &str) -> bool {
-        IndexGlobs::new(&self.index).admit(index)
+        reads_index(&self.index, index)
     }
+}
+
+/// Whether the globs admit the index.
+pub(crate) fn reads_index(globs: &[String], index: &str) -> bool {
+    IndexGlobs::new(globs).admit(index)
 }
 
 fn uses(rules: &[Rule], n_predicates: usize) -> Vec<Vec<Hit>> {
@@ -175,6 +180,11 @@ fn uses(rules: &[Rule], n_predicates: usize) -> Vec<Vec<Hit>> {
     let mut add = |predicate: PredicateId, rule, role| uses[predicate.0 as usize].push(Hit { rule, role });
     for (rule, idx) in rules.iter().zip((0..).map(RuleIdx)) {
         match &rule.plan {
+            Plan::Sample(sample) => {
+                for (step, role) in sample.steps.iter().zip((0..).map(Role::Step)) {
+                    add(step.predicate, idx, role);
+                }
+            }
             Plan::Sequence(sequence) => {
                 for (step, role) in sequence.steps.iter().zip((0..).map(Role::Step)) {
                     add(step.predicate, idx, role);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::esql::Pipeline;
 use crate::event::{EventTime, Span};
+use crate::expr::Expr;
 use crate::plan::{Plan, PredicateId};
 use crate::schema::FieldId;
 
@@ -251,6 +252,42 @@ impl<P> Rule<P> {
             cases: self.cases,
             path: self.path,
             hash: self.hash,
+        }
+    }
+}
+
+impl Rule<Expr> {
+    /// A rule that is no more than its query.
+    pub(crate) fn bare(id: &str, kind: Kind, language: Language, query: &str, plan: Plan<Expr>) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            description: String::new(),
+            version: 1,
+            severity: Severity::Low,
+            risk_score: 0,
+            tags: Vec::new(),
+            references: Vec::new(),
+            false_positives: Vec::new(),
+            upstream_id: None,
+            threat: Vec::new(),
+            index: Vec::new(),
+            kind,
+            language,
+            query: query.to_owned(),
+            plan,
+            residue: None,
+            severity_mapping: Vec::new(),
+            risk_score_field: None,
+            contexts: Vec::new(),
+            exceptions: Vec::new(),
+            suppression: None,
+            max_signals: None,
+            is_building_block: false,
+            note: String::new(),
+            cases: Vec::new(),
+            path: PathBuf::new(),
+            hash: String::new(),
         }
     }
 }

@@ -29,6 +29,37 @@ pub(super) enum Input {
     Feed(Content, PathBuf),
 }
 
+impl Input {
+    /// Events of any kind: flow logs by their first line, everything else by what each record is.
+    pub(super) fn any(path: PathBuf) -> Self {
+        match path.as_path() == Path::new("-") {
+            true => Self::Host(path),
+            false if is_flow_log(&path) => Self::Feed(Content::VpcFlow, path),
+            false => Self::Feed(Content::CloudTrail, path),
+        }
+    }
+}
+
+/// A folder is what the first file in it is.
+fn is_flow_log(path: &Path) -> bool {
+    let entries = || std::fs::read_dir(path).ok().map(|entries| entries.flatten().map(|entry| entry.path()));
+    if let Some(entries) = entries() {
+        return entries
+            .filter(|entry| !entry.as_os_str().is_empty())
+            .min()
+            .is_some_and(|first| is_flow_log(&first));
+    }
+    let Ok(file) = File::open(path) else { return false };
+    let is_packed = path.extension().is_some_and(|end| end == "gz");
+    let mut head = [0; 64];
+    let mut reader: Box<dyn io::Read> =
+        if is_packed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let n = reader.read(&mut head).unwrap_or(0);
+    // A header of field names, or the version that a line begins with.
+    let text = String::from_utf8_lossy(&head[..n]).into_owned();
+    text.starts_with("version ") || text.starts_with("2 ") || text.contains("interface-id")
+}
+
 /// Everything that was read.
 pub(super) struct Read {
     pub(super) records: Vec<(Arc<str>, Record)>,

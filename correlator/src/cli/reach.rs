@@ -186,6 +186,7 @@ impl<'s> Sources<'s> {
 /// Predicates of which each must match some event before the rule fires.
 fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
     match plan {
+        Plan::Sample(sample) => sample.steps.iter().map(|step| &step.predicate).collect(),
         Plan::Sequence(sequence) => {
             sequence.steps.iter().filter(|step| !step.is_missing).map(|step| &step.predicate).collect()
         }

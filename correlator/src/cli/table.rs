@@ -15,6 +15,13 @@ impl Table {
         Self { rows: vec![headings.iter().map(|heading| heading.to_uppercase()).collect()] }
     }
 
+    /// Headings that are names, and not titles.
+    pub(crate) fn as_written(headings: &[&str]) -> Self {
+        let mut table = Self { rows: Vec::new() };
+        table.row(headings.iter().map(|heading| (*heading).to_owned()).collect());
+        table
+    }
+
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| Untrusted(cell).fit(MAX_CELL_WIDTH * 2)).collect());
     }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Anchor, Hit, Limits, Match, Shape};
+use crate::sample::SampleState;
 use crate::sequence::SequenceState;
 use crate::terms::TermsState;
 use crate::window::WindowState;
@@ -94,6 +95,7 @@ impl Matches {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum State {
     Sequence(SequenceState),
+    Sample(SampleState),
     Window(WindowState),
     Terms(TermsState),
 }
@@ -103,6 +105,7 @@ macro_rules! each {
     ($state:expr, $shape:expr, |$machine:ident, $its:ident| $call:expr) => {
         match ($state, $shape) {
             (State::Sequence($machine), Shape::Sequence($its)) => $call,
+            (State::Sample($machine), Shape::Sample($its)) => $call,
             (State::Window($machine), Shape::Window($its)) => $call,
             (State::Terms($machine), Shape::Terms($its)) => $call,
             _ => unreachable!("a machine is made from the shape it is stepped with"),
@@ -123,6 +126,7 @@ impl Stepped {
     pub(crate) fn new(shape: &Shape) -> Self {
         let state = match shape {
             Shape::Sequence(shape) => State::Sequence(Machine::new(shape)),
+            Shape::Sample(shape) => State::Sample(Machine::new(shape)),
             Shape::Window(shape) => State::Window(Machine::new(shape)),
             Shape::Terms(shape) => State::Terms(Machine::new(shape)),
         };

@@ -74,6 +74,8 @@ pub struct ResultTable {
     pub columns: Vec<String>,
     /// A null is an empty list.
     pub rows: Vec<Vec<Value>>,
+    /// How many of the columns the query makes. Where all fields are open, they are the last.
+    pub n_computed: usize,
 }
 
 /// A query came to more rows than are held.
@@ -85,6 +87,11 @@ impl Pipeline {
     /// The length of the time bucket that parts the rows.
     pub fn bucket(&self) -> Option<Span> {
         self.table.as_ref()?.bucket
+    }
+
+    /// Whether the result has every field of an event: there is neither a `KEEP` nor a `STATS`.
+    pub fn is_open(&self) -> bool {
+        self.open.as_ref().is_some_and(OpenFields::is_all)
     }
 
     /// Whether an event passes what looks at single events.
@@ -183,6 +190,7 @@ impl Pipeline {
         ResultTable {
             rows: rows.iter().map(|row| places.iter().map(|(_, place)| cell(row, place)).collect()).collect(),
             columns: places.into_iter().map(|(name, _)| name).collect(),
+            n_computed: self.columns.len(),
         }
     }
 }

@@ -102,6 +102,12 @@ impl OpenFields {
         !is_in(&self.dropped) && self.kept.as_deref().is_none_or(is_in)
     }
 
+    pub(super) fn is_all(&self) -> bool {
+        self.kept.as_ref().is_none_or(|kept| {
+            kept.iter().any(|pattern| pattern.is_match("@timestamp") && pattern.is_match("_"))
+        })
+    }
+
     /// What an earlier `KEEP` took away does not come back.
     fn keep(&mut self, patterns: Vec<Wildcard>) {
         let before = self.kept.take();
@@ -123,6 +129,9 @@ impl OpenFields {
         schema: &Schema,
     ) -> Vec<(String, Place)> {
         let mut seen: FxHashSet<FieldId> = FxHashSet::default();
+        // A column that is asked for by name is there even where it has no value.
+        let exact = self.kept.iter().flatten().filter_map(|pattern| schema.id(pattern.as_exact()?));
+        seen.extend(exact);
         events.for_each(|event| seen.extend(event.fields().map(|(id, _)| id)));
         let named = seen.into_iter().map(|id| (schema.field(id).path.to_string(), Place::Field(id)));
         let time = std::iter::once(("@timestamp".to_owned(), Place::Time));

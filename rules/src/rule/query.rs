@@ -12,7 +12,7 @@ use crate::event::Span;
 use crate::expr::Expr;
 use crate::kql;
 use crate::literal::Literal;
-use crate::plan::{Aggregate, NewTerms, Plan, Sequence, Step, Threshold, Window};
+use crate::plan::{Aggregate, NewTerms, Plan, Sample, Sequence, Step, Threshold, Window};
 use crate::schema::{FieldId, Schema};
 
 /// What a rule says about its query.
@@ -71,7 +71,7 @@ pub(super) fn compile(
         }
         Kind::Eql => {
             let category = table.text("event_category_override", found);
-            eql(query.text?, category.as_ref(), schema, found).map(Planned::simple)
+            eql(query.text?, category.as_ref(), query.look_back, schema, found).map(Planned::simple)
         }
         Kind::Esql => esql(query.text?, query.look_back, schema, found),
         Kind::Sigma | Kind::SigmaCorrelation => unreachable!("a TOML rule has no such type"),
@@ -120,25 +120,26 @@ fn take<T>(
 fn eql(
     query: &At<String>,
     category: Option<&At<String>>,
+    look_back: Option<Span>,
     schema: &mut Schema,
     found: &mut Findings,
 ) -> Option<Plan<Expr>> {
     let options =
         category.map_or_else(eql::Options::default, |at| eql::Options { category_field: &at.value });
-    match take(query, eql::compile_with(&query.value, schema, &options), found)? {
-        EqlRule::Event(expr) => Some(Plan::Query(expr)),
-        EqlRule::Sequence { steps, maxspan, until } => Some(Plan::Sequence(Sequence {
+    take(query, eql::compile_with(&query.value, schema, &options), found).map(|rule| plan_of(rule, look_back))
+}
+
+/// `look_back`: how far apart the events of a sample may be.
+pub(crate) fn plan_of(rule: EqlRule, look_back: Option<Span>) -> Plan<Expr> {
+    match rule {
+        EqlRule::Event(expr) => Plan::Query(expr),
+        EqlRule::Sequence { steps, maxspan, until } => Plan::Sequence(Sequence {
             steps: steps.into_iter().map(step).collect(),
             maxspan,
             until: until.map(step),
-        })),
-        EqlRule::Sample { .. } => {
-            let message = "\"sample\" is not run here: it joins events in any order over the whole history";
-            let help = "a sequence with maxspan, or a rule per event, says most of what samples are used for";
-            let start = query.value.len() - query.value.trim_start().len();
-            let diagnostic = Diagnostic::error(Code::UnsupportedRule, start..start + "sample".len(), message);
-            found.add_query(query, [diagnostic.with_help(help)]);
-            None
+        }),
+        EqlRule::Sample { steps } => {
+            Plan::Sample(Sample { steps: steps.into_iter().map(step).collect(), window: look_back })
         }
     }
 }
