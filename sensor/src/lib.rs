@@ -21,6 +21,7 @@ pub mod offsets;
 pub mod output;
 pub mod pipeline;
 pub mod private;
+pub mod privileges;
 pub mod probes;
 pub mod process;
 pub mod record;

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::config::OutputConfig;
 use crate::private;
+use crate::privileges;
 use gauge::Gauge;
 
 /// Bytes that may wait for the writer. A full channel makes the reader wait, and the ring then counts what it loses.
@@ -75,11 +76,11 @@ impl Output {
         let seen = Arc::clone(&gauge);
         match config {
             OutputConfig::Stdout => {
-                std::thread::spawn(move || _ = end.send(write_all(receiver, io::stdout(), &seen)));
+                write_from_a_thread(move || _ = end.send(write_all(receiver, io::stdout(), &seen)));
             }
             OutputConfig::File(path) => {
                 let file = append_to(path)?;
-                std::thread::spawn(move || _ = end.send(write_all(receiver, file, &seen)));
+                write_from_a_thread(move || _ = end.send(write_all(receiver, file, &seen)));
             }
             OutputConfig::Socket(path) => {
                 let path = path.clone();
@@ -135,6 +136,14 @@ impl Output {
             _ => Ok(()),
         }
     }
+}
+
+/// A write can take for ever, and needs no power: what it writes to is open.
+fn write_from_a_thread(write: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        privileges::drop_all();
+        write();
+    });
 }
 
 /// Event files hold command lines: the owner alone may read them.

@@ -9,12 +9,13 @@ use tokio::time::{Instant, timeout};
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, boot_now};
-use crate::config::Config;
+use crate::config::{Config, OutputConfig};
 use crate::enrich::Enricher;
 use crate::host::{HostError, HostFacts};
 use crate::loader::{Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
 use crate::output::{Output, OutputError};
+use crate::privileges;
 use crate::selftest;
 use crate::stats::{self, Counted, LossReport};
 use crate::stop::Stop;
@@ -90,6 +91,11 @@ impl Running {
         }
         for (probe, reason) in coverage.refused() {
             tracing::warn!(probe = probe.program, reason, "probe skipped");
+        }
+        let has_socket = matches!(config.output, OutputConfig::Socket(_));
+        match privileges::keep(privileges::needed(&coverage.kernel, has_socket)) {
+            Ok(kept) => tracing::debug!(?kept, "privileges dropped"),
+            Err(err) => tracing::warn!(%err, "privileges kept, the kernel does not let go of them"),
         }
         tracing::info!(n_processes = enricher.table().stats().n_held, "watching");
         let mut running = Self {

@@ -8,6 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::privileges;
+
 /// How long an orderly end may take: less than the ninety seconds of systemd, more than it takes to empty a large ring and
 /// to give up on a reader. A write to a pipe that nobody reads takes for ever.
 const LAST_RESORT: Duration = Duration::from_secs(60);
@@ -35,7 +37,10 @@ impl Stop {
                 interrupt: signal(SignalKind::interrupt())?,
             }
         };
-        let attend = move || runtime.block_on(attend(signals, &ask));
+        let attend = move || {
+            privileges::drop_all();
+            runtime.block_on(attend(signals, &ask));
+        };
         std::thread::Builder::new().name("signals".to_owned()).spawn(attend)?;
         Ok(Self { asked })
     }

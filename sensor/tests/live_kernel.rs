@@ -257,6 +257,51 @@ fn what_the_capture_cuts_is_completed() {
 }
 
 #[test]
+fn a_running_sensor_has_let_go_of_its_powers() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sensor = Sensor::start();
+    let field = |status: &str, name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} in {status}")).trim().to_owned()
+    };
+    // CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, and CAP_BPF where the kernel wants it for each look at a counter.
+    let (reading, with_bpf) = (1_u64 << 2 | 1 << 19, 1_u64 << 2 | 1 << 19 | 1 << 39);
+    let tasks = format!("/proc/{}/task", sensor.program.0.id());
+    let tasks: Vec<_> = fs::read_dir(tasks).expect("its threads").flatten().collect();
+    assert!(tasks.len() > 1, "it has a thread that writes");
+    for task in &tasks {
+        let status = fs::read_to_string(task.path().join("status")).expect("a status");
+        for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+            let held = u64::from_str_radix(&field(&status, set), 16).expect("a number");
+            assert!([0, reading, with_bpf].contains(&held), "{set} {held:x} of {status}");
+        }
+        assert_eq!(field(&status, "NoNewPrivs:"), "1");
+    }
+    // It still looks into another user's process, and its counters.
+    let mut child = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sleep", "60"])
+        .env("AWS_PROFILE", "gt-stranger")
+        .env("AAA_PAD", "q".repeat(41_000))
+        .spawn()
+        .expect("it runs");
+    thread::sleep(Duration::from_millis(500));
+    let events = sensor.end();
+    child.kill().and_then(|()| child.wait()).expect("a child");
+    let is_it = |event: &&Value| {
+        is(event, "exec") && text(event, "/process/args/0") == "sleep" && event["user"]["id"] == "65534"
+    };
+    let exec = events.iter().find(is_it).expect("the exec");
+    assert!(
+        exec["process"]["env_vars"]
+            .as_array()
+            .is_some_and(|vars| vars.contains(&"AWS_PROFILE=gt-stranger".into())),
+        "{exec:#}"
+    );
+    let last = events.last().expect("a farewell");
+    assert!(last["groundtrail"]["sensor"]["counters"][0]["seen"].as_u64().is_some_and(|seen| seen > 0));
+}
+
+#[test]
 fn a_check_says_what_a_run_would_meet() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let config = tempfile::NamedTempFile::new().expect("a file");

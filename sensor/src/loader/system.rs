@@ -16,13 +16,13 @@ pub struct KernelRelease {
 }
 
 impl KernelRelease {
-    fn parse(name: &str) -> Self {
+    pub(crate) fn parse(name: &str) -> Self {
         let mut numbers = name.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
         let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Self { major, minor, name: name.to_owned() }
     }
 
-    pub(super) fn is_older_than(&self, version: (u32, u32)) -> bool {
+    pub(crate) fn is_older_than(&self, version: (u32, u32)) -> bool {
         (self.major, self.minor) < version
     }
 }

@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::privileges;
+
 /// First argument of the helper. What follows is the port, and words that test how arguments are kept apart.
 pub const ARGUMENT: &str = "self-test-helper";
 
@@ -62,6 +64,7 @@ impl Drop for Helper {
 
 /// The helper's part.
 pub fn play(port: Option<u16>) {
+    privileges::drop_all();
     let address = (Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into();
     _ = TcpStream::connect_timeout(&address, MAX_CONNECT);
     _ = io::stdin().read(&mut [0]);
