@@ -4,7 +4,7 @@ mod gauge;
 mod socket;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::config::OutputConfig;
 use crate::private;
 use crate::privileges;
-use gauge::Gauge;
+use gauge::{Gauge, n_lines};
 
 /// Bytes that may wait for the writer. A full channel makes the reader wait, and the ring then counts what it loses.
 const MAX_WAITING_BYTES: usize = 8 << 20;
@@ -80,7 +80,7 @@ impl Output {
             }
             OutputConfig::File(path) => {
                 let file = append_to(path)?;
-                write_from_a_thread(move || _ = end.send(write_all(receiver, file, &seen)));
+                write_from_a_thread(move || _ = end.send(write_file(receiver, file, &seen)));
             }
             OutputConfig::Socket(path) => {
                 let path = path.clone();
@@ -127,7 +127,7 @@ impl Output {
         let ended = timeout(patience, ended).await;
         let n_lost = gauge.n_unwritten();
         match ended {
-            Ok(Ok(Err(err))) if err.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Ok(Err(err))) if err.kind() == ErrorKind::BrokenPipe => {
                 tracing::warn!(n_lost, "the reader of the events went away");
                 Ok(())
             }
@@ -151,6 +151,49 @@ fn append_to(path: &Path) -> Result<File, OutputError> {
     private::append_to(path).map_err(|source| OutputError::Open { path: path.display().to_string(), source })
 }
 
+/// As [`write_all`], but for a full disk: that costs what comes meanwhile and not the sensor. The error is told at the end.
+fn write_file(receiver: UnboundedReceiver<Batch>, mut file: File, gauge: &Gauge) -> io::Result<()> {
+    // What cannot be cut, such as a pipe, does not fill up either.
+    let cut = |file: &mut File, n_bytes: u64| {
+        file.metadata().and_then(|data| file.set_len(data.len().saturating_sub(n_bytes)))
+    };
+    write_with_room(receiver, &mut file, cut, gauge)
+}
+
+fn write_with_room<W: Write>(
+    mut receiver: UnboundedReceiver<Batch>,
+    to: &mut W,
+    cut: impl Fn(&mut W, u64) -> io::Result<()>,
+    gauge: &Gauge,
+) -> io::Result<()> {
+    let (mut first, mut is_full) = (Ok(()), false);
+    while let Some(batch) = receiver.blocking_recv() {
+        let (n_bytes, result) = write(&batch.lines, &mut *to);
+        let written = &batch.lines[..n_bytes];
+        gauge.written(written);
+        match result {
+            Ok(()) => is_full = false,
+            Err(err) if matches!(err.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                gauge.dropped(n_lines(&batch.lines[n_bytes..]));
+                let n_cut = written.iter().rev().take_while(|&&byte| byte != b'\n').count();
+                if n_cut > 0 && cut(to, n_cut as u64).is_err() {
+                    // Then the half line at least stays one of its own.
+                    _ = to.write_all(b"\n");
+                }
+                if !is_full {
+                    tracing::error!(%err, "events are lost until there is room again");
+                }
+                is_full = true;
+                if first.is_ok() {
+                    first = Err(err);
+                }
+            }
+            Err(err) => return Err(err),
+        }
+    }
+    first
+}
+
 fn write_all(mut receiver: UnboundedReceiver<Batch>, mut to: impl Write, gauge: &Gauge) -> io::Result<()> {
     while let Some(batch) = receiver.blocking_recv() {
         let (n_bytes, result) = write(&batch.lines, &mut to);
@@ -165,9 +208,9 @@ fn write(lines: &[u8], to: &mut impl Write) -> (usize, io::Result<()>) {
     let mut n_bytes = 0;
     while n_bytes < lines.len() {
         match to.write(&lines[n_bytes..]) {
-            Ok(0) => return (n_bytes, Err(io::ErrorKind::WriteZero.into())),
+            Ok(0) => return (n_bytes, Err(ErrorKind::WriteZero.into())),
             Ok(n) => n_bytes += n,
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
             Err(err) => return (n_bytes, Err(err)),
         }
     }
@@ -240,14 +283,57 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_says_how_many_lines_it_cost() {
         let output = Output::open(&OutputConfig::File("/dev/full".into())).expect("opened");
-        output.reserve(4).await.expect("a writer").send(b"1\n2\n".to_vec());
-        // Once the writer is gone there is no place any more.
-        while output.reserve(1).await.is_some() {
-            tokio::task::yield_now().await;
+        for lines in ["1\n2\n", "3\n"] {
+            output.reserve(lines.len()).await.expect("the writer goes on").send(lines.into());
         }
-        output.give_up(b"3\n");
         let err = output.finish(LONG).await.expect_err("nothing was written");
         assert_eq!(err.to_string(), "cannot write events, 3 are lost: make room or choose another output");
+    }
+
+    /// A disk with room for so many bytes, and for all after it was full three times.
+    struct Disk {
+        bytes: Vec<u8>,
+        room: usize,
+        n_full: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.room);
+            if n == 0 {
+                self.n_full += 1;
+                self.room = if self.n_full == 3 { usize::MAX } else { 0 };
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.room -= n;
+            self.bytes.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_with_room_again_is_written_to_again_and_holds_whole_lines() {
+        let (sender, receiver) = unbounded_channel();
+        let room = Arc::new(Semaphore::new(1 << 10));
+        for lines in ["one\ntwo\nthree\n", "four\n", "five\n", "six\nseven\n"] {
+            let room = Arc::clone(&room).try_acquire_many_owned(1).expect("room");
+            sender.send(Batch { lines: lines.into(), _room: room }).expect("taken");
+        }
+        drop(sender);
+        let gauge = Gauge::default();
+        let mut disk = Disk { bytes: Vec::new(), room: 6, n_full: 0 };
+        let cut = |disk: &mut Disk, n: u64| {
+            disk.bytes.truncate(disk.bytes.len() - n as usize);
+            Ok(())
+        };
+        let told = write_with_room(receiver, &mut disk, cut, &gauge);
+        assert_eq!(told.expect_err("it was full").kind(), ErrorKind::StorageFull);
+        assert_eq!(String::from_utf8_lossy(&disk.bytes), "one\nsix\nseven\n");
+        assert_eq!(gauge.n_dropped(), 4);
     }
 
     #[tokio::test]

@@ -155,7 +155,14 @@ fn features(coverage: &Coverage, selftest: &Report) -> Vec<CoverageDoc> {
         state: "not_covered",
         reason: Some((*reason).to_owned()),
     });
-    attached.chain(absent).chain(selftest.findings.iter().map(field_group)).collect()
+    attached.chain(absent).chain(proc()).chain(selftest.findings.iter().map(field_group)).collect()
+}
+
+/// Whether there is a `/proc` at this moment: without one nothing that was missed is repaired.
+fn proc() -> Option<CoverageDoc> {
+    let err = std::fs::metadata("/proc/self/stat").err()?;
+    let reason = format!("/proc cannot be read ({err}): mount it again");
+    Some(CoverageDoc { feature: "repair from /proc".to_owned(), state: "not_covered", reason: Some(reason) })
 }
 
 /// A group of fields as the self-test found it.

@@ -14,6 +14,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[path = "live/faults.rs"]
+mod faults;
+#[path = "live/identity.rs"]
+mod identity;
+#[path = "live/soak.rs"]
+mod soak;
+
 /// Sensors see each other's processes; tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -36,10 +43,12 @@ struct Sensor {
 impl Sensor {
     /// Starts, and waits until the sensor says that it watches.
     fn start() -> Self {
-        let config = tempfile::NamedTempFile::new().expect("a file");
         // Room for the burst whole: a debug build on a busy machine reads slowly, and loss is another test's matter.
-        fs::write(config.path(), "[host]\nid = \"live-test\"\n[limits]\nring_bytes = 134217728\n")
-            .expect("written");
+        Self::with_ring(128 << 20)
+    }
+
+    fn with_ring(ring_bytes: u32) -> Self {
+        let config = config(ring_bytes);
         let mut command = sensor();
         command.args(["run", "--stdout", "--config"]).arg(config.path()).stdout(Stdio::piped());
         let mut program = Program(command.spawn().expect("the sensor starts"));
@@ -59,8 +68,38 @@ impl Sensor {
     }
 }
 
+fn config(ring_bytes: u32) -> tempfile::NamedTempFile {
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!("[host]\nid = \"live-test\"\n[limits]\nring_bytes = {ring_bytes}\n");
+    fs::write(config.path(), text).expect("written");
+    config
+}
+
+/// The counters of a report: every kind's by their names.
+fn counters(report: &Value) -> Vec<HashMap<String, Value>> {
+    let counters = report["groundtrail"]["sensor"]["counters"].clone();
+    serde_json::from_value(counters).expect("counters")
+}
+
+/// Nothing that the kernel saw is unaccounted for; how many events were lost.
+fn adds_up(farewell: &Value) -> u64 {
+    assert_eq!(farewell["groundtrail"]["sensor"]["state"], "stopped", "{farewell:#}");
+    let number = |counter: &HashMap<String, Value>, name: &str| counter[name].as_u64().expect("a number");
+    let counters = counters(farewell);
+    for counter in &counters {
+        // Some kernels tell of an exit twice; the second is no event.
+        let slack = if counter["kind"] == "exit" { number(counter, "seen") / 100 } else { 0 };
+        let told = number(counter, "delivered") + number(counter, "lost") + number(counter, "suppressed");
+        let seen = number(counter, "seen");
+        assert!(told <= seen && seen <= told + slack, "{counter:?}");
+    }
+    counters.iter().map(|counter| number(counter, "lost")).sum()
+}
+
 fn sensor() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_groundtrail-sensor"));
+    let built = env!("CARGO_BIN_EXE_groundtrail-sensor");
+    // A soak is of the release binary, which its caller names.
+    let mut command = Command::new(std::env::var("GROUNDTRAIL_SENSOR").unwrap_or_else(|_| built.to_owned()));
     command.stdin(Stdio::null());
     command
 }

@@ -1,0 +1,76 @@
+//! Bursts and storms. The short forms run with the other tests; the long ones by name, against the release binary:
+//! `GROUNDTRAIL_SENSOR=target/release/groundtrail-sensor cargo test -p sensor --features live-kernel --test live_kernel -- --ignored`.
+
+use super::*;
+
+/// `/bin/true` so many times, four at a time.
+fn burst(n_execs: usize) {
+    let script = format!("i=0; while [ $i -lt {} ]; do /bin/true gt-burst; i=$((i+1)); done", n_execs / 4);
+    let shells: Vec<Child> =
+        (0..4).map(|_| Command::new("sh").arg("-c").arg(&script).spawn().expect("a shell starts")).collect();
+    for mut shell in shells {
+        assert!(shell.wait().expect("a child").success());
+    }
+}
+
+/// A burst at the default ring: nothing lost, nothing told twice.
+fn check_burst(n_execs: usize) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sensor = Sensor::with_ring(8 << 20);
+    burst(n_execs);
+    let events = sensor.end();
+    assert_eq!(adds_up(events.last().expect("a farewell")), 0);
+    let whole = execs(&events, "gt-burst").len();
+    let brief = events.iter().filter(|event| is(event, "exec") && event["process"]["name"] == "true");
+    println!("{n_execs} execs, {whole} told whole");
+    assert!(brief.count() >= n_execs);
+}
+
+#[test]
+fn two_thousand_execs_lose_nothing_at_the_default_ring() {
+    check_burst(2_000);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn a_hundred_thousand_execs_lose_nothing_at_the_default_ring() {
+    check_burst(100_000);
+}
+
+fn resident_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Memory after the first wave and after the last. Events go to a file that is thrown away, as nobody could hold them.
+fn check_storm(n_waves: usize, per_wave: usize) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let config = config(8 << 20);
+    let mut command = sensor();
+    command.args(["run", "--file", "/dev/null", "--config"]).arg(config.path());
+    let program = Program(command.spawn().expect("the sensor starts"));
+    thread::sleep(Duration::from_secs(2));
+    let started = resident_kb(program.0.id());
+    let mut sizes = Vec::new();
+    for _ in 0..n_waves {
+        burst(per_wave);
+        thread::sleep(Duration::from_millis(300));
+        sizes.push(resident_kb(program.0.id()));
+    }
+    println!("{started} kB at the start, then {sizes:?}");
+    // The dead are remembered for a minute, up to the table's 16 MiB: that much may come on top, whatever the storm.
+    let bound = started + (16 << 10) + (16 << 10);
+    assert!(sizes.iter().all(|size| *size < bound), "{started} kB at the start, then {sizes:?}");
+}
+
+#[test]
+fn memory_is_bounded_in_a_short_storm() {
+    check_storm(3, 1_000);
+}
+
+#[test]
+#[ignore = "an hour"]
+fn memory_is_flat_in_an_hours_storm() {
+    check_storm(360, 10_000);
+}
