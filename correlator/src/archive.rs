@@ -38,6 +38,7 @@ pub(crate) struct Archive {
 struct Held {
     record: Arc<Record>,
     until: EventTime,
+    is_context: bool,
 }
 
 /// First in, first out.
@@ -61,10 +62,18 @@ impl AtHand {
     }
 }
 
+#[derive(Debug)]
+pub(crate) struct UnwrittenEvent {
+    pub(crate) record: Arc<Record>,
+    pub(crate) until: EventTime,
+    /// It may explain alerts: which, is asked anew at every start.
+    pub(crate) is_context: bool,
+}
+
 /// What the store does not have yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unwritten {
-    pub(crate) events: Vec<(Arc<Record>, EventTime)>,
+    pub(crate) events: Vec<UnwrittenEvent>,
     /// Events the store has, and until when they are needed now.
     pub(crate) put_off: Vec<(Box<str>, EventTime)>,
 }
@@ -76,12 +85,15 @@ impl Archive {
     }
 
     /// An event is needed until then at least.
-    pub(crate) fn hold(&mut self, record: &Arc<Record>, until: EventTime) {
+    pub(crate) fn hold(&mut self, record: &Arc<Record>, until: EventTime, is_context: bool) {
         let id = &record.event.id;
         match self.held.get_mut(id) {
-            Some(held) => held.until = held.until.max(until),
+            Some(held) => {
+                held.until = held.until.max(until);
+                held.is_context |= is_context;
+            }
             None => {
-                self.held.insert(id.clone(), Held { record: Arc::clone(record), until });
+                self.held.insert(id.clone(), Held { record: Arc::clone(record), until, is_context });
                 self.by_minute.entry(until.0.div_euclid(MINUTE)).or_default().push(id.clone());
             }
         }
@@ -116,14 +128,18 @@ impl Archive {
     /// What is to be written. It goes from here where it can be read again.
     pub(crate) fn take_unwritten(&mut self) -> Unwritten {
         if self.shelf.is_none() {
-            let all = self.held.values().map(|held| (Arc::clone(&held.record), held.until));
-            return Unwritten { events: all.collect(), put_off: Vec::new() };
+            let unwritten = |Held { record, until, is_context }: &Held| UnwrittenEvent {
+                record: Arc::clone(record),
+                until: *until,
+                is_context: *is_context,
+            };
+            return Unwritten { events: self.held.values().map(unwritten).collect(), put_off: Vec::new() };
         }
         self.by_minute.clear();
         let at_hand = self.at_hand.get_mut();
-        let held = self.held.drain().map(|(_, Held { record, until })| {
+        let held = self.held.drain().map(|(_, Held { record, until, is_context })| {
             at_hand.put(&record);
-            (record, until)
+            UnwrittenEvent { record, until, is_context }
         });
         Unwritten { events: held.collect(), put_off: self.put_off.drain().collect() }
     }

@@ -10,6 +10,7 @@ use rules::plan::{KeyPart, Plan, Window};
 use rules::program::{Program, Role, Scratch};
 use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
+use sha2::{Digest as _, Sha256};
 
 use crate::keyed::{EventRef, Hit, JoinKey, Shape};
 use crate::sample::SampleShape;
@@ -188,6 +189,22 @@ pub fn key_names(rule: &Rule, schema: &Schema) -> Vec<Arc<str>> {
         // The group's columns are among those of the result.
         Plan::Aggregate(_) => Vec::new(),
     }
+}
+
+/// What a rule's state depends on, beside the values in it: with another, hits or matches would be others. What is merely
+/// said about the rule, or leaves single events out, is no part of it.
+pub fn fingerprint(rule: &Rule, shape: Option<&Shape>, key_names: &[Arc<str>]) -> [u8; 16] {
+    let contexts: Vec<_> = rule
+        .contexts
+        .iter()
+        .map(|context| (&context.name, &context.dataset, context.before, context.after))
+        .collect();
+    let meant =
+        format!("{:?}", (rule.kind, rule.language, &rule.index, &rule.query, shape, key_names, contexts));
+    let digest = Sha256::digest(meant.as_bytes());
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    short
 }
 
 /// What the keyed core is to look for. `None`: every matching event is an alert of its own.

@@ -23,7 +23,8 @@ use crate::source::{Origin, Record};
 use crate::terms::TermsShape;
 use crate::window::WindowShape;
 
-pub use table::{Change, Eviction, KeyRef, Keyed, Sight};
+pub(crate) use table::SavedKey;
+pub use table::{Change, Eviction, KeyRef, Keyed};
 
 /// Hosts and AWS keep time apart by up to 2 s, and CloudTrail writes whole seconds.
 pub const SKEW: Span = Span::from_secs(3);
@@ -200,6 +201,15 @@ impl Shape {
             Self::Sample(shape) => shape.window + SKEW,
             Self::Window(shape) => shape.span,
             Self::Terms(shape) => shape.window,
+        }
+    }
+
+    /// Whether whatever lies between two hits says nothing that they do not say, wherever a late one may come in.
+    fn is_redundant(&self, before: &Hit, after: &Hit) -> bool {
+        match self {
+            // A term seen twice within its window is known all the way between.
+            Self::Terms(shape) => after.time() - before.time() <= shape.window,
+            Self::Sequence(_) | Self::Window(_) => false,
         }
     }
 }

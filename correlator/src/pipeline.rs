@@ -5,10 +5,14 @@
 
 mod dedup;
 mod engine;
+mod faults;
 mod replay;
+mod restore;
 mod run;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn;
 
 pub(crate) use engine::MAX_IDENTITIES;
 pub use engine::{Engine, Mode};

@@ -144,9 +144,10 @@ impl SequenceState {
         }
         let before = &mut self.partials[stage - 1];
         let follows = before.as_ref().is_some_and(|partial| !partial.iter().any(|held| is_one(held, record)));
-        match before.take_if(|_| follows) {
-            // A partial match that is too old is used up all the same: those before it are older still.
-            Some(partial) if !shape.is_within(&partial[0], record) => {}
+        // A partial match that is too old is used up all the same: those before it are older still. It is as if time had
+        // taken it already, so the event waits as it would then.
+        let partial = before.take_if(|_| follows).filter(|partial| shape.is_within(&partial[0], record));
+        match partial {
             Some(mut partial) => {
                 partial.push(Arc::clone(record));
                 self.place(shape, stage, partial, matches);

@@ -6,6 +6,7 @@
 //! are handed out again under the same id and revision.
 
 mod schema;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rules::event::{EventTime, Span};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
+
+#[cfg(test)]
+pub(crate) use schema::STEPS;
+pub use state::{KeyRow, OpenRow, StateRows};
 
 use crate::alert::blind::Heard;
 use crate::alert::book::Told;
@@ -48,8 +53,28 @@ pub enum StoreError {
     Read(rusqlite::Error),
 }
 
+impl StoreError {
+    /// Whether trying again may help: the disk is full, failing, or busy.
+    pub fn may_pass(&self) -> bool {
+        let Self::Write(error) = self else { return false };
+        let code = error.sqlite_error_code();
+        matches!(
+            code,
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::ReadOnly
+            )
+        )
+    }
+}
+
 /// How long after ids are forgotten the account of what was heard goes.
 const FORGET_HEARD: Span = Span::from_secs(24 * 3_600);
+const FORGET_LOSSES: Span = Span::from_secs(48 * 3_600);
 
 /// An event that state rests on, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +85,21 @@ pub struct HeldEvent {
     pub time: EventTime,
     /// When nothing rests on it any more.
     pub until: EventTime,
+    pub role: HeldRole,
 }
 
-/// A term of a new-terms rule and when it was last seen.
+/// What a held event is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldRole {
+    /// State refers to it.
+    Evidence = 0,
+    /// It may explain alerts as well: which, is asked anew at every start.
+    Context = 1,
+    /// An older format held events and no state: that is computed from them once more.
+    All = 2,
+}
+
+/// A term of a new-terms rule and when it was last seen, as formats up to 2 held it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenTerm {
     pub rule_id: String,
@@ -70,17 +107,14 @@ pub struct SeenTerm {
     /// When it was last news. Unknown in what older versions wrote.
     pub first_seen: Option<EventTime>,
     pub last_seen: EventTime,
-    /// When it is no longer known.
-    pub until: EventTime,
 }
 
-/// A window that is over: its events are not to start another.
+/// A window that is over, as format 2 held it: its events are not to start another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettledRow {
     pub rule_id: String,
     pub key: JoinKey,
     pub through: EventTime,
-    pub until: EventTime,
 }
 
 /// An alert of a rule with suppression, while it may speak for others or another for it.
@@ -110,12 +144,11 @@ pub struct Batch<'a> {
     pub held: Vec<HeldEvent>,
     /// Held events that are needed for longer.
     pub put_off: Vec<([u8; 16], EventTime)>,
-    pub terms: Vec<SeenTerm>,
+    pub state: StateRows,
     pub heard: Vec<Heard>,
     pub identities: Vec<Row>,
     pub members: Vec<KeptMember>,
     pub members_gone: Vec<AlertId>,
-    pub settled: Vec<SettledRow>,
     pub alerts: &'a [AlertChange],
     pub positions: Vec<Position>,
     /// What is older than this is not needed against repetition.
@@ -132,12 +165,11 @@ impl Batch<'_> {
         self.ids.is_empty()
             && self.held.is_empty()
             && self.put_off.is_empty()
-            && self.terms.is_empty()
+            && self.state.is_empty()
             && self.heard.is_empty()
             && self.identities.is_empty()
             && self.members.is_empty()
             && self.members_gone.is_empty()
-            && self.settled.is_empty()
             && self.alerts.is_empty()
             && self.positions.is_empty()
     }
@@ -199,8 +231,9 @@ impl Store {
     /// The file cannot be read.
     pub fn held_event(&self, id: &[u8; 16]) -> Result<Option<HeldEvent>, StoreError> {
         let read = || {
-            let mut select =
-                self.conn.prepare_cached("select id, origin, raw, time, until from held where id = ?1")?;
+            let mut select = self
+                .conn
+                .prepare_cached("select id, origin, raw, time, until, role from held where id = ?1")?;
             select.query_row([&id[..]], held_row).optional()
         };
         read().map_err(StoreError::Read)
@@ -243,8 +276,9 @@ impl Store {
                 insert.execute(params![&id[..], time.0])?;
             }
             let mut insert = tx.prepare_cached(
-                "insert into held (id, origin, raw, time, until) values (?1, ?2, ?3, ?4, ?5)
-                 on conflict (id) do update set until = max(until, excluded.until)",
+                "insert into held (id, origin, raw, time, until, role) values (?1, ?2, ?3, ?4, ?5, ?6)
+                 on conflict (id) do update set
+                   until = max(until, excluded.until), role = max(role, excluded.role)",
             )?;
             for held in &batch.held {
                 insert.execute(params![
@@ -252,7 +286,8 @@ impl Store {
                     origin_name(held.origin),
                     held.raw,
                     held.time.0,
-                    held.until.0
+                    held.until.0,
+                    held.role as u8
                 ])?;
             }
             let mut update = tx.prepare_cached("update held set until = max(until, ?2) where id = ?1")?;
@@ -265,27 +300,9 @@ impl Store {
             for heard in &batch.heard {
                 insert.execute(params![heard.name, heard.minute.unwrap_or(-1)])?;
             }
-            let mut insert = tx.prepare_cached(
-                "insert into terms (rule_id, key, first_seen, last_seen, until) values (?1, ?2, ?3, ?4, ?5)
-                 on conflict (rule_id, key) do update set first_seen = excluded.first_seen,
-                   last_seen = excluded.last_seen, until = excluded.until
-                 where excluded.last_seen >= last_seen",
-            )?;
-            for term in &batch.terms {
-                let SeenTerm { rule_id, key, first_seen, last_seen, until } = term;
-                let first_seen = first_seen.map(|time| time.0);
-                insert.execute(params![rule_id, key_text(key), first_seen, last_seen.0, until.0])?;
-            }
+            batch.state.write(&tx)?;
             write_identities(&tx, &batch.identities)?;
             write_members(&tx, batch)?;
-            let mut insert = tx.prepare_cached(
-                "insert into settled (rule_id, key, through, until) values (?1, ?2, ?3, ?4)
-                 on conflict (rule_id, key) do update set
-                   through = max(through, excluded.through), until = max(until, excluded.until)",
-            )?;
-            for SettledRow { rule_id, key, through, until } in &batch.settled {
-                insert.execute(params![rule_id, key_text(key), through.0, until.0])?;
-            }
             let mut insert = tx.prepare_cached(
                 "insert into alerts (id, rule_id, time, revision, content, state, is_delivered, document)
                  values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)
@@ -318,8 +335,10 @@ impl Store {
             }
             if let Some(watermark) = batch.watermark {
                 tx.prepare_cached("delete from held where until < ?1")?.execute([watermark.0])?;
-                tx.prepare_cached("delete from terms where until < ?1")?.execute([watermark.0])?;
-                tx.prepare_cached("delete from settled where until < ?1")?.execute([watermark.0])?;
+                tx.prepare_cached("insert or replace into marks (name, value) values ('watermark', ?1)")?
+                    .execute([watermark.0])?;
+                tx.prepare_cached("delete from losses where time < ?1")?
+                    .execute([(watermark - FORGET_LOSSES).0])?;
                 tx.prepare_cached("delete from suppression where until < ?1")?.execute([watermark.0])?;
                 let oldest = (watermark - batch.retention).0;
                 tx.prepare_cached("delete from identities where last < ?1")?.execute([oldest])?;
@@ -357,12 +376,26 @@ impl Store {
         })
     }
 
-    /// The events state rests on, in event order.
+    /// The events that are held for a role, in event order.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn held(&self) -> Result<Vec<HeldEvent>, StoreError> {
-        self.rows("select id, origin, raw, time, until from held order by time, id", held_row)
+    pub fn held(&self, role: HeldRole) -> Result<Vec<HeldEvent>, StoreError> {
+        let query = format!(
+            "select id, origin, raw, time, until, role from held where role = {} order by time, id",
+            role as u8
+        );
+        self.rows(&query, held_row)
+    }
+
+    /// What was read from an older format is now written as state.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn forget_older(&mut self) -> Result<(), StoreError> {
+        let script =
+            "begin; update held set role = 1 where role = 2; delete from terms; delete from settled; commit";
+        self.conn.execute_batch(script).map_err(StoreError::Write)
     }
 
     /// # Errors
@@ -377,13 +410,12 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn terms(&self) -> Result<Vec<SeenTerm>, StoreError> {
-        self.rows("select rule_id, key, first_seen, last_seen, until from terms", |row| {
+        self.rows("select rule_id, key, first_seen, last_seen from terms", |row| {
             Ok(SeenTerm {
                 rule_id: row.get(0)?,
                 key: key_of(row.get_ref(1)?.as_str()?),
                 first_seen: row.get::<_, Option<i64>>(2)?.map(EventTime),
                 last_seen: EventTime(row.get(3)?),
-                until: EventTime(row.get(4)?),
             })
         })
     }
@@ -426,12 +458,11 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn settled(&self) -> Result<Vec<SettledRow>, StoreError> {
-        self.rows("select rule_id, key, through, until from settled", |row| {
+        self.rows("select rule_id, key, through from settled", |row| {
             Ok(SettledRow {
                 rule_id: row.get(0)?,
                 key: key_of(row.get_ref(1)?.as_str()?),
                 through: EventTime(row.get(2)?),
-                until: EventTime(row.get(3)?),
             })
         })
     }
@@ -566,6 +597,11 @@ fn held_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldEvent> {
         raw: row.get(2)?,
         time: EventTime(row.get(3)?),
         until: EventTime(row.get(4)?),
+        role: match row.get(5)? {
+            0_u8 => HeldRole::Evidence,
+            1 => HeldRole::Context,
+            _ => HeldRole::All,
+        },
     })
 }
 
@@ -574,10 +610,6 @@ fn short(bytes: &[u8]) -> [u8; 16] {
     let n = bytes.len().min(16);
     short[..n].copy_from_slice(&bytes[..n]);
     short
-}
-
-fn key_text(key: &JoinKey) -> String {
-    serde_json::Value::from_iter(key.0.iter().map(Option::as_deref)).to_string()
 }
 
 fn key_of(text: &str) -> JoinKey {

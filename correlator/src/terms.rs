@@ -16,9 +16,9 @@ pub struct TermsShape {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct TermsState {
-    pub(crate) last_seen: Option<EventTime>,
+    last_seen: Option<EventTime>,
     /// When the term was last news.
-    pub(crate) first_seen: Option<EventTime>,
+    first_seen: Option<EventTime>,
     /// Both are from the store, and the event that was the news is not among those stepped through. If it comes again it
     /// is the same news, not a known term.
     is_told_only: bool,
@@ -138,16 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn certain_sights_go_to_the_store() {
-        let mut table = table("A1 A2");
-        table.advance(1.5);
-        assert!(table.keyed.take_seen().is_empty(), "an earlier one may still come");
-        table.advance(2000.0);
-        let seen = table.keyed.take_seen();
-        assert_eq!(
-            seen.iter().map(|seen| (seen.first.map(|first| first.0), seen.last.0)).collect::<Vec<_>>(),
-            [(Some(1_000_000_000), 2_000_000_000)]
-        );
-        assert_eq!(table.keyed.n_keys(), 0);
+    fn a_term_that_is_seen_all_the_time_holds_no_more_than_its_ends() {
+        let mut events = String::from("A0");
+        (1..900).for_each(|n| events.push_str(&format!(" A{}", f64::from(n) / 10.0)));
+        let mut table = table(&events);
+        assert_eq!((table.shown(), table.keyed.n_open_hits()), (vec!["A0".to_owned()], 2));
+        for late in hits("A45.05 A0.05") {
+            table.push(&late);
+        }
+        assert_eq!(table.shown(), ["A0"]);
     }
 }

@@ -31,6 +31,7 @@ pub(crate) struct Blind {
     losses: BTreeMap<(EventTime, Box<str>), Box<str>>,
     /// What the store does not have yet, where there is one: without it, a restart would take what was seen for unseen.
     pub(crate) unwritten: Option<Vec<Heard>>,
+    pub(crate) unwritten_losses: Vec<HostLoss>,
 }
 
 /// A dataset, or a host in a minute, of which something was heard.
@@ -39,6 +40,14 @@ pub struct Heard {
     pub name: Box<str>,
     /// Since the epoch. `None`: `name` is a dataset.
     pub minute: Option<i64>,
+}
+
+/// What a host's sensor says it lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLoss {
+    pub host: Box<str>,
+    pub time: EventTime,
+    pub what: Box<str>,
 }
 
 #[derive(Debug)]
@@ -67,6 +76,7 @@ impl Blind {
             minutes: FxHashMap::default(),
             losses: BTreeMap::new(),
             unwritten: None,
+            unwritten_losses: Vec::new(),
         }
     }
 
@@ -90,8 +100,16 @@ impl Blind {
         if text(event, self.fields.action) == Some("groundtrail_loss") {
             let host = text(event, self.fields.host_id).unwrap_or("a host");
             let what = text(event, self.fields.message).unwrap_or("it lost events");
-            self.losses.insert((event.time, host.into()), what.into());
+            let loss = HostLoss { host: host.into(), time: event.time, what: what.into() };
+            if self.unwritten.is_some() {
+                self.unwritten_losses.push(loss.clone());
+            }
+            self.lose(loss);
         }
+    }
+
+    pub(crate) fn lose(&mut self, HostLoss { host, time, what }: HostLoss) {
+        self.losses.insert((time, host), what);
     }
 
     pub(crate) fn hear(&mut self, heard: Heard) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rules::event::{EventTime, Span};
 use rules::rule::{Rule, Severity};
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::blind::Blind;
@@ -50,7 +51,8 @@ pub(crate) struct RuleFacts {
     pub(crate) open_for: Span,
     /// How long after an event state may rest on it.
     pub(crate) held_for: Span,
-    pub(crate) is_window: bool,
+    /// Of what state depends on: state of another is not taken back.
+    pub(crate) fingerprint: [u8; 16],
 }
 
 /// What a document is made from, beside the match.
@@ -112,18 +114,29 @@ pub(crate) struct Book {
     /// Alerts that are closed, or that an earlier run told.
     known: FxHashMap<AlertId, Told>,
     known_since: VecDeque<AlertId>,
-    /// What the store does not have yet, where there is one.
-    pub(crate) settled: Option<Vec<Settled>>,
+    /// Open alerts that have changed since they were last taken to be written, where there is a store.
+    unsaved: Option<FxHashSet<AlertId>>,
 }
 
-/// A window whose alert is closed: none of its events may start another.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    pub(crate) rule: u32,
-    pub(crate) key: JoinKey,
-    pub(crate) through: EventTime,
-    /// When the last of its events is no longer held.
-    pub(crate) until: EventTime,
+/// An open alert as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    key: JoinKey,
+    found: Arc<Match>,
+    links: Vec<Vec<Link>>,
+    is_gone: bool,
+    closes: EventTime,
+    explained: u64,
+    /// Something is to be told of it.
+    is_dirty: bool,
+}
+
+/// An open alert, to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct SavedAlert {
+    pub(crate) id: AlertId,
+    /// Its rule and itself. None: it is closed.
+    pub(crate) state: Option<(u32, Vec<u8>)>,
 }
 
 impl Book {
@@ -188,6 +201,7 @@ impl Book {
                 }
             }
         }
+        self.touch(&id);
         self.closing.insert((closes, id));
         Some(closes)
     }
@@ -199,8 +213,64 @@ impl Book {
             if view.rules[rule as usize].suppression.is_some() {
                 self.suppressions.remove(&id, &mut self.dirty);
             }
+            self.touch(&id);
             self.dirty.insert(id);
         }
+    }
+
+    fn touch(&mut self, id: &AlertId) {
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(id.clone());
+        }
+    }
+
+    /// From here on, keeps account of which open alerts have to be written.
+    pub(crate) fn keep_unsaved(&mut self) {
+        self.unsaved.get_or_insert_default();
+    }
+
+    /// The open alerts that have changed since this was last called.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<SavedAlert> {
+        let unsaved = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
+        let saved = |id: AlertId| {
+            let state = self.alerts.get(&id).map(|alert| {
+                let saved = Saved {
+                    key: alert.key.clone(),
+                    found: Arc::clone(&alert.found),
+                    links: alert.links.clone(),
+                    is_gone: alert.is_gone,
+                    closes: alert.closes,
+                    explained: alert.explained,
+                    is_dirty: self.dirty.contains(&id),
+                };
+                (alert.rule, postcard::to_stdvec(&saved).expect("plain data serialises"))
+            });
+            SavedAlert { id, state }
+        };
+        unsaved.into_iter().map(saved).collect()
+    }
+
+    /// Takes an open alert back, after all that was told. Says whether it could be read.
+    pub(crate) fn resume(&mut self, contexts: &Contexts, rule: u32, id: AlertId, state: &[u8]) -> bool {
+        let Ok(saved) = postcard::from_bytes::<Saved>(state) else { return false };
+        let Saved { key, found, links, is_gone, closes, explained, is_dirty } = saved;
+        let reads = contexts.reads(rule);
+        if reads.len() != links.len() {
+            return false;
+        }
+        for (reads, links) in reads.iter().zip(&links) {
+            for link in links {
+                self.waiting.entry((reads.pool, link.clone())).or_default().insert(id.clone());
+            }
+        }
+        if is_dirty {
+            self.dirty.insert(id.clone());
+        }
+        self.closing.insert((closes, id.clone()));
+        let told = self.known.get(&id).copied();
+        let pace = Pace::default();
+        self.alerts.insert(id, Alert { rule, key, found, links, is_gone, told, closes, pace, explained });
+        true
     }
 
     /// From when to when open alerts show events of a pool that have a value.
@@ -239,6 +309,9 @@ impl Book {
                         alert.pace.hurry();
                     }
                     self.dirty.insert(id.clone());
+                    if let Some(unsaved) = &mut self.unsaved {
+                        unsaved.insert(id.clone());
+                    }
                 }
             }
         }
@@ -318,6 +391,7 @@ impl Book {
         if let Some(alert) = self.alerts.get_mut(id) {
             (alert.told, alert.explained) = (Some(told), explained);
         }
+        self.touch(id);
         Some(change)
     }
 
@@ -381,15 +455,7 @@ impl Book {
                 }
             }
         }
-        let facts = &view.facts[alert.rule as usize];
-        if facts.is_window
-            && !alert.is_gone
-            && let Some(settled) = &mut self.settled
-        {
-            let through = alert.found.start + facts.open_for;
-            let until = alert.closes + facts.held_for;
-            settled.push(Settled { rule: alert.rule, key: alert.key, through, until });
-        }
+        self.touch(id);
         if let Some(told) = alert.told {
             self.remember(id.clone(), told);
         }

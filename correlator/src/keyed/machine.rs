@@ -133,6 +133,21 @@ impl Stepped {
         Self { state, matches: Matches::default(), n_evicted: 0 }
     }
 
+    /// Stands where a state is yet to be computed.
+    pub(crate) fn blank() -> Self {
+        Self { state: State::Terms(TermsState::default()), matches: Matches::default(), n_evicted: 0 }
+    }
+
+    /// Whether this is the state of a rule of that shape: what is read back may be of another.
+    pub(crate) fn is_of(&self, shape: &Shape) -> bool {
+        matches!(
+            (&self.state, shape),
+            (State::Sequence(_), Shape::Sequence(_))
+                | (State::Window(_), Shape::Window(_))
+                | (State::Terms(_), Shape::Terms(_))
+        )
+    }
+
     pub(crate) fn step(&mut self, shape: &Shape, hit: &Arc<Hit>, limits: &Limits) {
         let matches = &mut self.matches;
         self.n_evicted +=
@@ -161,22 +176,6 @@ impl Stepped {
 
     pub(crate) fn is_empty(&self, shape: &Shape) -> bool {
         self.matches.by_anchor.is_empty() && each!(&self.state, shape, |machine, _shape| machine.is_empty())
-    }
-
-    /// For new terms: when the term was last seen, as far as it is known for certain.
-    pub(crate) fn last_seen(&self) -> Option<EventTime> {
-        match &self.state {
-            State::Terms(state) => state.last_seen,
-            _ => None,
-        }
-    }
-
-    /// For new terms: when the term was last news.
-    pub(crate) fn first_seen(&self) -> Option<EventTime> {
-        match &self.state {
-            State::Terms(state) => state.first_seen,
-            _ => None,
-        }
     }
 
     pub(crate) fn seed_term(&mut self, first: Option<EventTime>, last: EventTime) {

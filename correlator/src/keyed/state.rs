@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
+use serde::{Deserialize, Serialize};
 
 use super::machine::Stepped;
 use super::{Anchor, Hit, Limits, Match, Shape};
@@ -19,13 +20,14 @@ pub(crate) enum Turn {
 /// hits cost one pass over the key's history and not a thousand.
 const EAGER: usize = 64;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
     /// Everything before `hits`, for good.
     base: Stepped,
     /// In event order. An earlier event may still come in between.
     hits: VecDeque<Arc<Hit>>,
-    /// `base` after all of `hits`.
+    /// `base` after all of `hits`. Not written: it follows from the two.
+    #[serde(skip, default = "Stepped::blank")]
     tip: Stepped,
     /// Late hits that wait to be put among `hits`: see [`EAGER`].
     late: Vec<Arc<Hit>>,
@@ -71,7 +73,7 @@ impl KeyState {
         if is_last && !self.is_stale {
             self.tip.step(shape, &hit, limits);
             self.tip.settle_soon(shape, limits);
-            self.hits.push_back(hit);
+            self.keep(shape, hit);
             self.tell_touched(watermark, turns);
         } else {
             self.late.push(hit);
@@ -86,6 +88,16 @@ impl KeyState {
                 self.folded_early = self.folded_early.max(self.hits.front().map(|hit| hit.time()));
                 self.fold_first(shape, limits);
             }
+        }
+    }
+
+    /// The newest hit. Where it makes the one before it superfluous, it takes its place.
+    fn keep(&mut self, shape: &Shape, hit: Arc<Hit>) {
+        let n = self.hits.len();
+        if n >= 2 && shape.is_redundant(&self.hits[n - 2], &hit) {
+            self.hits[n - 1] = hit;
+        } else {
+            self.hits.push_back(hit);
         }
     }
 
@@ -112,33 +124,39 @@ impl KeyState {
         self.is_stale || self.tip.is_put_off(shape)
     }
 
-    /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more. For new
-    /// terms, returns when the term was news and when it was last seen if that has just become certain.
+    /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more.
     pub(crate) fn advance(
         &mut self,
         shape: &Shape,
         limits: &Limits,
         watermark: EventTime,
         turns: &mut Vec<Turn>,
-    ) -> Option<(Option<EventTime>, EventTime)> {
+    ) {
         if std::mem::take(&mut self.is_stale) {
             self.rerun(shape, limits);
         }
         self.tip.settle(shape, limits);
         self.tell_all(Some(watermark), turns);
         let closed = watermark - limits.grace;
-        let seen_before = self.base.last_seen();
         while self.hits.front().is_some_and(|hit| hit.time() < closed) {
             self.fold_first(shape, limits);
         }
         self.base.settle(shape, limits);
-        let seen = self.base.last_seen().filter(|seen| Some(*seen) != seen_before);
-        let seen = seen.map(|last| (self.base.first_seen(), last));
         self.base.expire(shape, closed);
         self.tip.expire(shape, closed);
         let kept = &self.tip.matches.by_anchor;
         self.shown.retain(|anchor, _| kept.contains_key(anchor));
-        seen
+    }
+
+    /// What was read back: computes what is not written. None if it is no state of such a rule.
+    pub(crate) fn resumed(mut self, shape: &Shape, limits: &Limits) -> Option<Self> {
+        if !self.base.is_of(shape) {
+            return None;
+        }
+        self.rerun(shape, limits);
+        self.tip.matches.touched.clear();
+        self.is_stale = false;
+        Some(self)
     }
 
     /// Puts late hits in their places.

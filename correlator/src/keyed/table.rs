@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rules::event::{EventTime, Span};
-use rustc_hash::FxHashMap;
+use rules::event::EventTime;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 
 use super::state::{KeyState, Turn};
 use super::{Anchor, Hit, JoinKey, Limits, Match, Shape};
@@ -19,19 +20,16 @@ pub enum Change {
     Gone { key: KeyRef, anchor: Anchor },
 }
 
-/// A term's history, as far as it is certain.
+/// A key's state, to be written.
 #[derive(Debug, Clone)]
-pub struct Sight {
-    pub key: KeyRef,
-    /// When it was last news.
-    pub first: Option<EventTime>,
-    pub last: EventTime,
-    /// How long after `last` it counts as known.
-    pub window: Span,
+pub(crate) struct SavedKey {
+    pub(crate) key: KeyRef,
+    /// None: it is gone.
+    pub(crate) state: Option<Vec<u8>>,
 }
 
 /// What caps cost one rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Eviction {
     pub n_keys: u64,
     pub n_hits: u64,
@@ -64,8 +62,8 @@ pub struct Keyed {
     n_open_hits: usize,
     watermark: Option<EventTime>,
     evictions: FxHashMap<u32, Eviction>,
-    /// New terms whose last sight is certain since this was last taken.
-    seen: Vec<Sight>,
+    /// Keys that have changed since they were last taken to be written, where there is a store.
+    unsaved: Option<FxHashSet<KeyRef>>,
 }
 
 impl Keyed {
@@ -79,7 +77,7 @@ impl Keyed {
             n_open_hits: 0,
             watermark: None,
             evictions: FxHashMap::default(),
-            seen: Vec::new(),
+            unsaved: None,
         }
     }
 
@@ -103,6 +101,9 @@ impl Keyed {
         let time = hit.time();
         let mut turns = Vec::new();
         entry.state.push(shape, hit, &self.limits, self.watermark, &mut turns);
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(Arc::clone(&key));
+        }
         let n_hits = entry.state.n_evicted().saturating_sub(evicted_before);
         self.n_open_hits = self.n_open_hits + entry.state.n_hits() - open_before;
         if entry.state.is_behind(shape) && !was_behind {
@@ -133,6 +134,9 @@ impl Keyed {
             let Some(entry) = self.keys.get_mut(&key) else { continue };
             let mut turns = Vec::new();
             entry.state.refresh(shape, &self.limits, self.watermark, &mut turns);
+            if let Some(unsaved) = &mut self.unsaved {
+                unsaved.insert(Arc::clone(&key));
+            }
             all.extend(changes(&key, turns));
         }
         all
@@ -157,10 +161,13 @@ impl Keyed {
         let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { return };
         let mut turns = Vec::new();
         let open_before = entry.state.n_hits();
-        let seen = entry.state.advance(shape, &self.limits, watermark, &mut turns);
+        entry.state.advance(shape, &self.limits, watermark, &mut turns);
         self.n_open_hits -= open_before - entry.state.n_hits();
-        if let Some((first, last)) = seen {
-            self.seen.push(Sight { key: Arc::clone(&key), first, last, window: shape.span() });
+        // What is merely settled is not written again: it settles the same way once more.
+        if let Some(unsaved) = &mut self.unsaved
+            && (!turns.is_empty() || entry.state.is_empty(shape))
+        {
+            unsaved.insert(Arc::clone(&key));
         }
         all.extend(changes(&key, turns));
         if entry.state.is_empty(shape) {
@@ -178,6 +185,9 @@ impl Keyed {
         let Some(entry) = self.keys.remove(&key) else { return true };
         let n_hits = entry.state.n_hits();
         self.n_open_hits -= n_hits;
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(Arc::clone(&key));
+        }
         self.count_eviction(key.0, 1, n_hits as u64, entry.state.newest());
         true
     }
@@ -205,7 +215,11 @@ impl Keyed {
         self.keys.len()
     }
 
-    /// What the store knows of a new term from earlier runs.
+    pub fn n_open_hits(&self) -> usize {
+        self.n_open_hits
+    }
+
+    /// What a store of an older format knows of a new term.
     pub fn seed_term(&mut self, rule: u32, key: JoinKey, first: Option<EventTime>, last: EventTime) {
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return };
         let key = Arc::new((rule, key));
@@ -214,15 +228,66 @@ impl Keyed {
             .entry(Arc::clone(&key))
             .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
         entry.state.seed_term(first, last);
-        self.timers.remove(&(entry.visit, Arc::clone(&key)));
+        let was = entry.visit;
         entry.visit = entry.state.next_visit(shape, &self.limits);
-        self.timers.insert((entry.visit, key));
+        let visit = entry.visit;
+        self.timers.remove(&(was, Arc::clone(&key)));
+        self.timers.insert((visit, Arc::clone(&key)));
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(key);
+        }
         while self.keys.len() > self.limits.max_keys && self.evict_oldest() {}
     }
 
-    /// New terms whose last sight became certain, for the store.
-    pub fn take_seen(&mut self) -> Vec<Sight> {
-        std::mem::take(&mut self.seen)
+    /// From here on, keeps account of which keys have to be written.
+    pub(crate) fn keep_unsaved(&mut self) {
+        self.unsaved.get_or_insert_default();
+    }
+
+    /// The keys that have changed since this was last called.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<SavedKey> {
+        let unsaved = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
+        let saved = |key: KeyRef| {
+            let entry = self.keys.get(&key);
+            let state = entry.map(|entry| postcard::to_stdvec(&entry.state).expect("plain data serialises"));
+            SavedKey { key, state }
+        };
+        unsaved.into_iter().map(saved).collect()
+    }
+
+    /// Takes a key's state back. Says whether it could be read.
+    pub(crate) fn resume(&mut self, rule: u32, key: JoinKey, state: &[u8]) -> bool {
+        let Some(Some(shape)) = self.shapes.get(rule as usize) else { return false };
+        let read = postcard::from_bytes(state).ok();
+        let Some(state) = read.and_then(|state: KeyState| state.resumed(shape, &self.limits)) else {
+            return false;
+        };
+        let key = Arc::new((rule, key));
+        self.n_open_hits += state.n_hits();
+        if state.is_behind(shape) {
+            self.stale.push(Arc::clone(&key));
+        }
+        let visit = state.next_visit(shape, &self.limits);
+        self.timers.insert((visit, Arc::clone(&key)));
+        self.keys.insert(key, Entry { state, visit });
+        while self.keys.len() > self.limits.max_keys || self.n_open_hits > self.limits.max_open_hits {
+            if !self.evict_oldest() {
+                break;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn resume_eviction(&mut self, rule: u32, eviction: Eviction) {
+        self.evictions.insert(rule, eviction);
+    }
+
+    pub(crate) fn evictions(&self) -> impl Iterator<Item = (u32, Eviction)> {
+        self.evictions.iter().map(|(rule, eviction)| (*rule, *eviction))
+    }
+
+    pub(crate) fn resume_watermark(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(Some(watermark));
     }
 }
 
@@ -236,6 +301,8 @@ fn changes(key: &KeyRef, turns: Vec<Turn>) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
+    use rules::event::Span;
+
     use super::*;
     use crate::keyed::testing::{Table, hit};
     use crate::terms::TermsShape;

@@ -9,8 +9,8 @@ use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
 use super::dedup::{self, Dedup, Seen, ShortId, short_id};
-use crate::alert::blind::{Blind, Heard};
-use crate::alert::book::{Book, RuleFacts, Settled, Told, View};
+use crate::alert::blind::{Blind, Heard, HostLoss};
+use crate::alert::book::{Book, RuleFacts, SavedAlert, Told, View};
 use crate::alert::cast::CastFields;
 use crate::alert::suppression::{Member, MemberChange};
 use crate::alert::{AlertChange, AlertId, AlertState};
@@ -18,7 +18,9 @@ use crate::archive::{Archive, Shelf, Unwritten};
 use crate::context::Contexts;
 use crate::detect::{self, Detect};
 use crate::identity::{Identities, Row};
-use crate::keyed::{Anchor, Change, EventRef, Evidence, JoinKey, Keyed, Limits, Match, Shape, Sight, Stage};
+use crate::keyed::{
+    Anchor, Change, EventRef, Eviction, Evidence, JoinKey, Keyed, Limits, Match, SavedKey, Shape, Stage,
+};
 use crate::source::{Record, Rejected, RejectedKind};
 use crate::stats::{Fate, Stats};
 use crate::store::KeptMember;
@@ -46,11 +48,13 @@ pub(crate) struct Lasting {
     pub(crate) ids: Vec<(ShortId, EventTime)>,
     /// Events that state rests on.
     pub(crate) held: Unwritten,
-    pub(crate) seen_terms: Vec<Sight>,
+    pub(crate) keys: Vec<SavedKey>,
+    pub(crate) open_alerts: Vec<SavedAlert>,
+    pub(crate) evictions: Vec<(u32, Eviction)>,
     pub(crate) heard: Vec<Heard>,
+    pub(crate) losses: Vec<HostLoss>,
     pub(crate) identities: Vec<Row>,
     pub(crate) suppression: Vec<MemberChange>,
-    pub(crate) settled: Vec<Settled>,
 }
 
 #[derive(Debug)]
@@ -95,14 +99,14 @@ impl Engine {
         let spans: Vec<Span> = shapes.iter().map(span).collect();
         let facts = |((rule, span), shape): ((&rules::rule::Rule, &Span), &Option<Shape>)| {
             let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
-            let is_window = matches!(shape, Some(Shape::Window(_)));
+            let key_names = detect::key_names(rule, schema);
             RuleFacts {
-                key_names: detect::key_names(rule, schema),
+                fingerprint: detect::fingerprint(rule, shape.as_ref(), &key_names),
+                key_names,
                 id: rule.id.as_str().into(),
                 open_for: *span,
                 // An alert closes this long after its first event at the latest, and needs all of them till then.
                 held_for: *span + *span + longest,
-                is_window,
             }
         };
         Self {
@@ -189,12 +193,36 @@ impl Engine {
     }
 
     fn evaluate(&mut self, record: &Arc<Record>) {
-        let detected = self.detect.detect(record);
+        let mut detected = self.detect.detect(record);
         let time = record.event.time;
-        for (rule, context) in detected.contexts {
+        self.explain_with(record, std::mem::take(&mut detected.contexts));
+        for rule in detected.matches {
+            self.archive.hold(record, time + self.limits.grace, false);
+            self.put(rule, &JoinKey::default(), Arc::new(single(record)));
+        }
+        for (rule, key, hit) in detected.keyed {
+            if !self.settled.is_empty()
+                && self.settled.get(&(rule, key.clone())).is_some_and(|through| time <= *through)
+            {
+                continue;
+            }
+            self.archive.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace, false);
+            let changes = self.keyed.push(rule, key, hit);
+            self.take(changes);
+        }
+    }
+
+    fn evaluate_contexts(&mut self, record: &Arc<Record>) {
+        let detected = self.detect.detect(record);
+        self.explain_with(record, detected.contexts);
+    }
+
+    fn explain_with(&mut self, record: &Arc<Record>, contexts: Vec<(u32, u16)>) {
+        let time = record.event.time;
+        for (rule, context) in contexts {
             let reads = &self.contexts.reads(rule)[usize::from(context)];
             let (pool, until) = (reads.pool, time + reads.kept_for + self.limits.grace);
-            self.archive.hold(record, until);
+            self.archive.hold(record, until, true);
             let links = self.contexts.add(pool, record);
             for link in &links {
                 if self.contexts.is_full(pool, link) {
@@ -204,20 +232,6 @@ impl Engine {
             }
             let (book, view) = self.book_and_view();
             book.context_came(&view, pool, &links, time);
-        }
-        for rule in detected.matches {
-            self.archive.hold(record, time + self.limits.grace);
-            self.put(rule, &JoinKey::default(), Arc::new(single(record)));
-        }
-        for (rule, key, hit) in detected.keyed {
-            if !self.settled.is_empty()
-                && self.settled.get(&(rule, key.clone())).is_some_and(|through| time <= *through)
-            {
-                continue;
-            }
-            self.archive.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace);
-            let changes = self.keyed.push(rule, key, hit);
-            self.take(changes);
         }
     }
 
@@ -248,10 +262,6 @@ impl Engine {
         self.watermark = self.watermark.max(Some(watermark));
         let changes = self.keyed.advance(watermark);
         self.take(changes);
-        let seen = self.keyed.take_seen();
-        if let Some(lasting) = &mut self.lasting {
-            lasting.seen_terms.extend(seen);
-        }
         let told = match self.mode {
             Mode::Revisions => self.tell(|book, view| {
                 let mut told = book.tell_fresh(view);
@@ -342,7 +352,8 @@ impl Engine {
     pub(crate) fn keep_lasting(&mut self) {
         self.lasting.get_or_insert_default();
         self.settled = FxHashMap::default();
-        self.book.settled.get_or_insert_default();
+        self.keyed.keep_unsaved();
+        self.book.keep_unsaved();
         self.blind.unwritten.get_or_insert_default();
         self.book.suppressions.unwritten.get_or_insert_default();
         self.identities.keep_unwritten();
@@ -353,19 +364,80 @@ impl Engine {
         self.archive.set_shelf(shelf);
     }
 
+    /// What was held so far is written already.
+    pub(crate) fn drop_held(&mut self) {
+        self.archive.take_unwritten();
+    }
+
     pub(crate) fn take_lasting(&mut self) -> Lasting {
         let mut lasting = self.lasting.as_mut().map(std::mem::take).unwrap_or_default();
         lasting.held = self.archive.take_unwritten();
         lasting.heard = self.blind.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let suppression = &mut self.book.suppressions.unwritten;
         lasting.suppression = suppression.as_mut().map(std::mem::take).unwrap_or_default();
-        lasting.settled = self.book.settled.as_mut().map(std::mem::take).unwrap_or_default();
+        lasting.losses = std::mem::take(&mut self.blind.unwritten_losses);
+        lasting.keys = self.keyed.take_unsaved();
+        lasting.open_alerts = self.book.take_unsaved();
+        lasting.evictions = self.keyed.evictions().collect();
         lasting.identities = self.identities.take_unwritten();
         lasting
     }
 
-    /// An event of an earlier run that state rests on. It counts as received then.
-    pub(crate) fn restore(&mut self, record: Record) {
+    /// What names a rule's state for as long as the rule means the same.
+    pub(crate) fn fingerprint(&self, rule: u32) -> &[u8; 16] {
+        &self.facts[rule as usize].fingerprint
+    }
+
+    /// The rule of that id, if it still means what it meant when its state was written.
+    fn same_rule(&self, rule_id: &str, fingerprint: &[u8]) -> Option<u32> {
+        self.rule_idx(rule_id).filter(|rule| self.fingerprint(*rule) == fingerprint)
+    }
+
+    /// A key's state from an earlier run. Says whether it was taken: a rule that was edited starts afresh.
+    pub(crate) fn restore_key(
+        &mut self,
+        rule_id: &str,
+        fingerprint: &[u8],
+        key: JoinKey,
+        state: &[u8],
+    ) -> bool {
+        self.same_rule(rule_id, fingerprint).is_some_and(|rule| self.keyed.resume(rule, key, state))
+    }
+
+    /// An open alert of an earlier run, as [`Self::restore_key`].
+    pub(crate) fn restore_open(
+        &mut self,
+        rule_id: &str,
+        fingerprint: &[u8],
+        id: AlertId,
+        state: &[u8],
+    ) -> bool {
+        let rule = self.same_rule(rule_id, fingerprint);
+        rule.is_some_and(|rule| self.book.resume(&self.contexts, rule, id, state))
+    }
+
+    pub(crate) fn restore_eviction(&mut self, rule_id: &str, eviction: Eviction) {
+        if let Some(rule) = self.rule_idx(rule_id) {
+            self.keyed.resume_eviction(rule, eviction);
+        }
+    }
+
+    pub(crate) fn restore_watermark(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(Some(watermark));
+        self.keyed.resume_watermark(watermark);
+    }
+
+    pub(crate) fn restore_loss(&mut self, loss: HostLoss) {
+        self.blind.lose(loss);
+    }
+
+    /// An event of an earlier run that may explain alerts.
+    pub(crate) fn restore_context(&mut self, record: Record) {
+        self.evaluate_contexts(&Arc::new(record));
+    }
+
+    /// An event of a run whose store held no state but the events it came from.
+    pub(crate) fn restore_event(&mut self, record: Record) {
         self.dedup.insert(short_id(&record.event.id), record.event.time, None);
         self.blind.note(&record);
         self.identities.learn(&record);

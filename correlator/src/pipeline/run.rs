@@ -8,28 +8,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rules::event::{EventTime, Span};
+use tracing::{error, info};
 
 use super::engine::{Engine, Lasting, Mode};
+use super::faults::{Faults, Point};
 use super::replay::sort_finals;
+use super::restore;
 use crate::alert::AlertChange;
-use crate::alert::book::Settled;
+use crate::alert::book::SavedAlert;
 use crate::alert::suppression::{Member, MemberChange};
-use crate::archive::{Shelf, Unwritten};
-use crate::keyed::{EventRef, Sight};
+use crate::archive::{Unwritten, UnwrittenEvent};
+use crate::keyed::SavedKey;
 use crate::merge::{Doubt, Merge, Merged};
 use crate::pipeline::dedup::short_id;
 use crate::source::folder::Positions;
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
-use crate::source::{Position, Record, Rejected};
+use crate::source::{Position, Rejected};
 use crate::stats::Stats;
-use crate::store::{Batch, HeldEvent, KeptMember, SeenTerm, SettledRow, Store, StoreError};
+use crate::store::{Batch, HeldEvent, HeldRole, KeptMember, KeyRow, OpenRow, StateRows, Store, StoreError};
 
 /// New alerts that come close together are written together.
 const HOLD: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(1);
 /// How long sources have to end once they were asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 const ID_RETENTION: Span = Span::from_secs(24 * 3_600);
 
 /// Where the configuration says nothing.
@@ -65,6 +70,49 @@ pub enum RunError {
     Deliver(io::Error),
 }
 
+/// What a run does while its store cannot be written: it says so and tries again. Meanwhile nothing is taken from sources,
+/// acknowledged or delivered, so nothing is lost, and it goes on by itself when there is room.
+#[derive(Debug, Default)]
+struct WritePatience {
+    stop: Stop,
+}
+
+impl WritePatience {
+    fn write(&self, mut write: impl FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut pause = FIRST_RETRY;
+        let mut failing: Option<Instant> = None;
+        loop {
+            match write() {
+                Err(error) if error.may_pass() && !self.stop.is_set() => {
+                    // Once, and then now and again: a full disk must not be filled by its own log.
+                    if failing.is_none() || pause == LONGEST_RETRY {
+                        error!(%error, "the store cannot be written: nothing is read or acknowledged until it can");
+                    }
+                    failing.get_or_insert_with(Instant::now);
+                    self.wait(pause);
+                    pause = (pause * 2).min(LONGEST_RETRY);
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    if let Some(since) = failing {
+                        let seconds = since.elapsed().as_secs();
+                        info!(seconds, "the store can be written again; nothing was lost");
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Not longer than it takes to notice that the run is to end.
+    fn wait(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.stop.is_set() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// An engine with its store.
 #[derive(Debug)]
 pub struct Runner {
@@ -76,6 +124,12 @@ pub struct Runner {
     /// How long closed alerts stay in the store.
     retention: Span,
     watermark: Option<EventTime>,
+    /// The store's format held no state: the first commit writes what was computed from its events.
+    is_of_older: bool,
+    patience: WritePatience,
+    faults: Faults,
+    /// How often is written and told: [`HOLD`] and [`TICK`].
+    pace: (Duration, Duration),
     started: Instant,
     last_commit: Instant,
     last_tick: Instant,
@@ -89,15 +143,13 @@ impl Runner {
     pub fn new(
         mut engine: Engine,
         mode: Mode,
-        store: Option<Store>,
+        mut store: Option<Store>,
         normalizer: &Normalizer,
     ) -> Result<Self, RunError> {
-        if let Some(store) = &store {
-            restore(&mut engine, store, normalizer)?;
-            if let Some(shelf) = store.shelf()? {
-                engine.set_shelf(Box::new(StoreShelf { store: shelf, normalizer: normalizer.clone() }));
-            }
-            engine.keep_lasting();
+        let (mut watermark, mut is_of_older) = (None, false);
+        if let Some(store) = &mut store {
+            let restored = restore::restore(&mut engine, store, normalizer)?;
+            (watermark, is_of_older) = (restored.watermark, restored.is_of_older);
         }
         let now = Instant::now();
         Ok(Self {
@@ -107,7 +159,11 @@ impl Runner {
             pending: Vec::new(),
             positions: Vec::new(),
             retention: DEFAULT_RETENTION,
-            watermark: None,
+            watermark,
+            is_of_older,
+            patience: WritePatience::default(),
+            faults: Faults::default(),
+            pace: (HOLD, TICK),
             started: now,
             last_commit: now,
             last_tick: now,
@@ -132,6 +188,7 @@ impl Runner {
         stop: &Stop,
         delivery: &mut impl Delivery,
     ) -> Result<Stats, RunError> {
+        self.patience.stop = stop.clone();
         self.deliver_again(delivery)?;
         // What the restored state says differently from what was told goes out with the first tick.
         let mut stopped_at: Option<Instant> = None;
@@ -157,6 +214,7 @@ impl Runner {
                 Some(Merged::End) => break,
                 None => {}
             }
+            self.reach(Point::Taken)?;
             self.breathe(delivery)?;
             if stop.is_set() && stopped_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 break;
@@ -167,7 +225,7 @@ impl Runner {
 
     /// Writes and delivers if it is time to.
     fn breathe(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {
-        if self.last_tick.elapsed() >= TICK {
+        if self.last_tick.elapsed() >= self.pace.1 {
             let told = self.engine.tick(self.started.elapsed());
             self.pending.extend(told);
             let done = self.commit(delivery);
@@ -176,7 +234,7 @@ impl Runner {
             return done;
         }
         let has_news = self.mode == Mode::Revisions && !self.pending.is_empty();
-        if has_news && self.last_commit.elapsed() >= HOLD {
+        if has_news && self.last_commit.elapsed() >= self.pace.0 {
             return self.commit(delivery);
         }
         Ok(())
@@ -196,6 +254,22 @@ impl Runner {
         Ok(self.engine.stats().clone())
     }
 
+    /// With these faults, and writing after every item.
+    #[cfg(test)]
+    pub(super) fn torn_by(mut self, faults: Faults) -> Self {
+        (self.faults, self.pace) = (faults, (Duration::ZERO, Duration::ZERO));
+        self
+    }
+
+    /// # Errors
+    /// A test wants the run cut off here.
+    fn reach(&self, point: Point) -> Result<(), RunError> {
+        if self.faults.is_cut(point) {
+            return Err(RunError::Deliver(io::Error::other("cut off by a test")));
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {
         self.commit_all(false, delivery)
     }
@@ -205,22 +279,28 @@ impl Runner {
         // Final alerts are put in order, which takes all of them.
         let is_ready = self.mode == Mode::Revisions || is_end;
         let alerts = if is_ready { std::mem::take(&mut self.pending) } else { Vec::new() };
+        self.reach(Point::BeforeCommit)?;
         if let Some(store) = &mut self.store {
-            let Lasting { ids, held, seen_terms, heard, identities, suppression, settled } =
+            let Lasting { ids, held, keys, open_alerts, evictions, heard, losses, identities, suppression } =
                 self.engine.take_lasting();
-            let rules = self.engine.program().rules();
-            let term = |Sight { key, first, last, window }: Sight| SeenTerm {
-                rule_id: rules[key.0 as usize].id.clone(),
+            let engine = &self.engine;
+            let rules = engine.program().rules();
+            let rule_id = |rule: u32| rules[rule as usize].id.clone();
+            let key_row = |SavedKey { key, state }: SavedKey| KeyRow {
+                rule_id: rule_id(key.0),
                 key: key.1.clone(),
-                first_seen: first,
-                last_seen: last,
-                until: last + window + ID_RETENTION,
+                fingerprint: *engine.fingerprint(key.0),
+                state,
             };
-            let settled_row = |Settled { rule, key, through, until }: Settled| SettledRow {
-                rule_id: rules[rule as usize].id.clone(),
-                key,
-                through,
-                until,
+            let open_row = |SavedAlert { id, state }: SavedAlert| OpenRow {
+                id,
+                state: state.map(|(rule, state)| (rule_id(rule), *engine.fingerprint(rule), state)),
+            };
+            let state = StateRows {
+                keys: keys.into_iter().map(key_row).collect(),
+                open: open_alerts.into_iter().map(open_row).collect(),
+                evictions: evictions.into_iter().map(|(rule, lost)| (rule_id(rule), lost)).collect(),
+                losses,
             };
             let (mut members, mut members_gone) = (Vec::new(), Vec::new());
             for change in suppression {
@@ -237,12 +317,13 @@ impl Runner {
                 }
             }
             let Unwritten { events, put_off } = held;
-            let held = events.into_iter().map(|(record, until)| HeldEvent {
+            let held = events.into_iter().map(|UnwrittenEvent { record, until, is_context }| HeldEvent {
                 id: short_id(&record.event.id),
                 origin: record.origin,
                 raw: record.raw.to_string(),
                 time: record.event.time,
                 until,
+                role: if is_context { HeldRole::Context } else { HeldRole::Evidence },
             });
             let batch = Batch {
                 ids,
@@ -250,27 +331,32 @@ impl Runner {
                 identities,
                 members,
                 members_gone,
-                settled: settled.into_iter().map(settled_row).collect(),
                 retention: self.retention,
                 held: held.collect(),
                 put_off: put_off.into_iter().map(|(id, until)| (short_id(&id), until)).collect(),
-                terms: seen_terms.into_iter().map(term).collect(),
+                state,
                 alerts: &alerts,
                 positions: std::mem::take(&mut self.positions),
                 forget_ids_before: self.watermark.map(|watermark| watermark - ID_RETENTION),
                 watermark: self.watermark,
             };
             if !batch.is_empty() {
-                store.commit(&batch)?;
+                self.patience.write(|| store.commit(&batch))?;
+                if std::mem::take(&mut self.is_of_older) {
+                    store.forget_older()?;
+                }
             }
         }
+        self.reach(Point::Committed)?;
         for alert in &alerts {
             delivery.alert(alert).map_err(RunError::Deliver)?;
+            self.reach(Point::Delivered)?;
         }
+        self.reach(Point::BeforeMark)?;
         if let Some(store) = &mut self.store
             && !alerts.is_empty()
         {
-            store.mark_delivered(&alerts)?;
+            self.patience.write(|| store.mark_delivered(&alerts))?;
         }
         Ok(())
     }
@@ -292,49 +378,6 @@ impl Runner {
     }
 }
 
-/// Reads events again from a connection of its own.
-#[derive(Debug)]
-struct StoreShelf {
-    store: Store,
-    normalizer: Normalizer,
-}
-
-impl Shelf for StoreShelf {
-    fn fetch(&self, event: &EventRef) -> Option<Record> {
-        let held = self.store.held_event(&short_id(&event.id)).ok()??;
-        self.normalizer.read_kept(held.origin, held.raw, held.time).ok()
-    }
-}
-
-fn restore(engine: &mut Engine, store: &Store, normalizer: &Normalizer) -> Result<(), RunError> {
-    for (id, told) in store.told()? {
-        engine.restore_alert(id, told);
-    }
-    engine.restore_identities(store.identities()?);
-    for member in store.members()? {
-        engine.restore_member(member);
-    }
-    for heard in store.heard()? {
-        engine.restore_heard(heard);
-    }
-    for term in store.terms()? {
-        engine.restore_term(&term.rule_id, term.key, term.first_seen, term.last_seen);
-    }
-    for row in store.settled()? {
-        engine.restore_settled(&row.rule_id, row.key, row.through);
-    }
-    for held in store.held()? {
-        // It was readable when it was kept; a newer reader that refuses it has nothing to build on.
-        if let Ok(record) = normalizer.read_kept(held.origin, held.raw, held.time) {
-            engine.restore(record);
-        }
-    }
-    for (id, time) in store.ids()? {
-        engine.restore_id(id, time);
-    }
-    Ok(())
-}
-
 /// Where sources stood when the store was opened.
 #[derive(Debug, Clone, Default)]
 pub struct StoredPositions(std::collections::HashMap<(String, String), String>);
@@ -352,5 +395,33 @@ impl StoredPositions {
 impl Positions for StoredPositions {
     fn value(&self, source: &str, key: &str) -> Option<String> {
         self.0.get(&(source.to_owned(), key.to_owned())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> StoreError {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        StoreError::Write(rusqlite::Error::SqliteFailure(code, None))
+    }
+
+    #[test]
+    fn a_full_disk_is_waited_out() {
+        let mut n_left = 3;
+        let write = || {
+            n_left -= 1;
+            if n_left > 0 { Err(full()) } else { Ok(()) }
+        };
+        assert!(WritePatience::default().write(write).is_ok());
+        assert_eq!(n_left, 0);
+    }
+
+    #[test]
+    fn a_run_that_is_to_end_does_not_wait_for_room() {
+        let patience = WritePatience::default();
+        patience.stop.stop();
+        assert!(patience.write(|| Err(full())).is_err());
     }
 }

@@ -93,10 +93,10 @@ field = "history_window_start"
 value = "now-10d"
 "#;
 
-struct World {
+pub(super) struct World {
     program: Arc<Program>,
     schema: Arc<Schema>,
-    normalizer: Normalizer,
+    pub(super) normalizer: Normalizer,
 }
 
 fn world(rules: &[&str]) -> World {
@@ -112,12 +112,17 @@ fn world(rules: &[&str]) -> World {
     World { program, normalizer: Normalizer::new(Arc::clone(&schema), Arc::default()), schema }
 }
 
+/// Rules of every kind.
+pub(super) fn world_of_all() -> World {
+    world(&[SENT, ASKED, SWEPT, FIRST])
+}
+
 impl World {
-    fn engine(&self, mode: Mode) -> Engine {
+    pub(super) fn engine(&self, mode: Mode) -> Engine {
         Engine::new(Arc::clone(&self.program), &self.schema, Limits::default(), mode)
     }
 
-    fn read(&self, line: &str) -> Record {
+    pub(super) fn read(&self, line: &str) -> Record {
         let origin = if line.contains("eventSource") { Origin::CloudTrail } else { Origin::Sensor };
         self.normalizer.read(origin, line).unwrap()
     }
@@ -141,28 +146,28 @@ fn second_of(tenths: u32) -> i64 {
     crate::time::parse(&second(tenths)).unwrap().0
 }
 
-fn sent(tenths: u32) -> String {
+pub(super) fn sent(tenths: u32) -> String {
     let time = second(tenths / 10 * 10).replace(".0Z", "Z");
     format!(
         r#"{{"eventID":"send-{tenths}","eventTime":"{time}","eventSource":"ssm.amazonaws.com","eventName":"SendCommand","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/mallory"}},"requestParameters":{{}},"responseElements":{{"command":{{"commandId":"{COMMAND}"}}}}}}"#
     )
 }
 
-fn described(name: &str, tenths: u32) -> String {
+pub(super) fn described(name: &str, tenths: u32) -> String {
     let time = second(tenths / 10 * 10).replace(".0Z", "Z");
     format!(
         r#"{{"eventID":"{name}-{tenths}","eventTime":"{time}","eventSource":"ec2.amazonaws.com","eventName":"Describe{name}","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/mallory"}},"requestParameters":{{}},"responseElements":null}}"#
     )
 }
 
-fn exec(name: &str, tenths: u32) -> String {
+pub(super) fn exec(name: &str, tenths: u32) -> String {
     let time = second(tenths);
     format!(
         r#"{{"@timestamp":"{time}","event":{{"id":"exec-{name}-{tenths}","category":["process"],"type":["start"],"action":"exec","dataset":"endpoint.events.process"}},"data_stream":{{"type":"logs","dataset":"endpoint.events.process","namespace":"default"}},"host":{{"id":"web-1","name":"web-1","os":{{"type":"linux"}}}},"user":{{"name":"root"}},"process":{{"name":"{name}","command_line":"{name} x","entity_id":"p{tenths}","parent":{{"entity_id":"shell"}},"env_vars":["SSM_COMMAND_ID={COMMAND}"]}}}}"#
     )
 }
 
-fn connect(tenths: u32) -> String {
+pub(super) fn connect(tenths: u32) -> String {
     let time = second(tenths);
     format!(
         r#"{{"@timestamp":"{time}","event":{{"id":"net-{tenths}","category":["network"],"type":["start"],"action":"connection_attempted","dataset":"endpoint.events.network"}},"data_stream":{{"type":"logs","dataset":"endpoint.events.network","namespace":"default"}},"host":{{"id":"web-1","name":"web-1","os":{{"type":"linux"}}}},"process":{{"name":"curl","entity_id":"p","parent":{{"entity_id":"shell"}}}},"destination":{{"ip":"169.254.169.254","port":80}}}}"#
@@ -541,6 +546,55 @@ fn alerts_that_a_broken_sink_missed_come_again_under_the_same_id() {
     let mut last = Kept::default();
     run_once(&world, Store::open(&path).unwrap(), &[], &mut last).unwrap();
     assert!(last.again.is_empty());
+}
+
+#[test]
+fn an_edited_rule_starts_afresh_and_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Store::open(&dir.path().join("store.db")).unwrap();
+    let before = world(&[ASKED, SWEPT]);
+    let lines = [described("Images", 10), described("Regions", 20), exec("curl", 100)];
+    run_once(&before, open(), &lines, &mut Kept::default()).unwrap();
+    // The same in other words is the same rule; another query is another.
+    let reworded = ASKED.replace("name = \"Asked\"", "name = \"Asked again\"");
+    let edited = SWEPT.replace("event.provider:", "event.provider :");
+    assert!(reworded != ASKED && edited != SWEPT);
+    let after = world(&[&reworded, &edited]);
+    let mut kept = Kept::default();
+    run_once(&after, open(), &[connect(104), described("Snapshots", 50)], &mut kept).unwrap();
+    let names: Vec<&str> =
+        kept.told.iter().map(|change| change.document["rule"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Asked again"]);
+}
+
+#[test]
+fn a_store_that_held_events_and_no_state_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let world = world(&[SENT, ASKED, SWEPT]);
+    let old = rusqlite::Connection::open(&path).unwrap();
+    for step in &crate::store::STEPS[..2] {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "user_version", 2).unwrap();
+    for line in [described("Images", 10), described("Regions", 20), exec("curl", 100)] {
+        let record = world.read(&line);
+        let origin = if record.origin == Origin::Sensor { "sensor" } else { "cloudtrail" };
+        let id = dedup::short_id(&record.event.id);
+        old.execute(
+            "insert into held (id, origin, raw, time, until) values (?1, ?2, ?3, ?4, ?5)",
+            rusqlite::params![&id[..], origin, line, record.event.time.0, i64::MAX],
+        )
+        .unwrap();
+    }
+    drop(old);
+    run_once(&world, Store::open(&path).unwrap(), &[sent(0)], &mut Kept::default()).unwrap();
+    let mut kept = Kept::default();
+    let more = [connect(104), described("Snapshots", 50)];
+    run_once(&world, Store::open(&path).unwrap(), &more, &mut kept).unwrap();
+    let names: std::collections::BTreeSet<&str> =
+        kept.told.iter().map(|change| change.document["rule"]["name"].as_str().unwrap()).collect();
+    assert!(names.contains("Asked") && names.contains("Swept"), "{names:?}");
 }
 
 fn lines() -> impl Strategy<Value = Vec<String>> {

@@ -200,6 +200,13 @@ fn a_closed_history_still_continues() {
     assert_eq!(table.keyed.n_keys(), 0, "nothing can happen to this key any more");
 }
 
+#[test]
+fn a_partial_match_that_is_too_old_holds_no_event_back() {
+    // Sorted, C11.5 meets the old A0 AB0.25; live, that one is gone by then.
+    let table = run("A B C 4s", &hits("A0 AB0.25 A7.75 C11.5 AB11.75c"));
+    assert_eq!(table.shown(), ["A7.75 AB11.75c C11.5"]);
+}
+
 const SEQUENCES: &[&str] = &[
     "A B",
     "A B C 4s",

@@ -5,8 +5,9 @@ use rusqlite::Connection;
 /// Kept in `user_version`. A store of a later one is refused.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 
-/// Step n brings format n to n + 1. A released step never changes.
-pub(super) const STEPS: &[&str] = &["
+/// Step n brings format n to n + 1. A released step never changes. What `keys` and `open_alerts` hold is serialised by the
+/// shapes in `keyed` and `alert::book`: a change of those is a step here, too, which rewrites or empties the tables.
+pub(crate) const STEPS: &[&str] = &["
     create table seen (id blob primary key, time integer not null) without rowid;
     create index seen_by_time on seen (time);
     create table held (
@@ -44,6 +45,23 @@ pub(super) const STEPS: &[&str] = &["
     alter table terms add column first_seen integer;
     alter table terms add column until integer not null default 9223372036854775807;
     create index terms_by_until on terms (until);
+", "
+    create table keys (
+        rule_id text not null, key blob not null, fingerprint blob not null, state blob not null,
+        primary key (rule_id, key)
+    );
+    create table open_alerts (
+        id text primary key, rule_id text not null, fingerprint blob not null, state blob not null
+    ) without rowid;
+    create table evictions (
+        rule_id text primary key, n_keys integer not null, n_hits integer not null, newest integer not null
+    ) without rowid;
+    create table losses (
+        time integer not null, host text not null, what text not null, primary key (time, host)
+    ) without rowid;
+    create table marks (name text primary key, value integer not null) without rowid;
+    alter table held add column role integer not null default 2;
+    create index held_by_role on held (role) where role > 0;
 "];
 
 pub(super) fn migrate(conn: &mut Connection, found: u32) -> rusqlite::Result<()> {

@@ -1,8 +1,9 @@
 use serde_json::json;
 
 use super::*;
+use crate::alert::blind::HostLoss;
 use crate::identity::{Attribute, Subject};
-use crate::keyed::Anchor;
+use crate::keyed::{Anchor, Eviction};
 
 fn change(name: &str, revision: u32, state: AlertState) -> AlertChange {
     AlertChange {
@@ -26,14 +27,17 @@ fn what_was_committed_is_there_after_opening_again() {
         raw: "{}".into(),
         time: EventTime(1),
         until: EventTime(50),
+        role: HeldRole::Context,
     };
-    let term = SeenTerm {
+    let key = KeyRow {
         rule_id: "rule".into(),
         key: JoinKey(Box::new([Some("a\"b".into()), None])),
-        first_seen: Some(EventTime(8)),
-        last_seen: EventTime(9),
-        until: EventTime(90),
+        fingerprint: [7; 16],
+        state: Some(vec![1, 2, 3]),
     };
+    let open = OpenRow { id: AlertId::from_store("a1"), state: Some(("rule".into(), [7; 16], vec![4])) };
+    let eviction = Eviction { n_keys: 3, n_hits: 4, newest: EventTime(5) };
+    let loss = HostLoss { host: "web-1".into(), time: EventTime(6), what: "12 records".into() };
     let position = Position { source: "trail".into(), key: "file".into(), value: "done".into() };
     {
         let mut store = Store::open(&path).unwrap();
@@ -41,7 +45,13 @@ fn what_was_committed_is_there_after_opening_again() {
         let batch = Batch {
             ids: vec![([1; 16], EventTime(5))],
             held: vec![held.clone()],
-            terms: vec![term.clone()],
+            state: StateRows {
+                keys: vec![key.clone()],
+                open: vec![open.clone()],
+                evictions: vec![("rule".into(), eviction)],
+                losses: vec![loss.clone()],
+            },
+            watermark: Some(EventTime(4)),
             alerts: &alerts,
             positions: vec![position.clone()],
             ..Batch::default()
@@ -50,8 +60,20 @@ fn what_was_committed_is_there_after_opening_again() {
     }
     let store = Store::open(&path).unwrap();
     assert_eq!(store.ids().unwrap(), [([1; 16], EventTime(5))]);
-    assert_eq!(store.held().unwrap(), [held]);
-    assert_eq!(store.terms().unwrap(), [term]);
+    assert_eq!(store.held(HeldRole::Context).unwrap(), std::slice::from_ref(&held));
+    assert_eq!(store.held_event(&held.id).unwrap(), Some(held));
+    let mut keys = Vec::new();
+    store
+        .each_key(|rule_id, fingerprint, key, state| {
+            let (rule_id, state) = (rule_id.to_owned(), Some(state.to_vec()));
+            keys.push(KeyRow { rule_id, key, fingerprint: short(fingerprint), state });
+        })
+        .unwrap();
+    assert_eq!(keys, [key]);
+    assert_eq!(store.open_alerts().unwrap(), [open]);
+    assert_eq!(store.evictions().unwrap(), [("rule".to_owned(), eviction)]);
+    assert_eq!(store.losses().unwrap(), [loss]);
+    assert_eq!(store.watermark().unwrap(), Some(EventTime(4)));
     assert_eq!(store.all_positions().unwrap(), [position]);
     let alerts = store.alerts().unwrap();
     assert_eq!((alerts.len(), alerts[0].revision, alerts[0].is_withdrawn), (1, 1, false));
@@ -82,28 +104,35 @@ fn what_nothing_needs_is_forgotten() {
         raw: String::new(),
         time: EventTime(0),
         until: EventTime(until),
+        role: HeldRole::Evidence,
     };
     let ids = vec![([1; 16], EventTime(5)), ([2; 16], EventTime(50))];
     store.commit(&Batch { ids, held: vec![held(1, 5), held(2, 50)], ..Batch::default() }).unwrap();
     let at = Some(EventTime(10));
     store.commit(&Batch { forget_ids_before: at, watermark: at, ..Batch::default() }).unwrap();
     assert_eq!(store.ids().unwrap(), [([2; 16], EventTime(50))]);
-    assert_eq!(store.held().unwrap(), [held(2, 50)]);
+    assert_eq!(store.held(HeldRole::Evidence).unwrap(), [held(2, 50)]);
 }
 
 #[test]
-fn a_term_never_goes_back_in_time() {
+fn state_of_an_edited_rule_goes_and_that_of_others_stays() {
     let mut store = Store::in_memory().unwrap();
-    let term = |time| SeenTerm {
-        rule_id: "r".into(),
+    let key = |rule_id: &str, n: u8| KeyRow {
+        rule_id: rule_id.into(),
         key: JoinKey::default(),
-        first_seen: Some(EventTime(time)),
-        last_seen: EventTime(time),
-        until: EventTime(time),
+        fingerprint: [n; 16],
+        state: Some(vec![n]),
     };
-    store.commit(&Batch { terms: vec![term(9)], ..Batch::default() }).unwrap();
-    store.commit(&Batch { terms: vec![term(3)], ..Batch::default() }).unwrap();
-    assert_eq!(store.terms().unwrap(), [term(9)]);
+    let state = StateRows { keys: vec![key("a", 1), key("b", 2)], ..StateRows::default() };
+    store.commit(&Batch { state, ..Batch::default() }).unwrap();
+    store.drop_keys(&[("a".into(), [1; 16]), ("b".into(), [9; 16])]).unwrap();
+    let mut left = Vec::new();
+    store.each_key(|rule_id, _, _, _| left.push(rule_id.to_owned())).unwrap();
+    assert_eq!(left, ["b"]);
+    let gone = KeyRow { state: None, ..key("b", 2) };
+    let state = StateRows { keys: vec![gone], ..StateRows::default() };
+    store.commit(&Batch { state, ..Batch::default() }).unwrap();
+    store.each_key(|_, _, _, _| panic!("nothing is left")).unwrap();
 }
 
 #[test]
@@ -145,27 +174,20 @@ fn an_older_store_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let old = Connection::open(&path).unwrap();
-    old.execute_batch(schema::STEPS[0]).unwrap();
+    old.execute_batch(STEPS[0]).unwrap();
     old.execute_batch("insert into terms (rule_id, key, last_seen) values ('r', '[]', 9)").unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     drop(old);
     let mut store = Store::open(&path).unwrap();
     let term = store.terms().unwrap().remove(0);
     assert_eq!((term.first_seen, term.last_seen), (None, EventTime(9)));
-    store.commit(&Batch { watermark: Some(EventTime(i64::MAX / 2)), ..Batch::default() }).unwrap();
-    assert_eq!(store.terms().unwrap().len(), 1, "how long it counts as known is not known yet");
+    store.forget_older().unwrap();
+    assert!(store.terms().unwrap().is_empty(), "it is part of the keys' state now");
 }
 
 #[test]
 fn what_has_had_its_time_goes() {
     let mut store = Store::in_memory().unwrap();
-    let term = SeenTerm {
-        rule_id: "r".into(),
-        key: JoinKey::default(),
-        first_seen: None,
-        last_seen: EventTime(5),
-        until: EventTime(50),
-    };
     let row = Row {
         subject: Subject::Host("web-1".into()),
         attribute: Attribute::Role,
@@ -174,20 +196,17 @@ fn what_has_had_its_time_goes() {
         last: 7,
     };
     let alerts = [change("a", 1, AlertState::Open)];
-    let (terms, identities) = (vec![term], vec![row]);
-    store.commit(&Batch { alerts: &alerts, terms, identities, ..Batch::default() }).unwrap();
+    let identities = vec![row];
+    store.commit(&Batch { alerts: &alerts, identities, ..Batch::default() }).unwrap();
     let mut at = |time| {
         let retention = Span(100);
         store.commit(&Batch { watermark: Some(EventTime(time)), retention, ..Batch::default() }).unwrap();
-        let counts =
-            [store.terms().unwrap().len(), store.identities().unwrap().len(), store.told().unwrap().len()];
+        let counts = [store.identities().unwrap().len(), store.told().unwrap().len()];
         store.mark_delivered(&alerts).unwrap();
         counts
     };
-    assert_eq!(at(50), [1, 1, 1]);
-    assert_eq!(at(51), [0, 1, 1]);
-    assert_eq!(at(107), [0, 1, 1]);
-    assert_eq!(at(108), [0, 0, 0], "all of it is older than the retention");
+    assert_eq!(at(107), [1, 1]);
+    assert_eq!(at(108), [0, 0], "all of it is older than the retention");
 }
 
 #[test]
@@ -197,4 +216,29 @@ fn an_alert_that_no_sink_has_is_kept_however_old() {
     store.commit(&Batch { alerts: &alerts, ..Batch::default() }).unwrap();
     store.commit(&Batch { watermark: Some(EventTime(1_000)), ..Batch::default() }).unwrap();
     assert_eq!(store.undelivered().unwrap().len(), 1);
+}
+
+#[test]
+fn a_full_disk_takes_nothing_of_a_batch_and_may_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("store.db")).unwrap();
+    let position = |value: &str| Position { source: "s".into(), key: "k".into(), value: value.into() };
+    store.commit(&Batch { positions: vec![position("before")], ..Batch::default() }).unwrap();
+    let pages: i64 = store.conn.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    store.conn.pragma_update(None, "max_page_count", pages + 1).unwrap();
+    let held = HeldEvent {
+        id: [1; 16],
+        origin: Origin::Sensor,
+        raw: "x".repeat(100_000),
+        time: EventTime(0),
+        until: EventTime(9),
+        role: HeldRole::Evidence,
+    };
+    let batch = Batch { held: vec![held], positions: vec![position("after")], ..Batch::default() };
+    let error = store.commit(&batch).unwrap_err();
+    assert!(error.may_pass() && error.to_string().contains("nothing after the last commit is acknowledged"));
+    assert_eq!(store.all_positions().unwrap(), [position("before")]);
+    store.conn.pragma_update(None, "max_page_count", 100_000).unwrap();
+    store.commit(&batch).unwrap();
+    assert_eq!(store.all_positions().unwrap(), [position("after")]);
 }
