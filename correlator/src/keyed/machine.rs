@@ -5,6 +5,7 @@
 //! bounds and storage are then taken care of around it.
 
 use std::collections::BTreeMap;
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use rules::event::EventTime;
@@ -140,12 +141,7 @@ impl Stepped {
 
     /// Whether this is the state of a rule of that shape: what is read back may be of another.
     pub(crate) fn is_of(&self, shape: &Shape) -> bool {
-        matches!(
-            (&self.state, shape),
-            (State::Sequence(_), Shape::Sequence(_))
-                | (State::Window(_), Shape::Window(_))
-                | (State::Terms(_), Shape::Terms(_))
-        )
+        discriminant(&self.state) == discriminant(&Self::new(shape).state)
     }
 
     pub(crate) fn step(&mut self, shape: &Shape, hit: &Arc<Hit>, limits: &Limits) {
