@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod output;
 mod overlap;
+mod progress;
 mod query;
 mod reach;
 mod replay;

@@ -1,6 +1,7 @@
 //! Folders of rule files to a checked set: every bad file is reported, and the rest loads.
 
 pub mod drops;
+mod read;
 pub mod report;
 mod walk;
 
@@ -17,6 +18,7 @@ use crate::schema::Schema;
 use crate::sigma::{self, Library};
 
 use drops::DropLine;
+use read::ReadFile;
 use report::{Finding, Report};
 
 mod shipped {
@@ -41,22 +43,28 @@ pub struct Loaded {
 /// Reads rule files and folders of them: recursively, in order of names, without hidden files and `_deprecated`.
 /// Drop lists may stand among them, and Sigma rules under the defaults.
 pub fn load<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>, schema: &mut Schema) -> Loaded {
-    load_with(paths, &sigma::Options::default(), schema)
+    load_with(paths, &sigma::Options::default(), schema, &|_, _| {})
 }
 
-/// The same, with what the deployment says about Sigma rules.
+/// The same, with what the deployment says about Sigma rules. `watch` hears, from any thread, how many files are read and
+/// how many there are.
 pub fn load_with<P: AsRef<Path>>(
     paths: impl IntoIterator<Item = P>,
     options: &sigma::Options,
     schema: &mut Schema,
+    watch: &(dyn Fn(usize, usize) + Sync),
 ) -> Loaded {
     let mut loaded = Loaded::default();
-    for path in paths {
-        for found in walk::files(path.as_ref()) {
-            match found.and_then(|path| walk::read(&path).map(|text| (path, text))) {
-                Ok((path, text)) => loaded.add(&path, &text, schema),
-                Err(fault) => loaded.add_unreadable(&fault),
+    let files = paths.into_iter().flat_map(|path| walk::files(path.as_ref())).collect();
+    for outcome in read::all(files, schema, watch) {
+        match outcome {
+            Ok(ReadFile { path, text, compiled: Some((rule, findings)) }) => {
+                loaded.begin(&path, &text);
+                loaded.rules.extend(rule);
+                loaded.report(&path, findings);
             }
+            Ok(ReadFile { path, text, compiled: None }) => loaded.add(&path, &text, schema),
+            Err(fault) => loaded.add_unreadable(&fault),
         }
     }
     loaded.compile_sigma(options, schema);
@@ -101,9 +109,13 @@ impl Loaded {
         self.reports.iter().any(Report::has_errors)
     }
 
-    fn add(&mut self, path: &Path, text: &str, schema: &mut Schema) {
+    fn begin(&mut self, path: &Path, text: &str) {
         self.n_files += 1;
         self.texts.insert(path.to_owned(), text.into());
+    }
+
+    fn add(&mut self, path: &Path, text: &str, schema: &mut Schema) {
+        self.begin(path, text);
         let findings = match is_drop_list(text) {
             _ if is_yaml(path) => self.sigma.add(path, text),
             true => {
@@ -139,7 +151,8 @@ impl Loaded {
             return;
         }
         let text = self.texts.get(path).map_or("", |text| text);
-        match self.reports.iter_mut().find(|report| report.path == path) {
+        // What is said late is mostly about what was read last.
+        match self.reports.iter_mut().rev().find(|report| report.path.as_os_str() == path.as_os_str()) {
             Some(report) => report.findings.extend(findings),
             None => {
                 let report = Report::new(path, text, findings);

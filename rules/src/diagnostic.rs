@@ -2,6 +2,7 @@
 //! diagnostic is of no interest here.
 
 mod code;
+mod meaning;
 pub mod render;
 
 use std::ops::Range;

@@ -1,19 +1,20 @@
 //! `check`: whether configuration, rules and sources are fit to run, by the loader that `run` uses.
 
-use std::collections::BTreeMap;
+mod census;
+mod sarif;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use rules::catalogue::report::Report;
 use rules::expr::Expr;
-use rules::plan::Plan;
 use serde_json::json;
 
+use self::census::Census;
 use super::flags::{RuleFlags, SourceFlags};
 use super::load::{self, Configured, Remark, RuleSet};
 use super::overlap;
 use super::reach::{Reach, Sources};
-use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::config::{Config, Input, SensorInput};
@@ -29,8 +30,16 @@ pub(super) struct Flags {
     rules: RuleFlags,
     #[command(flatten)]
     sources: SourceFlags,
-    /// Form of the report
-    #[arg(long, short, value_name = "FORM", default_value = "text", value_enum, hide_possible_values = true)]
+    /// Form of the report: text, json (a line per finding), sarif
+    #[arg(
+        long,
+        short,
+        visible_alias = "format",
+        value_name = "FORM",
+        default_value = "text",
+        value_enum,
+        hide_possible_values = true
+    )]
     output: Form,
     /// Fail on warnings too
     #[arg(long)]
@@ -41,11 +50,11 @@ pub(super) struct Flags {
 enum Form {
     Text,
     Json,
+    Sarif,
 }
 
 /// Beyond so many, notes are counted by their reason and not shown one by one.
 const MAX_NOTES: usize = 20;
-const MAX_REASONS: usize = 25;
 
 /// One thing found, beyond what rule files say of themselves.
 struct Finding {
@@ -73,7 +82,8 @@ pub(super) fn run(
     let remarks: Vec<&Remark> = set.remarks.iter().chain(&indicator_remarks).collect();
     let text = match flags.output {
         Form::Text => text(&set, &remarks, &findings, &configured.config, terminal),
-        Form::Json => json(&set, &remarks, &findings),
+        Form::Json => json(&set, &remarks, &findings, &configured.config),
+        Form::Sarif => sarif(&set, &remarks, &findings),
     };
     terminal.data(&text)?;
     let has_errors = set.reports.iter().any(Report::has_errors)
@@ -164,11 +174,18 @@ fn check_reach(set: &RuleSet, config: &Config) -> Vec<Finding> {
 /// Rules that are about events which a line of the drop list takes away.
 fn check_drops(set: &RuleSet) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let sources = Sources::every(&set.schema);
+    let lines: Vec<_> =
+        set.drops.iter().map(|line| (line, sources.able(&line.predicate, |_| true))).collect();
     for rule in &set.rules {
-        for line in &set.drops {
-            let is_hit = predicates(&rule.plan).into_iter().any(|predicate| {
-                let reads = |index: &str| rule.reads_index(index);
-                overlap::example(predicate, &line.predicate, &set.schema, reads).is_some()
+        let reads = |index: &str| rule.reads_index(index);
+        // Most rules are about other data sets than a line is; the search for a common event is long.
+        let predicates: Vec<_> =
+            rule.plan.predicates().into_iter().map(|one| (one, sources.able(one, reads))).collect();
+        for (line, dropped) in &lines {
+            let is_hit = predicates.iter().any(|(predicate, read)| {
+                !read.is_disjoint(dropped)
+                    && overlap::example(&line.predicate, predicate, &set.schema, reads).is_some()
             });
             if is_hit {
                 findings.push(Finding {
@@ -184,10 +201,6 @@ fn check_drops(set: &RuleSet) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn predicates(plan: &Plan<Expr>) -> Vec<&Expr> {
-    plan.predicates()
 }
 
 fn text(
@@ -221,61 +234,24 @@ fn text(
     if !out.is_empty() {
         out.push('\n');
     }
-    out.push_str(&counts(set).render(terminal.stdout.width));
-    if !notes.is_empty() {
-        out.push('\n');
-        out.push_str(&reasons(&notes).render(terminal.stdout.width));
-    }
+    out.push_str(&Census::take(set, config).render(terminal.stdout.width));
     let (n_errors, n_warnings) = tally(set, remarks, findings);
     let sources = match config.sources.len() {
-        0 => "no source given, so whether rules can fire was not judged".to_owned(),
+        0 => "no source given: rules are judged as if all were".to_owned(),
         1 => "1 source".to_owned(),
         n => format!("{n} sources"),
     };
-    out.push_str(&format!("\n{n_errors} errors, {n_warnings} warnings; {sources}\n"));
+    let drops = set.drops.len();
+    out.push_str(&format!("\n{n_errors} errors, {n_warnings} warnings; {drops} drop lines; {sources}\n"));
     out
 }
 
-/// Rules by type.
-fn counts(set: &RuleSet) -> Table {
-    let mut by_kind: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
-    for rule in &set.rules {
-        let (n_rules, n_cases, n_untested) = by_kind.entry(rule.kind.as_str()).or_default();
-        *n_rules += 1;
-        *n_cases += rule.cases.len();
-        *n_untested += usize::from(rule.cases.is_empty());
-    }
-    let mut table = Table::new(&["type", "rules", "cases", "untested"]);
-    for (kind, (n_rules, n_cases, n_untested)) in by_kind {
-        table.row(vec![kind.to_owned(), n_rules.to_string(), n_cases.to_string(), n_untested.to_string()]);
-    }
-    table.row(vec!["drop lines".to_owned(), set.drops.len().to_string()]);
-    table
-}
-
-/// Why files hold rules that cannot fire here.
-fn reasons(notes: &[&Report]) -> Table {
-    let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
-    for report in notes {
-        let mut reasons: Vec<&str> =
-            report.findings.iter().map(|finding| finding.diagnostic.message.as_str()).collect();
-        reasons.sort_unstable();
-        reasons.dedup();
-        for reason in reasons {
-            *by_reason.entry(Untrusted(reason).to_string()).or_default() += 1;
-        }
-    }
-    let mut by_count: Vec<(String, usize)> = by_reason.into_iter().collect();
-    by_count.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let n_more = by_count.len().saturating_sub(MAX_REASONS);
-    let mut table = Table::new(&["cannot fire here, in part or at all, because", "files"]);
-    for (reason, n_files) in by_count.into_iter().take(MAX_REASONS) {
-        table.row(vec![reason, n_files.to_string()]);
-    }
-    if n_more > 0 {
-        table.row(vec![format!("{n_more} more reasons: --output json has them by file")]);
-    }
-    table
+fn sarif(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
+    let remarks = remarks.iter().map(|remark| (remark.is_error, remark.text.clone()));
+    let findings = findings.iter().map(|finding| {
+        (finding.is_error, format!("{} \"{}\": {}", finding.area, finding.subject, finding.message))
+    });
+    load::json_lines(&[sarif::render(set, remarks.chain(findings))])
 }
 
 fn tally(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> (usize, usize) {
@@ -289,7 +265,7 @@ fn tally(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> (usize, us
     })
 }
 
-fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
+fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding], config: &Config) -> String {
     let level = |is_error: bool| if is_error { "error" } else { "warning" };
     let mut lines = Vec::new();
     for report in &set.reports {
@@ -310,6 +286,6 @@ fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
     }));
     let (n_errors, n_warnings) = tally(set, remarks, findings);
     lines.push(json!({"summary": {"rules": set.rules.len(), "drop_lines": set.drops.len(),
-        "errors": n_errors, "warnings": n_warnings}}));
+        "errors": n_errors, "warnings": n_warnings, "census": Census::take(set, config).json()}}));
     load::json_lines(&lines)
 }

@@ -13,8 +13,10 @@ use rules::expr::Expr;
 use rules::program::Program;
 use rules::rule::{self, Rule};
 use rules::schema::Schema;
+use rules::sigma;
 
 use super::CliError;
+use super::progress::Progress;
 use super::terminal::Terminal;
 use crate::config::{Config, Exception, SYSTEM_PATH};
 use crate::indicator::Indicators;
@@ -64,7 +66,11 @@ pub(super) fn rules(configured: &Configured) -> RuleSet {
         builtin.reports.retain(|report| !report.path.starts_with("drop"));
     }
     let paths = config.rules.paths.iter().chain(&config.drop.paths);
-    let Loaded { rules, drops, reports, .. } = builtin.join(catalogue::load(paths, &mut schema));
+    let progress = Progress::of("reading rules");
+    let own = catalogue::load_with(paths, &sigma::Options::default(), &mut schema, &|n_done, n_all| {
+        progress.tell(n_done, n_all)
+    });
+    let Loaded { rules, drops, reports, .. } = builtin.join(own);
     let mut set = RuleSet { rules, drops, reports, remarks: Vec::new(), schema };
     set.disable(&config.rules.disabled);
     for exception in config.all_exceptions() {

@@ -10,7 +10,7 @@ use rules::event::{Event, EventTime, Value};
 use rules::expr::{Expr, Scalar};
 use rules::plan::Plan;
 use rules::rule::Rule;
-use rules::schema::{FieldId, Schema};
+use rules::schema::{FieldId, Origin, Schema};
 
 use crate::config::{Config, Feed, Input};
 
@@ -101,6 +101,14 @@ impl<'s> Sources<'s> {
         Self { present, schema }
     }
 
+    /// Everything that there is a source for, whether it is given or not.
+    pub(super) fn every(schema: &'s Schema) -> Self {
+        Self {
+            present: KINDS.iter().filter(|kind| kind.flag.is_some()).map(|kind| kind.dataset).collect(),
+            schema,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.present.is_empty()
     }
@@ -123,7 +131,11 @@ impl<'s> Sources<'s> {
     }
 
     /// The datasets with events that the predicate could match.
-    fn able(&self, predicate: &Expr, reads_index: impl Fn(&str) -> bool) -> BTreeSet<&'static str> {
+    pub(super) fn able(
+        &self,
+        predicate: &Expr,
+        reads_index: impl Fn(&str) -> bool,
+    ) -> BTreeSet<&'static str> {
         let is_able = |kind: &&Kind| {
             let event = self.sample(kind);
             reads_index(&event.index) && self.judge(predicate, kind, &event) != Truth::No
@@ -164,7 +176,9 @@ impl<'s> Sources<'s> {
 
     fn is_decided(&self, field: FieldId, kind: &Kind, event: &Event) -> bool {
         let path: &str = &self.schema.field(field).path;
-        event.get(field).is_some() || kind.absent.iter().any(|beginning| path.starts_with(beginning))
+        event.get(field).is_some()
+            || self.schema.field(field).origin == Origin::Other
+            || kind.absent.iter().any(|beginning| path.starts_with(beginning))
     }
 
     /// What to do about missing datasets.

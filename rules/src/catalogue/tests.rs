@@ -104,3 +104,36 @@ fn the_shipped_rules_load_without_a_word() {
         loaded.rules.iter().filter(|rule| !rule.cases.iter().any(|case| case.expect > 0)).collect();
     assert!(untested.is_empty(), "each shipped rule has a case that fires: {untested:?}");
 }
+
+#[test]
+fn many_files_load_alike_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Every third names a leaf of an open object, which gives a new field its number.
+    for number in 0..200 {
+        let field = match number % 3 {
+            0 => format!("aws.cloudtrail.flattened.request_parameters.leaf{}", 500 - number),
+            _ => "process.name".to_owned(),
+        };
+        let text = format!(
+            "[rule]\nname = \"n\"\nrule_id = \"00000000-0000-4000-8000-{number:012}\"\ntype = \"query\"\nlanguage = \"kuery\"\n\
+             severity = \"low\"\nrisk_score = 21\nquery = '{field}: \"x{number}\"'\n"
+        );
+        fs::write(folder.path().join(format!("{number:03}.toml")), text).expect("a rule is written");
+    }
+    let mut one_by_one = Loaded::default();
+    let mut expected_schema = Schema::builtin();
+    for path in walk::files(folder.path()) {
+        let path = path.expect("a readable file");
+        let text = walk::read(&path).expect("a readable file");
+        one_by_one.add(&path, &text, &mut expected_schema);
+    }
+    let mut schema = Schema::builtin();
+    let told = std::sync::atomic::AtomicUsize::new(0);
+    let loaded = load_with([folder.path()], &sigma::Options::default(), &mut schema, &|_, n_all| {
+        assert_eq!(n_all, 200);
+        told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(loaded.rules, one_by_one.rules);
+    assert_eq!(schema.len(), expected_schema.len());
+    assert_eq!(told.into_inner(), 200);
+}
