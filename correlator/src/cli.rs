@@ -27,6 +27,7 @@ mod shell;
 mod table;
 mod terminal;
 mod who;
+mod why_not;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,8 @@ enum Verb {
     Report(report::Flags),
     /// Say what is known of an instance, address, key, principal, command or session
     Who(who::Flags),
+    /// Show what kept a rule from firing: the nearest miss
+    WhyNot(why_not::Flags),
     /// Run the cases inside rule files
     Test(cases::Flags),
     /// Check configuration, rules and sources as `run` would load them
@@ -161,6 +164,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Config { what } => config::run(what, path, terminal),
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
         Verb::Query(flags) => query::run(flags, terminal),
+        Verb::WhyNot(flags) => why_not::run(flags, load::config(path)?, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),

@@ -134,11 +134,11 @@ fn parts(role: Role, plan: &Plan, event: &Event) -> Vec<(JoinKey, Parts)> {
     }
 }
 
-fn required(fields: &[FieldId]) -> Vec<KeyPart> {
+pub(crate) fn required(fields: &[FieldId]) -> Vec<KeyPart> {
     fields.iter().map(|field| KeyPart { field: *field, is_optional: false }).collect()
 }
 
-fn texts(event: &Event, field: FieldId) -> Vec<Box<str>> {
+pub(crate) fn texts(event: &Event, field: FieldId) -> Vec<Box<str>> {
     event.get(field).map_or_else(Vec::new, |value| value.scalars().iter().map(text).collect())
 }
 
@@ -146,12 +146,12 @@ fn text(value: &Value) -> Box<str> {
     value.to_string().into()
 }
 
-fn row_key(row: &Row) -> JoinKey {
+pub(crate) fn row_key(row: &Row) -> JoinKey {
     JoinKey(row.key.iter().map(|value| Some(text(value)).filter(|text| !text.is_empty())).collect())
 }
 
 /// The keys of an event: lists make one key per combination; an absent part leaves the event out unless it may be.
-fn keys(by: &[KeyPart], event: &Event) -> Vec<JoinKey> {
+pub(crate) fn keys(by: &[KeyPart], event: &Event) -> Vec<JoinKey> {
     let mut keys: Vec<Vec<Option<Box<str>>>> = vec![Vec::with_capacity(by.len())];
     for part in by {
         let mut values: Vec<Option<Box<str>>> = texts(event, part.field).into_iter().map(Some).collect();

@@ -3,7 +3,7 @@
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records), [`link`] and [`endpoint`] (what
 //! a record gains on its way in), [`merge`] (many sources, one stream), [`detect`] (records to hits), [`keyed`] (hits to
 //! matches, with [`sequence`], [`window`] and [`terms`]), `archive` (the events state rests on), [`context`] and [`alert`] (matches to documents), [`store`] (what
-//! outlives the process), [`pipeline`] (all of it driven).
+//! outlives the process), [`pipeline`] (all of it driven), [`why_not`] (a second opinion on what did not fire).
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -32,4 +32,5 @@ pub mod store;
 pub mod terms;
 pub mod time;
 pub mod untrusted;
+pub mod why_not;
 pub mod window;

@@ -470,3 +470,34 @@ fn shells_and_manuals_know_every_verb() {
     let page = fs::read_to_string(folder.path().join("pages/groundtrail-replay.1")).unwrap();
     assert!(page.contains("--shuffle") || page.contains("shuffle"), "{page}");
 }
+
+#[test]
+fn why_not_says_what_was_missing_and_whether_it_fired_after_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/traces");
+    let ask = |rule: &str, trace: &str, more: &[&str]| {
+        let trace = traces.join(trace);
+        let mut args = vec!["why-not", rule, "--trace", trace.to_str().unwrap()];
+        args.extend(more);
+        groundtrail(dir.path(), &args, "")
+    };
+    let fired = ask("aws cli sent to a custom endpoint", "system1", &[]);
+    assert_eq!(fired.code, 0, "{}", fired.stderr);
+    assert!(fired.stdout.contains("fired on"), "{}", fired.stdout);
+
+    let missed = ask("ee605a11", "system5", &[]);
+    let absent = "groundtrail.endpoint.domain is absent; the rule asks for a value";
+    assert!(missed.code == 0 && missed.stdout.contains(absent), "{}", missed.stdout);
+    let missed = ask("ee605a11", "system5", &["-o", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&missed.stdout).unwrap();
+    assert_eq!((&said["reasons"][0]["kind"], &said["is_met"]), (&"absent".into(), &false.into()));
+
+    let unknown = ask("AWS CLI sent to a custom endpoit", "system1", &[]);
+    assert_eq!(unknown.code, 2);
+    assert!(
+        unknown.stderr.contains("did you mean \"AWS CLI sent to a custom endpoint\""),
+        "{}",
+        unknown.stderr
+    );
+    assert_eq!(ask("ee605a11", "system1", &["--event", "no-such-event"]).code, 2);
+}

@@ -1,0 +1,294 @@
+//! `why-not`: what kept a rule from firing on recorded events, or on those a store still holds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use rules::event::EventTime;
+use rules::expr::Expr;
+use rules::rule::Rule;
+use serde::Serialize;
+
+use super::flags::{RecordedFlags, RuleFlags};
+use super::inputs::{self, Input};
+use super::load::{self, Configured, RuleSet};
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::keyed::Limits;
+use crate::pipeline;
+use crate::source::Record;
+use crate::source::folder::Content;
+use crate::source::normalize::Normalizer;
+use crate::store::Store;
+use crate::time;
+use crate::untrusted::Untrusted;
+use crate::why_not::{Answer, Question, Seen};
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The rule: its id, how that begins, or its name
+    #[arg(value_name = "RULE")]
+    rule: String,
+    /// Recorded events of any kind: a file, or a folder of such files; may be repeated
+    #[arg(long, value_name = "PATH")]
+    trace: Vec<PathBuf>,
+    #[command(flatten)]
+    recorded: RecordedFlags,
+    /// Look at the events that this store holds; a run may be using it
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
+    /// Only as far as this event is concerned
+    #[arg(long, value_name = "EVENT_ID")]
+    event: Option<String>,
+    #[command(flatten)]
+    rules: RuleFlags,
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    Text,
+    Json,
+}
+
+/// All that is to be said.
+#[derive(Debug, Serialize)]
+struct Said {
+    rule: SaidRule,
+    n_events: usize,
+    /// Ids of the alerts that the engine tells from these events.
+    fired: Vec<Fired>,
+    #[serde(flatten)]
+    answer: Answer,
+    /// What becomes of a match that is no alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_alert: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SaidRule {
+    id: String,
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    hash: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Fired {
+    alert: String,
+    time: String,
+}
+
+pub(super) fn run(
+    flags: Flags,
+    mut configured: Configured,
+    terminal: &Terminal,
+) -> Result<Outcome, CliError> {
+    flags.rules.apply(&mut configured.config);
+    let set = load::rules(&configured);
+    set.refuse_bad_exceptions()?;
+    let rule = find(&set, &flags.rule, &configured.config.rules.disabled)?.clone();
+    let (indicators, _) = load::indicators(&configured.config);
+    let normalizer = Normalizer::new(Arc::new(set.schema.clone()), Arc::new(indicators));
+    let (records, has_faults) = records(&flags, &configured, &normalizer, terminal)?;
+    if let Some(id) = &flags.event
+        && !records.iter().any(|record| *record.event.id == **id)
+    {
+        return Err(CliError::Usage(format!("no event has the id \"{}\"", Untrusted(id))));
+    }
+    let event = flags.event.as_deref();
+    let question = Question { rule: &rule, drops: &set.drops, schema: &set.schema, records: &records, event };
+    let answer = question.answer();
+    let n_events = records.len();
+    let fired = fired(set, &rule.id, records, event);
+    let no_alert = (fired.is_empty() && answer.is_met).then(|| no_alert(&rule));
+    let kind = rule.kind.as_str();
+    let rule = SaidRule { id: rule.id, name: rule.name, kind, hash: rule.hash };
+    let said = Said { rule, n_events, fired, answer, no_alert };
+    match flags.output {
+        OutputFormat::Json => {
+            let json = serde_json::to_string_pretty(&said).map_err(std::io::Error::other)?;
+            terminal.data(&format!("{json}\n"))?;
+        }
+        OutputFormat::Text => terminal.data(&page(&said))?,
+    }
+    Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
+}
+
+/// The rule that is meant, by id, beginning of an id, or name.
+fn find<'s>(set: &'s RuleSet, wanted: &str, disabled: &[String]) -> Result<&'s Rule<Expr>, CliError> {
+    if let Some(rule) =
+        set.rules.iter().find(|rule| rule.id == wanted || rule.name.eq_ignore_ascii_case(wanted))
+    {
+        return Ok(rule);
+    }
+    let of_prefix: Vec<&Rule<Expr>> =
+        set.rules.iter().filter(|rule| wanted.len() >= 4 && rule.id.starts_with(wanted)).collect();
+    let shown = Untrusted(wanted);
+    let message = match &of_prefix[..] {
+        [only] => return Ok(only),
+        [] if disabled.iter().any(|id| id == wanted) => {
+            format!("rule \"{shown}\" is switched off by [rules] disabled of the configuration")
+        }
+        [] => {
+            let likeness = |rule: &&Rule<Expr>| {
+                (strsim::jaro_winkler(&rule.name.to_lowercase(), &wanted.to_lowercase()) * 1_000.0) as u32
+            };
+            let nearest = set.rules.iter().max_by_key(likeness).filter(|rule| likeness(rule) > 700);
+            let hint = nearest.map_or_else(
+                || "`groundtrail rules list` names them".to_owned(),
+                |rule| format!("did you mean \"{}\"?", rule.name),
+            );
+            format!("no loaded rule has the id or the name \"{shown}\"; {hint}")
+        }
+        several => format!("{} rules have an id that begins with \"{shown}\"", several.len()),
+    };
+    Err(CliError::Usage(message))
+}
+
+/// The events, each once and in event order, and whether some could not be read.
+fn records(
+    flags: &Flags,
+    configured: &Configured,
+    normalizer: &Normalizer,
+    terminal: &Terminal,
+) -> Result<(Vec<Record>, bool), CliError> {
+    let mut recorded = flags.recorded.inputs();
+    for path in &flags.trace {
+        recorded.extend(of_trace(path)?);
+    }
+    let path =
+        flags.store.clone().or_else(|| configured.config.store.clone().filter(|_| recorded.is_empty()));
+    if path.is_none() && recorded.is_empty() {
+        return Err(CliError::Usage(
+            "nothing to look at: give --trace PATH, --host, --cloudtrail, --guardduty, --vpcflow or --store PATH"
+                .to_owned(),
+        ));
+    }
+    let mut records = Vec::new();
+    if let Some(path) = path {
+        if !path.exists() {
+            return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
+        }
+        let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
+        let held = Store::open(&path).and_then(|store| store.held()).map_err(|error| failed(error.into()))?;
+        let read =
+            held.into_iter().filter_map(|held| normalizer.read_kept(held.origin, held.raw, held.time).ok());
+        records.extend(read);
+    }
+    let read = inputs::read_all(&recorded, normalizer);
+    inputs::say_rejected(&read.rejected, terminal);
+    records.extend(read.records.into_iter().map(|(_, record)| record));
+    records.sort_by(|a, b| order(a).cmp(&order(b)));
+    records.dedup_by(|next, held| next.event.id == held.event.id);
+    Ok((records, !read.rejected.is_empty()))
+}
+
+fn order(record: &Record) -> (EventTime, u64, &str) {
+    (record.event.time, record.event.sequence, &record.event.id)
+}
+
+/// A trace is a file, or a folder with one for each half. What else lies there is told by its name.
+fn of_trace(path: &Path) -> Result<Vec<Input>, CliError> {
+    let input = |path: PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let bare = name.strip_suffix(".gz").unwrap_or(&name);
+        let is_of = |ending: &str| bare.ends_with(ending);
+        if name.starts_with("alerts.") {
+            None
+        } else if is_of(".ndjson") || is_of(".jsonl") {
+            Some(Input::Host(path))
+        } else if is_of(".json") {
+            Some(Input::Feed(Content::CloudTrail, path))
+        } else if is_of(".log") {
+            Some(Input::Feed(Content::VpcFlow, path))
+        } else {
+            None
+        }
+    };
+    if !path.is_dir() {
+        return Ok(vec![input(path.to_owned()).unwrap_or_else(|| Input::Host(path.to_owned()))]);
+    }
+    let failed = |source: std::io::Error| CliError::Run {
+        what: format!("cannot read the folder \"{}\"", path.display()),
+        source: source.into(),
+    };
+    let entries = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.sort();
+    let inputs: Vec<Input> = paths.into_iter().filter_map(input).collect();
+    if inputs.is_empty() {
+        return Err(CliError::Usage(format!(
+            "\"{}\" holds no .ndjson, .jsonl, .json or .log file",
+            path.display()
+        )));
+    }
+    Ok(inputs)
+}
+
+/// What the engine tells of the same events.
+fn fired(set: RuleSet, rule_id: &str, records: Vec<Record>, event: Option<&str>) -> Vec<Fired> {
+    let (program, schema) = set.into_program();
+    let source: Arc<str> = "trace".into();
+    let inputs = records.into_iter().map(|record| (Arc::clone(&source), record));
+    let replayed = pipeline::replay(program, &schema, Limits::default(), inputs);
+    let is_about = |document: &serde_json::Value| {
+        let evidence = document.pointer("/groundtrail/alert/evidence").and_then(|found| found.as_array());
+        event.is_none_or(|id| {
+            let is_it =
+                |item: &serde_json::Value| item.pointer("/event/event/id").is_some_and(|found| found == id);
+            evidence.is_some_and(|items| items.iter().any(is_it))
+        })
+    };
+    let of_rule = replayed.alerts.iter().filter(|alert| *alert.rule_id == *rule_id);
+    let told = of_rule.filter(|alert| is_about(&alert.document));
+    told.map(|alert| Fired { alert: alert.id.to_string(), time: time::format(alert.time) }).collect()
+}
+
+/// All conditions are met, and there is no alert.
+fn no_alert(rule: &Rule<Expr>) -> String {
+    if rule.is_building_block {
+        "it is a building block: its matches feed other rules and are no alerts by themselves".to_owned()
+    } else if rule.suppression.is_some() {
+        "it is folded into another alert by the rule's alert_suppression".to_owned()
+    } else {
+        "the engine tells no alert for what this second look takes for a match; please report it with the events"
+            .to_owned()
+    }
+}
+
+fn page(said: &Said) -> String {
+    let safe = |text: &str| Untrusted(text).to_string();
+    let mut lines = vec![format!("{} ({})", safe(&said.rule.name), safe(&said.rule.id))];
+    let mut put = |line: String| lines.push(line);
+    if said.fired.is_empty() {
+        put(format!("did not fire on {} events. It reached: {}", said.n_events, safe(&said.answer.reached)));
+    } else {
+        put(format!("fired on {} events:", said.n_events));
+        said.fired.iter().for_each(|fired| put(format!("  alert {} at {}", fired.alert, fired.time)));
+        return lines.join("\n") + "\n";
+    }
+    let seen = |seen: &Seen| {
+        let (stage, id, what) = (safe(&seen.stage), safe(&seen.id), safe(&seen.what));
+        format!("  {stage}: {what} (event {id} at {} in {})", seen.time, safe(&seen.index))
+    };
+    if !said.answer.found.is_empty() {
+        put("found:".to_owned());
+        said.answer.found.iter().for_each(|found| put(seen(found)));
+    }
+    if let Some(nearest) = &said.answer.nearest {
+        put("nearest:".to_owned());
+        put(seen(nearest));
+    }
+    if !said.answer.reasons.is_empty() {
+        put("what stood in the way:".to_owned());
+        said.answer.reasons.iter().for_each(|reason| put(format!("  {}", safe(&reason.text))));
+    }
+    if let Some(no_alert) = &said.no_alert {
+        put(format!("no alert: {no_alert}"));
+    }
+    lines.join("\n") + "\n"
+}
