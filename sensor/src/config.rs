@@ -9,12 +9,15 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::process::table::Caps;
+use crate::status;
 
 pub use env::{EnvAllow, EnvError};
 
 /// What this deployment is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Where the running sensor answers who asks how it is. Of a run, not of a file.
+    pub status_socket: PathBuf,
     pub host: HostConfig,
     pub output: OutputConfig,
     pub environment: EnvAllow,
@@ -137,6 +140,18 @@ struct FileLimits {
     poll_ms: Option<u64>,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            status_socket: status::default_path(),
+            host: HostConfig::default(),
+            output: OutputConfig::default(),
+            environment: EnvAllow::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl Config {
     /// # Errors
     /// The first thing wrong with the file, with its key and the way out.
@@ -158,6 +173,7 @@ impl Config {
                 .map_err(|err| ConfigError::Value { key: "environment.allow", reason: err.to_string() })?,
         };
         Ok(Self {
+            status_socket: status::default_path(),
             host: checked_host(file.host)?,
             output: output(file.output)?,
             environment,

@@ -76,6 +76,10 @@ impl Enricher {
         &mut self.table
     }
 
+    pub fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
     pub fn clock(&self) -> Clock {
         self.clock
     }

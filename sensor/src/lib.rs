@@ -29,4 +29,5 @@ pub mod redact;
 pub mod ring;
 pub mod selftest;
 pub mod stats;
+pub mod status;
 pub mod stop;

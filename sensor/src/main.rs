@@ -14,7 +14,7 @@ use sensor::loader::LoadOptions;
 use sensor::pipeline::{self, RunError};
 use sensor::private;
 use sensor::record::{self, RecordError, Recording};
-use sensor::selftest;
+use sensor::{selftest, status};
 
 /// Read when no file is named, if it is there.
 const DEFAULT_CONFIG: &str = "/etc/groundtrail/sensor.toml";
@@ -49,6 +49,9 @@ enum Verb {
         /// Send events to the Unix socket that somebody listens on here.
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
+        /// Answer `status` and `selftest` on this Unix socket.
+        #[arg(long, value_name = "PATH")]
+        status_socket: Option<PathBuf>,
     },
     /// Record events, and the raw records they were made of, for replay.
     Record {
@@ -67,6 +70,19 @@ enum Verb {
         #[arg(long, value_name = "PID")]
         filter_tree: Option<u32>,
     },
+    /// Say how the running sensor is. Exits with 0 if well, 1 if it loses events or leaves out fields, 3 if none runs.
+    Status {
+        #[command(flatten)]
+        at: At,
+        /// The whole report, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the running sensor see an exec and a connection of its own. Exits with 0 if it does, 1 if not, 3 if none runs.
+    Selftest {
+        #[command(flatten)]
+        at: At,
+    },
     /// Say whether the sensor can start here: configuration, kernel, programs. Exits with 0, 2 or 3.
     Check {
         #[command(flatten)]
@@ -77,6 +93,19 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+}
+
+#[derive(Args)]
+struct At {
+    /// Where the sensor answers. Default: $RUNTIME_DIRECTORY or /run/groundtrail-sensor, and status.sock in it.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl At {
+    fn path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(status::default_path)
+    }
 }
 
 #[derive(Args)]
@@ -114,10 +143,14 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     log();
-    let (Verb::Run { common, .. }
-    | Verb::Record { common, .. }
-    | Verb::Check { common }
-    | Verb::Doctor { common }) = &cli.verb;
+    let common = match &cli.verb {
+        Verb::Status { at, json } => return tell_status(&at.path(), *json),
+        Verb::Selftest { at } => return selftest_of_running(&at.path()),
+        Verb::Run { common, .. }
+        | Verb::Record { common, .. }
+        | Verb::Check { common }
+        | Verb::Doctor { common } => common,
+    };
     match common.read() {
         Ok((config, load)) => act(&cli.verb, config, &load),
         Err(err) => fail(&err, MISUSED),
@@ -126,7 +159,11 @@ fn main() -> ExitCode {
 
 fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
     match verb {
-        Verb::Run { stdout, file, socket, .. } => {
+        Verb::Status { .. } | Verb::Selftest { .. } => unreachable!("answered without a configuration"),
+        Verb::Run { stdout, file, socket, status_socket, .. } => {
+            if let Some(path) = status_socket {
+                config.status_socket.clone_from(path);
+            }
             let told = [
                 stdout.then_some(OutputConfig::Stdout),
                 file.clone().map(OutputConfig::File),
@@ -154,6 +191,38 @@ fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
             if is_bad { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
         }
     }
+}
+
+fn tell_status(path: &Path, is_json: bool) -> ExitCode {
+    let report = match status::ask(path) {
+        Ok(report) => report,
+        Err(err) => return nobody_answers(path, &err),
+    };
+    let parsed: serde_json::Value = match serde_json::from_str(&report) {
+        Ok(parsed) => parsed,
+        Err(err) => return nobody_answers(path, &err),
+    };
+    let (text, health) = status::judge(&parsed);
+    say(if is_json { &report } else { &text });
+    if health == status::Health::Good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+fn selftest_of_running(path: &Path) -> ExitCode {
+    match status::ask_for_canary(path) {
+        Ok(report) => {
+            say(&report);
+            let is_seen =
+                report.contains("\"exec_seen\":true") && report.contains("\"connection_seen\":true");
+            if is_seen { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+        }
+        Err(err) => nobody_answers(path, &err),
+    }
+}
+
+fn nobody_answers(path: &Path, err: &dyn Error) -> ExitCode {
+    let path = path.display();
+    eprintln!("groundtrail-sensor: no sensor answers at \"{path}\" ({err}): start one, or name its --socket");
+    ExitCode::from(REFUSED)
 }
 
 fn recording(

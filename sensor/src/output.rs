@@ -116,6 +116,11 @@ impl Output {
         self.gauge.n_dropped()
     }
 
+    /// Bytes that wait for the writer.
+    pub fn n_waiting(&self) -> u64 {
+        MAX_WAITING_BYTES.saturating_sub(self.room.available_permits()) as u64
+    }
+
     /// Writes what is under way and closes, if that is done in time.
     ///
     /// # Errors

@@ -11,13 +11,16 @@ use crate::assembly::Assembly;
 use crate::clock::{Clock, boot_now};
 use crate::config::{Config, OutputConfig};
 use crate::enrich::Enricher;
+use crate::event::report::SensorDoc;
 use crate::host::{HostError, HostFacts};
 use crate::loader::{Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
 use crate::output::{Output, OutputError};
 use crate::privileges;
+use crate::ring;
 use crate::selftest;
 use crate::stats::{self, Counted, LossReport};
+use crate::status::Watch;
 use crate::stop::Stop;
 
 /// Records taken before the timers get their turn.
@@ -54,6 +57,8 @@ struct Running {
     lookups: Live,
     losses: LossReport,
     selftest: selftest::Report,
+    watch: Watch,
+    n_queued: u64,
     /// Lines on their way to the output.
     batch: Vec<u8>,
 }
@@ -104,6 +109,8 @@ impl Running {
             lookups,
             losses: LossReport::new(boot_now()),
             selftest: report,
+            watch: Watch::open(&config.status_socket),
+            n_queued: 0,
             batch: Vec::new(),
         };
         running.assembly.disbelieve(running.selftest.off());
@@ -124,7 +131,9 @@ impl Running {
                 loss_at = now + LOSS_EVERY;
                 self.lookups.refresh();
                 self.loss(output);
+                self.publish(output);
             }
+            self.watch.attend();
             if now >= health_at {
                 health_at = now + HEALTH_EVERY;
                 self.follow_clock();
@@ -181,10 +190,14 @@ impl Running {
 
     /// Makes a batch of what is in the ring. True if there is more than fits.
     fn drain(&mut self) -> bool {
-        let Self { kernel, assembly, lookups, batch, .. } = self;
+        let Self { kernel, assembly, lookups, batch, watch, .. } = self;
         let created = assembly.enricher().clock().now();
         for _ in 0..MAX_DRAIN / DRAIN_STEP {
-            let n = kernel.drain(DRAIN_STEP, |bytes| _ = assembly.push(bytes, lookups, Some(created), batch));
+            let n = kernel.drain(DRAIN_STEP, |bytes| {
+                let start = batch.len();
+                _ = assembly.push(bytes, lookups, Some(created), batch);
+                watch.saw(ring::boot_ns(bytes), &batch[start..]);
+            });
             if n < DRAIN_STEP {
                 return false;
             }
@@ -211,18 +224,33 @@ impl Running {
         }
     }
 
-    fn health(&mut self, state: &'static str) {
-        let Ok(losses) = self.kernel.losses() else { return };
+    fn report(&self, state: &'static str) -> Option<SensorDoc> {
+        let losses = self.kernel.losses().ok()?;
         let table = self.assembly.enricher().table().stats();
-        let report = stats::health(
+        let delivered = self.assembly.delivered();
+        Some(stats::health(
             state,
             self.kernel.coverage(),
             &self.selftest,
             &losses,
-            self.assembly.delivered(),
+            delivered,
             table,
-        );
+            self.n_queued,
+        ))
+    }
+
+    fn health(&mut self, state: &'static str) {
+        let Some(report) = self.report(state) else { return };
         self.assembly.report(|enricher, nth| enricher.health(report, boot_now(), nth), &mut self.batch);
+    }
+
+    /// Leaves the report where whoever asks for it finds it.
+    fn publish(&mut self, output: &Output) {
+        self.n_queued = output.n_waiting();
+        let Some(report) = self.report("running") else { return };
+        let last_loss = self.kernel.losses().ok().and_then(|losses| losses.last());
+        let enricher = self.assembly.enricher();
+        self.watch.publish(report, enricher.facts(), enricher.clock(), last_loss);
     }
 
     fn follow_clock(&mut self) {

@@ -11,6 +11,8 @@ use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
 use sensor_ebpf::abi::header::{Header, kind};
 use tokio::io::unix::AsyncFd;
 
+use crate::clock::BootNs;
+
 /// Reader of the records. Only one exists per load; dropping it leaves the programs to fill the ring.
 pub struct Ring {
     records: RingBuf<MapData>,
@@ -86,10 +88,10 @@ fn take_older(record: Option<RingBufItem<'_>>, spilled: RingBufItem<'_>, take: &
     }
 }
 
-/// The time in a record's header; one that is too short for it is taken at once.
-fn boot_ns(record: &[u8]) -> u64 {
+/// The time in a record's header; nothing for one that is too short for it, which so comes first.
+pub(crate) fn boot_ns(record: &[u8]) -> Option<BootNs> {
     const AT: usize = offset_of!(Header, boot_ns);
-    record.get(AT..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    Some(BootNs(u64::from_ne_bytes(*record.get(AT..)?.first_chunk()?)))
 }
 
 /// What became of every event since the programs were loaded.
@@ -117,6 +119,12 @@ impl Losses {
     /// Whether no program is at work: then every event is accounted for.
     pub fn is_balanced(&self) -> bool {
         self.by_kind().iter().all(|(_, tally)| tally.is_balanced())
+    }
+
+    /// When the last of them was lost.
+    pub fn last(&self) -> Option<BootNs> {
+        let last = self.by_kind().into_iter().map(|(_, tally)| tally.last_lost_ns).max()?;
+        (last != 0).then_some(BootNs(last))
     }
 
     /// Events that never reached the reader.

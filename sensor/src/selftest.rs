@@ -4,6 +4,7 @@
 //! itself with a fixed argument, lets it connect to a closed port of the loopback, and compares each group of fields.
 //! What disagrees is switched off and said; what cannot be compared here is believed.
 
+pub mod canary;
 mod compare;
 mod groups;
 mod helper;

@@ -6,7 +6,7 @@ use sensor_ebpf::abi::drops::{Share, Tally};
 
 use crate::assembly::Delivered;
 use crate::clock::{BootNs, Clock};
-use crate::event::report::{CgroupDoc, CounterDoc, CoverageDoc, LossDoc, SensorDoc, TableDoc};
+use crate::event::report::{CgroupDoc, CounterDoc, CoverageDoc, LossDoc, ResourcesDoc, SensorDoc, TableDoc};
 use crate::loader::{Coverage, Outcome};
 use crate::process::table::TableStats;
 use crate::ring::Losses;
@@ -99,6 +99,7 @@ pub fn health(
     losses: &Losses,
     delivered: Delivered,
     table: TableStats,
+    queued_bytes: u64,
 ) -> SensorDoc {
     let made = [delivered.exec, delivered.fork, delivered.exit, delivered.connect, delivered.result];
     let counters = losses.by_kind().into_iter().zip(made).map(|((kind, tally), delivered)| CounterDoc {
@@ -125,7 +126,15 @@ pub fn health(
             evicted_early: table.n_evicted_early,
             evicted_living: table.n_evicted_living,
         },
+        resources: ResourcesDoc { resident_bytes: resident_bytes(), queued_bytes },
     }
+}
+
+/// Zero where `/proc` does not tell.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages * procfs::page_size()
 }
 
 /// The columns of CONTRACT §3; "partial" is the base without some of its optional programs.

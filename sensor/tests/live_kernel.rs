@@ -51,6 +51,7 @@ impl Sensor {
         let config = config(ring_bytes);
         let mut command = sensor();
         command.args(["run", "--stdout", "--config"]).arg(config.path()).stdout(Stdio::piped());
+        command.arg("--status-socket").arg(status_socket());
         let mut program = Program(command.spawn().expect("the sensor starts"));
         let mut lines = BufReader::new(program.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let first = lines.next().expect("the sensor ended at once: its message is above");
@@ -66,6 +67,37 @@ impl Sensor {
         assert!(self.program.0.wait().expect("a child").success());
         self.events.join().expect("the reader ends")
     }
+}
+
+/// Where this test's sensor answers.
+fn status_socket() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("groundtrail-test-{}/status.sock", std::process::id()))
+}
+
+#[test]
+fn a_running_sensor_tells_how_it_is_and_sees_its_canary() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let ask = |verb: &[&str]| {
+        let output = sensor().args(verb).arg("--socket").arg(status_socket()).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(ask(&["status"]).0, Some(3), "nobody is there yet");
+    let running = Sensor::start();
+    let pid = running.program.0.id();
+    // The first report comes within a second.
+    thread::sleep(Duration::from_millis(1500));
+    let (code, text) = ask(&["status"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("running") && text.contains(&format!("{pid} since")), "{text}");
+    let (_, json) = ask(&["status", "--json"]);
+    let report: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&report["pid"], &report["lost_lately"]), (&pid.into(), &0.into()));
+    assert!(report["sensor"]["resources"]["resident_bytes"].as_u64().is_some_and(|size| size > 1 << 20));
+    let (code, verdict) = ask(&["selftest"]);
+    assert_eq!(code, Some(0), "{verdict}");
+    let events = running.end();
+    assert!(execs(&events, "self-test-helper").len() >= 2, "the start's and the canary's");
+    assert_eq!(ask(&["status"]).0, Some(3), "nobody is there any more");
 }
 
 fn config(ring_bytes: u32) -> tempfile::NamedTempFile {

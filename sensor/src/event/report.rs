@@ -40,6 +40,15 @@ pub struct SensorDoc {
     pub coverage: Vec<CoverageDoc>,
     pub counters: Vec<CounterDoc>,
     pub table: TableDoc,
+    pub resources: ResourcesDoc,
+}
+
+/// What the sensor takes of its host at this moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ResourcesDoc {
+    pub resident_bytes: u64,
+    /// Events on their way to the output.
+    pub queued_bytes: u64,
 }
 
 /// Whether one feature is seen, and whether one group of fields is believed.
