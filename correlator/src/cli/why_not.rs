@@ -19,7 +19,7 @@ use crate::pipeline;
 use crate::source::Record;
 use crate::source::folder::Content;
 use crate::source::normalize::Normalizer;
-use crate::store::Store;
+use crate::store::{HeldRole, Store};
 use crate::time;
 use crate::untrusted::Untrusted;
 use crate::why_not::{Answer, Question, Seen};
@@ -174,7 +174,11 @@ fn records(
             return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
         }
         let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
-        let held = Store::open(&path).and_then(|store| store.held()).map_err(|error| failed(error.into()))?;
+        let store = Store::open(&path).map_err(|error| failed(error.into()))?;
+        let mut held = Vec::new();
+        for role in [HeldRole::Evidence, HeldRole::Context, HeldRole::All] {
+            held.extend(store.held(role).map_err(|error| failed(error.into()))?);
+        }
         let read =
             held.into_iter().filter_map(|held| normalizer.read_kept(held.origin, held.raw, held.time).ok());
         records.extend(read);
