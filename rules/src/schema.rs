@@ -99,10 +99,20 @@ impl Schema {
         if let Some(id) = self.id(path) {
             return Ok(id);
         }
+        // Another index of the same texts, for words instead of the whole.
+        if let Some(id) = path.strip_suffix(".text").and_then(|path| self.id(path)) {
+            return Ok(id);
+        }
         match self.flattened_above(path) {
             Some(origin) => Ok(self.add(path, FieldType::Keyword, origin)),
             None => Err(UnknownField { path: path.into(), suggestion: self.suggest(path) }),
         }
+    }
+
+    /// Whether such names may stand below an open object, of which nobody knows the leaves.
+    pub fn is_open_below(&self, pattern: &str) -> bool {
+        let plain = pattern.split('*').next().unwrap_or_default();
+        self.flattened_above(&format!("{plain}x")).is_some()
     }
 
     /// Whether the field is below an open object: its type is not known, and it is read as text.

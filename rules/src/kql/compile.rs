@@ -206,6 +206,12 @@ impl Compiler<'_> {
                     .filter(|(_, field)| pattern.is_match(&field.path))
                     .map(|(id, _)| id)
                     .collect();
+                if fields.is_empty() && self.schema.is_open_below(&pattern.to_string()) {
+                    let message = format!("no rule names a field like \"{pattern}\": this matches nothing");
+                    let diagnostic = Diagnostic::warning(Code::UnknownField, name.span.clone(), message);
+                    self.found.push(diagnostic.with_help("name the fields that are meant"));
+                    return Some(Fields::Many(fields));
+                }
                 if fields.is_empty() {
                     let message = format!("no field matches \"{pattern}\"");
                     return self.report(

@@ -111,7 +111,10 @@ fn translate(source: &str) -> Result<String, RegexError> {
     out.push_str(r"\A(?:");
     let mut chars = source.chars().peekable();
     let mut depth = 0_u32;
+    let mut is_at_start = true;
     while let Some(c) = chars.next() {
+        let was_at_start = std::mem::replace(&mut is_at_start, matches!(c, '(' | '|'));
+        let is_at_start = was_at_start;
         match c {
             '\\' => push_escape(&mut out, chars.next().ok_or(RegexError::LoneBackslash)?),
             '"' => push_quoted(&mut out, &mut chars)?,
@@ -128,13 +131,16 @@ fn translate(source: &str) -> Result<String, RegexError> {
                 })?;
                 out.push(')');
             }
+            // With nothing in front of it to repeat, it is the character.
+            '*' | '+' if is_at_start => push_literal(&mut out, c),
             '{' => push_repeat(&mut out, &mut chars)?,
             '.' | '|' | '*' | '+' | '?' => out.push(c),
             '@' => out.push_str("(?:.*)"),
             '#' => out.push_str(r"[^\s\S]"),
             '~' => return Err(RegexError::Operator { operator: c, what: "complement" }),
-            '&' => return Err(RegexError::Operator { operator: c, what: "intersection" }),
-            '<' => return Err(RegexError::Operator { operator: c, what: "interval" }),
+            // Inside a group nobody means it: there it is the character.
+            '&' if depth == 0 => return Err(RegexError::Operator { operator: c, what: "intersection" }),
+            '<' => push_interval(&mut out, &mut chars)?,
             literal => push_literal(&mut out, literal),
         }
     }
@@ -201,6 +207,65 @@ fn push_repeat(out: &mut String, chars: &mut Peekable<Chars<'_>>) -> Result<(), 
     Ok(())
 }
 
+/// `<5-120>`: a number between the two, with leading zeros where both are written with as many digits.
+fn push_interval(out: &mut String, chars: &mut Peekable<Chars<'_>>) -> Result<(), RegexError> {
+    let mut inside = String::new();
+    loop {
+        match chars.next() {
+            Some('>') => break,
+            Some(c) => inside.push(c),
+            None => return Err(RegexError::Unclosed { what: "an interval `<`" }),
+        }
+    }
+    let number = |text: &str| (text.len() <= MAX_DIGITS).then(|| text.parse::<u64>().ok()).flatten();
+    let bounds = inside
+        .split_once('-')
+        .and_then(|(low, high)| Some((number(low)?, number(high)?, low.len() == high.len())));
+    let Some((low, high, is_padded)) = bounds else {
+        let reason =
+            "`<` begins an interval of numbers, as in `<1-99>`; escape it as `\\<` if the character is meant";
+        return Err(RegexError::Syntax { reason: reason.to_owned() });
+    };
+    let (low, high) = (low.min(high), low.max(high));
+    let width = if is_padded { inside.len() / 2 } else { 0 };
+    let parts: Vec<String> =
+        stretches(low, high).into_iter().map(|(low, high)| digits(low, high, width)).collect();
+    out.push_str(&format!("(?:{})", parts.join("|")));
+    Ok(())
+}
+
+/// Enough for any number that fits.
+const MAX_DIGITS: usize = 18;
+
+/// The interval in stretches whose numbers have one form: `5-120` is 5 to 9, 10 to 99, 100 to 119, and 120.
+fn stretches(low: u64, high: u64) -> Vec<(u64, u64)> {
+    let mut ends = vec![high];
+    let units = || (1..=18).map(|digits| 10_u64.pow(digits));
+    // Upwards from the low end to numbers that end in nines, downwards from the high end to those before zeros.
+    ends.extend(units().map(|unit| low / unit * unit + unit - 1).take_while(|end| *end < high));
+    ends.extend(
+        units().map(|unit| (high + 1) / unit * unit).take_while(|next| *next > low).map(|next| next - 1),
+    );
+    ends.sort_unstable();
+    ends.dedup();
+    let mut start = low;
+    ends.into_iter()
+        .map(|end| {
+            let stretch = (start, end);
+            start = end + 1;
+            stretch
+        })
+        .collect()
+}
+
+/// Digit by digit: in a stretch those at each place are free of the others.
+fn digits(low: u64, high: u64, width: usize) -> String {
+    let (low, high) = (format!("{low:0width$}"), format!("{high:0width$}"));
+    let one =
+        |(low, high): (char, char)| if low == high { low.to_string() } else { format!("[{low}-{high}]") };
+    low.chars().zip(high.chars()).map(one).collect()
+}
+
 fn push_class(out: &mut String, chars: &mut Peekable<Chars<'_>>) -> Result<(), RegexError> {
     const UNCLOSED: RegexError = RegexError::Unclosed { what: "a character class `[`" };
     out.push('[');
@@ -245,6 +310,38 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn intervals_hold_their_numbers_and_no_others() {
+        for (low, high) in [(0, 0), (1, 10), (5, 120), (7, 1003), (99, 100), (100, 199), (86, 987), (0, 1000)]
+        {
+            let regex = Regex::new(&format!("<{low}-{high}>"), Case::Sensitive).expect("an interval");
+            for number in 0..1_200 {
+                assert_eq!(
+                    regex.is_match(&number.to_string()),
+                    (low..=high).contains(&number),
+                    "{number} in {low}-{high}"
+                );
+            }
+        }
+        let is_match =
+            |source: &str, text: &str| Regex::new(source, Case::Sensitive).expect(source).is_match(text);
+        assert!(is_match("a<01-12>b", "a07b") && !is_match("a<01-12>b", "a7b"), "both ends have two digits");
+        assert!(!is_match("<5-120>", "05"));
+        assert!(is_match("<0-999999999999999999>", "123456789012345678"));
+        for bad in ["<", "<1>", "<a-b>", "<1-2", "<1-9999999999999999999>"] {
+            assert!(Regex::new(bad, Case::Sensitive).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_operator_with_nothing_to_repeat_is_a_character() {
+        let is_match =
+            |source: &str, text: &str| Regex::new(source, Case::Sensitive).expect(source).is_match(text);
+        assert!(is_match("*sh.{1,2}-c*", "*sh  -c") && !is_match("*sh.{1,2}-c*", "bash -c"));
+        assert!(is_match("(+|x)a", "+a") && is_match("a|*", "*"));
+        assert!(is_match("(a>&|b)", "a>&"));
+    }
+
     fn check(source: &str, text: &str, expect: bool) {
         let regex = Regex::new(source, Case::Sensitive).unwrap_or_else(|err| panic!("{source}: {err}"));
         assert_eq!(regex.is_match(text), expect, "{source} on {text}");
@@ -287,7 +384,6 @@ mod tests {
     fn what_cannot_compile_says_why() {
         for (source, expect) in [
             ("a~b", RegexError::Operator { operator: '~', what: "complement" }),
-            ("<1-10>", RegexError::Operator { operator: '<', what: "interval" }),
             ("[a", RegexError::Unclosed { what: "a character class `[`" }),
             ("\"a", RegexError::Unclosed { what: "a quoted text `\"`" }),
             ("a\\", RegexError::LoneBackslash),
@@ -295,7 +391,7 @@ mod tests {
         ] {
             assert_eq!(Regex::new(source, Case::Sensitive), Err(expect), "{source}");
         }
-        for source in ["a{x}", "a{2", "(a", "a)", "a)|(b", "*a", "(?i)a", "[z-a]"] {
+        for source in ["a{x}", "a{2", "(a", "a)", "a)|(b", "(?i)a", "[z-a]"] {
             assert!(Regex::new(source, Case::Sensitive).is_err(), "{source}");
         }
     }
