@@ -31,3 +31,4 @@ pub mod selftest;
 pub mod stats;
 pub mod status;
 pub mod stop;
+pub mod supervisor;

@@ -28,7 +28,7 @@ const REFUSED: u8 = 3;
 
 /// Watches this host through eBPF and says what happens as ECS events, one JSON document a line.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "groundtrail-sensor", version, about)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -15,13 +15,14 @@ use crate::event::report::SensorDoc;
 use crate::host::{HostError, HostFacts};
 use crate::loader::{Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
-use crate::output::{Output, OutputError};
+use crate::output::{Output, OutputError, Place};
 use crate::privileges;
 use crate::ring;
 use crate::selftest;
 use crate::stats::{self, Counted, LossReport};
 use crate::status::Watch;
 use crate::stop::Stop;
+use crate::supervisor::Supervisor;
 
 /// Records taken before the timers get their turn.
 const MAX_DRAIN: usize = 4096;
@@ -59,6 +60,7 @@ struct Running {
     selftest: selftest::Report,
     watch: Watch,
     n_queued: u64,
+    supervisor: Supervisor,
     /// Lines on their way to the output.
     batch: Vec<u8>,
 }
@@ -111,6 +113,7 @@ impl Running {
             selftest: report,
             watch: Watch::open(&config.status_socket),
             n_queued: 0,
+            supervisor: Supervisor::of_this_process(Instant::now().into_std()),
             batch: Vec::new(),
         };
         running.assembly.disbelieve(running.selftest.off());
@@ -123,10 +126,18 @@ impl Running {
     }
 
     async fn until(&mut self, stop: &mut Stop, output: &Output, poll: Duration) -> Result<(), RunError> {
+        let probes = &self.kernel.coverage().probes;
+        let n_refused = self.kernel.coverage().refused().count();
+        self.supervisor.ready(&format!(
+            "watching with {} of {} programs",
+            probes.len() - n_refused,
+            probes.len()
+        ));
         let (mut loss_at, mut health_at) = (Instant::now() + LOSS_EVERY, Instant::now() + HEALTH_EVERY);
         loop {
             let is_more = self.drain();
             let now = Instant::now();
+            self.supervisor.beat(now.into_std());
             if now >= loss_at {
                 loss_at = now + LOSS_EVERY;
                 self.lookups.refresh();
@@ -141,7 +152,7 @@ impl Running {
             }
             if !self.batch.is_empty() {
                 // A place first, the batch second: a signal that comes while we wait must not cost the batch.
-                match stop.or(output.reserve(self.batch.len())).await {
+                match stop.or(self.place(output)).await {
                     Some(Some(place)) => place.send(std::mem::take(&mut self.batch)),
                     Some(None) | None => return Ok(()),
                 }
@@ -155,8 +166,20 @@ impl Running {
         }
     }
 
+    /// Waits for room for the batch. A reader that takes its time is not ours to answer for: the watchdog hears of us
+    /// meanwhile.
+    async fn place<'o>(&mut self, output: &'o Output) -> Option<Place<'o>> {
+        loop {
+            match timeout(self.supervisor.patience(), output.reserve(self.batch.len())).await {
+                Ok(place) => return place,
+                Err(_) => self.supervisor.beat(Instant::now().into_std()),
+            }
+        }
+    }
+
     /// Lets go of the hooks, takes what is in the ring, says what was lost, and says goodbye.
     async fn end(&mut self, output: &Output) {
+        self.supervisor.stopping();
         // Nothing is added from here on: what the farewell counts adds up.
         self.kernel.detach();
         let mut is_taken = true;
