@@ -306,6 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn the_packaged_file_is_valid_and_shows_every_key() {
+        let packaged = include_str!("../../packaging/sensor/sensor.toml");
+        assert!(matches!(Config::parse(packaged).expect("valid").output, OutputConfig::Socket(_)));
+        // Its examples are as good as its settings.
+        let example =
+            |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(char::is_lowercase));
+        let all: String = packaged
+            .lines()
+            .map(|line| format!("{}\n", if example(line) { &line[1..] } else { line }))
+            .collect();
+        Config::parse(&all).expect("valid");
+        let table: toml::Table = toml::from_str(&all).expect("TOML");
+        let shown =
+            |key: &str| key.split_once('.').is_some_and(|(section, key)| table[section].get(key).is_some());
+        assert_eq!(KEYS.iter().find(|key| !shown(key)), None);
+    }
+
+    #[test]
     fn unknown_keys_name_the_nearest_known_one() {
         refuses(
             "[host]\ninstance = \"x\"",

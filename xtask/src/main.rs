@@ -4,6 +4,7 @@
 mod bench;
 mod bless;
 mod debian;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod guest;
@@ -49,6 +50,8 @@ enum Verb {
     Bench(bench::Bench),
     /// Look for inputs that break the readers of foreign bytes.
     Fuzz(fuzz::Fuzz),
+    /// Build what a release consists of.
+    Dist(dist::Dist),
     /// Make what the code says now the expectation of the golden files.
     Bless,
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Record(options) => record::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
+        Verb::Dist(options) => dist::run(&options),
         Verb::Bless => bless::run(),
     };
     match outcome {

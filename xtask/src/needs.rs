@@ -16,11 +16,14 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
 /// Installs what is missing, or says the one command that does.
 pub(crate) fn scenario_programs() -> Result<(), Failure> {
     for (program, package, reason) in PROGRAMS {
-        if shell::find(program).is_none() {
-            install(program, package, reason)?;
-        }
+        self::program(program, package, reason)?;
     }
     Ok(())
+}
+
+/// Installs the program's package, unless it is there.
+pub(crate) fn program(program: &str, package: &str, reason: &str) -> Result<(), Failure> {
+    if shell::find(program).is_some() { Ok(()) } else { install(program, package, reason) }
 }
 
 fn install(program: &str, package: &str, reason: &str) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure};
-use crate::{ebpf, kernels, live, needs, skips};
+use crate::{dist, ebpf, kernels, live, needs, skips};
 
 /// One line of the table.
 struct Step {
@@ -49,6 +49,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         skips::succeed(command.env("GROUNDTRAIL_BINS_ARE_BUILT", "1")).map(Outcome::but_for)
     });
     step("live kernel tests", &|| live::tests(&live::Live::default()));
+    step("units and container files", &dist::short);
     step("another kernel, emulated", &kernels::short);
     step("licences, bans, sources", &|| done(deny(&["licenses", "bans", "sources"])));
     step("advisories", &|| match advisory_database() {

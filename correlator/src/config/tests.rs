@@ -18,6 +18,13 @@ fn an_empty_file_and_the_shipped_one_are_the_default() {
     assert_eq!(parse(DEFAULT).unwrap(), Config::default());
 }
 
+#[test]
+fn the_packaged_file_watches_the_sensor_of_its_host() {
+    let config = parse(include_str!("../../../packaging/correlator/groundtrail.toml")).unwrap();
+    assert_eq!(config.sources.len(), 1);
+    assert!(config.store.is_some());
+}
+
 /// Comments of the shipped file that look like settings are settings: they must be accepted as they stand.
 #[test]
 fn every_example_of_the_shipped_file_is_accepted() {
