@@ -4,6 +4,7 @@
 
 mod report;
 mod rules;
+mod sensor;
 
 use std::fs;
 use std::path::Path;
@@ -36,12 +37,15 @@ pub(crate) struct Bench {
 pub(crate) enum Subject {
     /// What rules cost per event, how that grows with their number, and what others take for the same
     Rules,
+    /// What the sensor takes from its host, in the kernel and beside it, and what others take for the same
+    Sensor,
 }
 
 impl Subject {
     fn measure(self, options: &Bench) -> Result<Report, Failure> {
         match self {
             Self::Rules => rules::measure(options.checkout.as_deref()),
+            Self::Sensor => sensor::measure(),
         }
     }
 
