@@ -20,6 +20,8 @@ for fact in ActiveState NRestarts User StatusText; do
     state correlator groundtrail.service $fact
 done
 pid=$(systemctl show -p MainPID --value groundtrail-sensor.service)
+groundtrail-sensor status >/try.status 2>&1
+echo "sensor.status=$?"
 for fact in VmRSS CapEff NoNewPrivs Seccomp; do
     sed -n "s/^$fact:[[:space:]]*/sensor.$fact=/p" "/proc/$pid/status"
 done

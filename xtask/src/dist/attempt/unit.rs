@@ -61,6 +61,7 @@ fn judge(root: &Path) -> Result<Outcome, Failure> {
     }
     must("sensor.User", "groundtrail-sensor")?;
     must("alert", "yes")?;
+    must("sensor.status", "0")?;
     // Stopped in its tracks, it is started anew by the watchdog, and goes on.
     must("watchdog.ActiveState", "active")?;
     must("watchdog.Restarted", "yes")?;
