@@ -21,6 +21,7 @@ mod query;
 mod reach;
 mod replay;
 mod report;
+mod rule;
 mod rules;
 mod run;
 mod shell;
@@ -87,6 +88,11 @@ enum Verb {
     Test(cases::Flags),
     /// Check configuration, rules and sources as `run` would load them
     Check(check::Flags),
+    /// Help with writing a rule: a first file, an explanation, the schema for editors
+    Rule {
+        #[command(subcommand)]
+        what: rule::What,
+    },
     /// List the rules, or what they cover
     Rules {
         #[command(subcommand)]
@@ -165,6 +171,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
         Verb::Query(flags) => query::run(flags, terminal),
         Verb::WhyNot(flags) => why_not::run(flags, load::config(path)?, terminal),
+        Verb::Rule { what } => rule::run(what, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),

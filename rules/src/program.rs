@@ -15,8 +15,9 @@ use crate::event::Event;
 use crate::expr::Expr;
 use crate::plan::{Plan, PredicateId};
 use crate::rule::Rule;
-use crate::schema::Schema;
+use crate::schema::{FieldId, Schema};
 
+use clause::Chooser;
 use glob::IndexGlobs;
 use graph::{Graph, GraphBuilder};
 use index::Index;
@@ -124,6 +125,18 @@ impl Program {
                 visit(*hit);
             }
         }
+    }
+
+    /// The fields by whose values the predicate is found. None: it is looked at for every event of its rules' indices.
+    pub fn looked_up_by(&self, predicate: PredicateId, schema: &Schema) -> Vec<FieldId> {
+        let clauses = Chooser::new(&self.graph, &[predicate], schema).clauses(predicate);
+        let mut fields: Vec<FieldId> = clauses
+            .first()
+            .map(|clause| clause.keys.iter().map(|key| key.field).collect())
+            .unwrap_or_default();
+        fields.sort_unstable();
+        fields.dedup();
+        fields
     }
 
     /// The line of the drop list that takes the event, if one does.

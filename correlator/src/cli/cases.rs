@@ -81,6 +81,13 @@ pub(super) fn run(
     Ok(if has_errors || has_failed || is_denied { Outcome::Faults } else { Outcome::Clean })
 }
 
+/// What fails of the cases of rules, for the tests of what writes rules.
+#[cfg(test)]
+pub(super) fn failures(rules: &[Rule<Expr>], schema: Schema) -> Vec<String> {
+    let bench = Bench::new(schema, Vec::new());
+    rules.iter().flat_map(|rule| bench.run(rule).cases).filter_map(|case| case.failure).collect()
+}
+
 /// What every case runs with.
 struct Bench {
     schema: Arc<Schema>,
