@@ -5,6 +5,7 @@
 
 mod object;
 mod system;
+mod uncalled;
 
 use std::fs::File;
 use std::io;
@@ -147,6 +148,8 @@ pub struct Kernel {
     ring: Ring,
     counters: Counters,
     coverage: Coverage,
+    /// What the programs had missed when the hooks were let go of.
+    uncalled: Vec<(&'static str, u64)>,
     /// Keeps programs and links alive.
     ebpf: Ebpf,
 }
@@ -194,7 +197,7 @@ impl Kernel {
         let coverage = Coverage { kernel, probes, absent_fields: target.absent, warnings };
         drop(target.skeleton);
         system::return_free_memory();
-        Ok(Self { ring, counters, coverage, ebpf })
+        Ok(Self { ring, counters, coverage, uncalled: Vec::new(), ebpf })
     }
 
     /// What is attached, and what is not.
@@ -231,9 +234,15 @@ impl Kernel {
         self.counters.shares()
     }
 
+    /// Events for which the kernel did not call a program, by kind.
+    pub fn uncalled(&self) -> Vec<(&'static str, u64)> {
+        if self.uncalled.is_empty() { uncalled::count(&self.ebpf) } else { self.uncalled.clone() }
+    }
+
     /// Lets go of the hooks. What is in the ring stays there to be read, and once a program that was at work has ended
     /// nothing is added: then every event that was seen is accounted for.
     pub fn detach(&mut self) {
+        self.uncalled = uncalled::count(&self.ebpf);
         for probe in &PROBES {
             let unloaded = match self.ebpf.program_mut(probe.program) {
                 Some(Program::BtfTracePoint(program)) => program.unload(),

@@ -240,7 +240,9 @@ impl Running {
         let (Ok(shares), Ok(kernel)) = (self.kernel.shares(), self.kernel.losses()) else { return };
         let (now, clock) = (boot_now(), self.assembly.enricher().clock());
         let undecodable = self.assembly.delivered().undecodable;
-        let counted = Counted { kernel, shares: &shares, undecodable, output: output.n_lost() };
+        let uncalled = self.kernel.uncalled();
+        let output = output.n_lost();
+        let counted = Counted { kernel, shares: &shares, uncalled: &uncalled, undecodable, output };
         for loss in self.losses.since(&counted, now, clock, cgroup_path) {
             tracing::warn!(kind = loss.kind, cause = loss.cause, count = loss.count, "events lost");
             self.assembly.report(|enricher, nth| enricher.loss(loss, now, nth), &mut self.batch);

@@ -17,6 +17,7 @@ use crate::selftest::{Finding, Group, Report};
 pub struct LossReport {
     told: Losses,
     told_shares: HashMap<u64, Share>,
+    told_uncalled: Vec<(&'static str, u64)>,
     undecodable: u64,
     output: u64,
     checked_at: BootNs,
@@ -28,6 +29,8 @@ pub struct Counted<'a> {
     pub kernel: Losses,
     /// What was shed, by cgroup. Read before the rest, so that it never shows more.
     pub shares: &'a [(u64, Share)],
+    /// What the kernel did not call our programs for.
+    pub uncalled: &'a [(&'static str, u64)],
     pub undecodable: u64,
     pub output: u64,
 }
@@ -75,11 +78,16 @@ impl LossReport {
             tell(kind, "cgroup_share", "kernel", n_shed, whole, None);
         }
         let lately = spell(since, now);
+        for (idx, (kind, count)) in counted.uncalled.iter().enumerate() {
+            let told = self.told_uncalled.get(idx).map_or(0, |(_, told)| *told);
+            tell(kind, "not_called", "kernel", count.saturating_sub(told), lately, None);
+        }
         tell("event", "undecodable", "decode", counted.undecodable - self.undecodable, lately, None);
         tell("event", "output_full", "output", counted.output - self.output, lately, None);
         *self = Self {
             told: counted.kernel,
             told_shares: counted.shares.iter().copied().collect(),
+            told_uncalled: counted.uncalled.to_vec(),
             undecodable: counted.undecodable,
             output: counted.output,
             checked_at: now,
@@ -203,6 +211,18 @@ mod tests {
 
     fn kernel(kernel: Losses) -> Counted<'static> {
         Counted { kernel, ..Counted::default() }
+    }
+
+    #[test]
+    fn what_the_kernel_did_not_call_us_for_is_told_once() {
+        let mut report = LossReport::new(BootNs(0));
+        let mut told = |uncalled: &[(&'static str, u64)]| -> Vec<_> {
+            let counted = Counted { uncalled, ..Counted::default() };
+            let losses = report.since(&counted, BootNs(1), Clock::at_offset(0), |_| None);
+            losses.iter().map(|loss| (loss.kind, loss.cause, loss.count)).collect()
+        };
+        assert_eq!(told(&[("exit", 3), ("exec", 0)]), [("exit", "not_called", 3)]);
+        assert_eq!(told(&[("exit", 3), ("exec", 2)]), [("exec", "not_called", 2)]);
     }
 
     #[test]
