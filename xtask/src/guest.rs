@@ -21,7 +21,7 @@ const SUITE: &str = "trixie";
 const USERLAND: &[&str] =
     &["base-files", "bash", "dash", "coreutils", "util-linux", "mount", "iproute2", "procps", "grep"];
 /// A guest that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// A line of kernels, and where Debian has it.
 pub(crate) struct Kernel {

