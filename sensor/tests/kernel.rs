@@ -141,9 +141,10 @@ fn every_probe_attaches() {
     assert!(refused.is_empty(), "{refused:?}");
     assert!(kernel.coverage().has("sched_process_exec"));
     for report in &kernel.coverage().probes {
-        // Kernels differ in how far they follow a program: a quarter of what they allow leaves room for that.
+        // Kernels differ in how far they follow a program; 6.1 goes 371,488 instructions into an exec. Half of what they
+        // allow leaves room for that.
         let n = report.n_verified.unwrap_or(0);
-        assert!(n < 250_000, "the verifier followed {n} instructions of {}", report.probe.program);
+        assert!(n < 500_000, "the verifier followed {n} instructions of {}", report.probe.program);
     }
 }
 
