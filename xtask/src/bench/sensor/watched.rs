@@ -70,13 +70,17 @@ impl Heard {
         let mut child = run(sensor).arg("--stdout").stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().expect("piped");
         let (found, markers) = mpsc::channel();
+        let (watching, watches) = mpsc::channel();
         let reader = thread::spawn(move || {
             let mut tale = Tale::default();
             let mut lines = BufReader::with_capacity(1 << 20, stdout);
             let mut line = String::new();
             while lines.read_line(&mut line).is_ok_and(|n| n > 0) {
                 let now = Instant::now();
-                tale.first.get_or_insert(now);
+                if tale.first.is_none() {
+                    tale.first = Some(now);
+                    _ = watching.send(());
+                }
                 tale.n_lines += 1;
                 tale.n_bytes += line.len() as u64;
                 if let Some(marker) = marker_of(&line) {
@@ -88,7 +92,14 @@ impl Heard {
             }
             tale
         });
-        Ok(Self { child, started, markers, reader })
+        // Its first line says that it watches: what happens before is not its to tell.
+        match watches.recv_timeout(PATIENCE) {
+            Ok(()) => Ok(Self { child, started, markers, reader }),
+            Err(_ended) => {
+                shell::end(&mut child)?;
+                Err(Failure("the sensor says nothing: run it to see why".to_owned()))
+            }
+        }
     }
 
     fn end(mut self) -> Result<Tale, Failure> {
@@ -162,7 +173,6 @@ pub(super) fn measure(tools: &Tools) -> Result<Table, Failure> {
 
 fn start_ms(sensor: &Path) -> Result<f64, Failure> {
     let heard = Heard::start(sensor)?;
-    thread::sleep(Duration::from_secs(2));
     let started = heard.started;
     let tale = heard.end()?;
     let first = tale.first.ok_or_else(|| Failure("the sensor says nothing: run it to see why".to_owned()))?;
