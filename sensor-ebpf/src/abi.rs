@@ -7,10 +7,11 @@ pub mod connect;
 pub mod drops;
 pub mod exec;
 pub mod exit;
+pub mod file;
 pub mod fork;
 pub mod header;
 pub mod settings;
 pub mod text;
 
 /// Version of everything in this crate's library; the loader compares it before it attaches anything.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

@@ -8,10 +8,11 @@ mod room;
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 use core::arch::asm;
-use sensor_ebpf::abi::connect::{Connect, ConnectResult};
+use sensor_ebpf::abi::connect::{Accepted, Connect, ConnectResult};
 use sensor_ebpf::abi::drops::Tally;
 use sensor_ebpf::abi::exec::{Brief, ExecRecord};
 use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::file::File;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, flag, kind};
 
@@ -45,6 +46,16 @@ unsafe impl Record for Exit {
 // SAFETY: so defined in `abi::connect`.
 unsafe impl Record for Connect {
     const KIND: u32 = kind::CONNECT;
+    const IS_LINEAGE: bool = false;
+}
+// SAFETY: so defined in `abi::connect`.
+unsafe impl Record for Accepted {
+    const KIND: u32 = kind::ACCEPT;
+    const IS_LINEAGE: bool = false;
+}
+// SAFETY: so defined in `abi::file`.
+unsafe impl Record for File {
+    const KIND: u32 = kind::FILE;
     const IS_LINEAGE: bool = false;
 }
 // SAFETY: so defined in `abi::connect`.
@@ -177,7 +188,9 @@ fn count_defects(tally: *mut Tally, flags: u32) {
         | flag::CWD_TRUNCATED
         | flag::CGROUP_TRUNCATED
         | flag::FILENAME_TRUNCATED
-        | flag::INTERP_TRUNCATED;
+        | flag::INTERP_TRUNCATED
+        | flag::PATH_TRUNCATED
+        | flag::OLD_PATH_TRUNCATED;
     if flags & flag::ARGS_FAULT != 0 {
         add(tally, |tally| &raw mut tally.args_fault);
     }

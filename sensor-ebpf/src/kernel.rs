@@ -64,6 +64,14 @@ pub(crate) fn copy_text<const N: usize>(text: &mut Text<N>, source: Ptr) -> bool
     copied > 0 && text.len < N as u32 - 1
 }
 
+/// Copies the beginning of a NUL-terminated kernel string; what is behind it stays as it is.
+#[inline(always)]
+pub(crate) fn copy_name(beginning: &mut [u8; 16], source: Ptr) {
+    let len = beginning.len() as u32;
+    // SAFETY: `beginning` has room for `len`; the helper takes any source address and reports a fault.
+    let _ = unsafe { bpf_probe_read_kernel_str(beginning.as_mut_ptr().cast(), len, source.cast()) };
+}
+
 /// Nanoseconds since boot, suspend included.
 #[inline(always)]
 pub(crate) fn boot_ns() -> u64 {

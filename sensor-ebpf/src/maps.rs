@@ -3,6 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
+use sensor_ebpf::abi::file::{MAX_WATCHED, NameKey};
 use sensor_ebpf::abi::header::Header;
 use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
 
@@ -30,6 +31,11 @@ pub(crate) static TALLIES: Array<Tally> = Array::with_max_entries(N_KINDS, 0);
 /// the kernel forgets the least recent one when it runs out.
 #[map]
 pub(crate) static RECENT_SENDS: LruHashMap<SendKey, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Names that the file hooks look for, with bits of [`watch`](sensor_ebpf::abi::file::watch). Filled before they are
+/// attached, and left alone then.
+#[map]
+pub(crate) static WATCHED: HashMap<NameKey, u32> = HashMap::with_max_entries(MAX_WATCHED, 0);
 
 /// Who is waiting for an answer to a first SYN, by the socket's address. Every socket that enters leaves when its state
 /// changes next, so that nothing is ever stale; 4096 are 900 KiB of kernel memory, and the results of attempts beyond

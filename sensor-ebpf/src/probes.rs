@@ -1,7 +1,9 @@
 //! One file per hook; none knows another.
 
+mod accept;
 mod exec;
 mod exit;
+mod file;
 mod fork;
 mod tcp;
 mod udp;

@@ -18,6 +18,10 @@ pub struct Delivered {
     pub exit: u64,
     pub connect: u64,
     pub result: u64,
+    pub accept: u64,
+    pub file: u64,
+    /// Files whose names the programs look for, on paths that nobody watches.
+    pub unwatched: u64,
     /// Exits that were told twice; the kernel counts both.
     pub repeated_exits: u64,
     pub undecodable: u64,
@@ -127,6 +131,9 @@ impl Assembly {
             Record::Exit(_) => &mut self.delivered.exit,
             Record::Connect(_) => &mut self.delivered.connect,
             Record::Result(_) => &mut self.delivered.result,
+            Record::Accept(_) => &mut self.delivered.accept,
+            Record::File(_) if !is_told => &mut self.delivered.unwatched,
+            Record::File(_) => &mut self.delivered.file,
         };
         *counter += 1;
     }

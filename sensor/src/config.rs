@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::process::table::Caps;
 use crate::status;
+use crate::watch::{FileWatch, FilesConfig, Patterns};
 
 pub use env::{EnvAllow, EnvError};
 
@@ -21,6 +22,7 @@ pub struct Config {
     pub host: HostConfig,
     pub output: OutputConfig,
     pub environment: EnvAllow,
+    pub files: FilesConfig,
     pub limits: Limits,
 }
 
@@ -96,7 +98,7 @@ pub enum ConfigError {
 }
 
 /// Every key there is. A table of the file is known if some key starts with it.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "host.id",
     "host.instance_id",
     "host.account",
@@ -106,6 +108,8 @@ const KEYS: [&str; 13] = [
     "output.to",
     "output.path",
     "environment.allow",
+    "files.watch",
+    "files.read",
     "limits.ring_bytes",
     "limits.max_processes",
     "limits.table_bytes",
@@ -118,6 +122,7 @@ struct File {
     host: HostConfig,
     output: FileOutput,
     environment: FileEnvironment,
+    files: FileFiles,
     limits: FileLimits,
 }
 
@@ -130,6 +135,12 @@ struct FileOutput {
 #[derive(Debug, Default, Deserialize)]
 struct FileEnvironment {
     allow: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct FileFiles {
+    watch: Option<Vec<String>>,
+    read: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -147,6 +158,7 @@ impl Default for Config {
             host: HostConfig::default(),
             output: OutputConfig::default(),
             environment: EnvAllow::default(),
+            files: FilesConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -177,6 +189,7 @@ impl Config {
             host: checked_host(file.host)?,
             output: output(file.output)?,
             environment,
+            files: files(file.files)?,
             limits: limits(&file.limits)?,
         })
     }
@@ -243,6 +256,19 @@ fn output(file: FileOutput) -> Result<OutputConfig, ConfigError> {
             wrong("output.to", format!("\"{to}\" is not one of \"stdout\", \"file\", \"socket\""))
         }
     }
+}
+
+/// Paths where creation, renaming, deletion and writing are told, and paths where reading is. `*` is anything within a
+/// name, `**` any directories; a list replaces the one that is built in.
+fn files(file: FileFiles) -> Result<FilesConfig, ConfigError> {
+    let default = Patterns::default();
+    let patterns = Patterns {
+        changes: file.watch.unwrap_or(default.changes),
+        reads: file.read.unwrap_or(default.reads),
+    };
+    let watch = FileWatch::new(&patterns)
+        .map_err(|err| ConfigError::Value { key: "files", reason: err.to_string() })?;
+    Ok(FilesConfig { patterns, watch })
 }
 
 fn limits(file: &FileLimits) -> Result<Limits, ConfigError> {

@@ -7,6 +7,7 @@ use std::mem::size_of;
 use sensor_ebpf::abi::connect::Connect;
 use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::file::File;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, flag, kind};
 use sensor_ebpf::abi::text::Walk;
@@ -20,6 +21,8 @@ pub enum Record<'a> {
     Exit(Exit),
     Connect(Connect),
     Result(Connect),
+    Accept(Connect),
+    File(Box<File>),
 }
 
 impl Record<'_> {
@@ -29,7 +32,8 @@ impl Record<'_> {
             Self::Brief(brief) => &brief.header,
             Self::Fork(fork) => &fork.header,
             Self::Exit(exit) => &exit.header,
-            Self::Connect(connect) | Self::Result(connect) => &connect.header,
+            Self::Connect(connect) | Self::Result(connect) | Self::Accept(connect) => &connect.header,
+            Self::File(file) => &file.header,
         }
     }
 
@@ -39,7 +43,8 @@ impl Record<'_> {
             Self::Brief(brief) => &mut brief.header,
             Self::Fork(fork) => &mut fork.header,
             Self::Exit(exit) => &mut exit.header,
-            Self::Connect(connect) | Self::Result(connect) => &mut connect.header,
+            Self::Connect(connect) | Self::Result(connect) | Self::Accept(connect) => &mut connect.header,
+            Self::File(file) => &mut file.header,
         }
     }
 }
@@ -73,6 +78,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::EXIT => read(bytes).map(Record::Exit),
         kind::CONNECT => read(bytes).map(Record::Connect),
         kind::RESULT => read(bytes).map(Record::Result),
+        kind::ACCEPT => read(bytes).map(Record::Accept),
+        kind::FILE => Ok(Record::File(Box::new(read(bytes)?))),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
@@ -85,6 +92,7 @@ impl Plain for Brief {}
 impl Plain for Fork {}
 impl Plain for Exit {}
 impl Plain for Connect {}
+impl Plain for File {}
 
 fn read<T: Plain>(bytes: &[u8]) -> Result<T, DecodeError> {
     let want = size_of::<T>();
@@ -132,7 +140,8 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// The path of a walk, from the root down. `is_whole` is false if the walk stopped before it met the root.
 pub fn path<const N: usize>(walk: &Walk<N>, is_whole: bool) -> String {
-    let names: Vec<&[u8]> = walk.components().collect();
+    // The root of a file system that is mounted nowhere near has a name: the slash itself.
+    let names: Vec<&[u8]> = walk.components().filter(|name| *name != b"/").collect();
     let mut path = if is_whole { String::new() } else { "…".to_owned() };
     for name in names.iter().rev() {
         path.push('/');

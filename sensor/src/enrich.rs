@@ -1,6 +1,7 @@
 //! A record and the process table make an event. Pure, but for the lookups handed in.
 
 mod complete;
+mod file;
 
 use std::sync::Arc;
 
@@ -20,13 +21,15 @@ use crate::event::process::{
     OwnProcessDoc, ProcessDoc, ThreadDoc, TtyDoc, UserDoc,
 };
 use crate::event::report::{LossDoc, SensorDoc};
-use crate::event::{self, Event, EventDoc, Kind, OwnDoc, OwnHostDoc};
+use crate::event::{self, Event, EventDoc, Kind, OwnDoc, OwnFileDoc, OwnHostDoc};
 use crate::host::HostFacts;
 use crate::lookup::Lookups;
 use crate::process::id::{Identity, KernelKey, Key, Tgid, Tid};
 use crate::process::table::{Caps, Sighting, Table};
 use crate::process::{Credentials, Image, Process, Tty, base_name, path};
 use crate::selftest::{Group, Groups};
+use crate::watch::FileWatch;
+use file::Touched;
 
 /// `process.Ext.ancestry` is cut here, as Elastic Defend cuts it.
 const MAX_ANCESTRY: usize = 20;
@@ -47,6 +50,7 @@ pub struct Enricher {
     table: Table,
     /// The kernel's word on users and groups is not to be trusted here.
     has_no_ids: bool,
+    files: FileWatch,
 }
 
 /// A record after the table has taken it in.
@@ -60,12 +64,19 @@ struct Applied {
 struct Extra {
     exit: Option<Exit>,
     connect: Option<Connect>,
+    file: Option<Touched>,
 }
 
 impl Enricher {
     pub fn new(facts: Arc<HostFacts>, clock: Clock, env: EnvAllow, caps: Caps) -> Self {
         let identity = Identity::new(&facts.id, &facts.boot_id);
-        Self { facts, clock, env, table: Table::new(identity, caps), has_no_ids: false }
+        let files = FileWatch::default();
+        Self { facts, clock, env, table: Table::new(identity, caps), has_no_ids: false, files }
+    }
+
+    /// Files whose events are made.
+    pub fn watch_files(&mut self, files: FileWatch) {
+        self.files = files;
     }
 
     pub fn table(&self) -> &Table {
@@ -102,7 +113,8 @@ impl Enricher {
         self.clock = clock;
     }
 
-    /// Takes a record into the table and hands its event to `emit`. Nothing comes of the second exit of a process.
+    /// Takes a record into the table and hands its event to `emit`. Nothing comes of the second exit of a process, and of
+    /// a file that nobody watches.
     pub fn record<T>(
         &mut self,
         record: &Record<'_>,
@@ -110,12 +122,17 @@ impl Enricher {
         emit: impl FnOnce(Event<'_>) -> T,
     ) -> Option<T> {
         let head = *record.header();
-        let applied = self.apply(record, lookups)?;
+        let file = match record {
+            Record::File(file) => Some(Touched::of(file).filter(|touched| touched.is_watched(&self.files))?),
+            _ => None,
+        };
+        let applied = self.apply(record, file.as_ref().map(|touched| touched.kind), lookups)?;
         let extra = match record {
             Record::Exit(exit) => Extra { exit: Some(*exit), ..Extra::default() },
-            Record::Connect(connect) | Record::Result(connect) => {
+            Record::Connect(connect) | Record::Result(connect) | Record::Accept(connect) => {
                 Extra { connect: Some(*connect), ..Extra::default() }
             }
+            Record::File(_) => Extra { file, ..Extra::default() },
             Record::Exec(..) | Record::Brief(_) | Record::Fork(_) => Extra::default(),
         };
         let out = emit(self.event(&head, &applied, &extra, lookups)?);
@@ -123,7 +140,12 @@ impl Enricher {
         Some(out)
     }
 
-    fn apply(&mut self, record: &Record<'_>, lookups: &mut dyn Lookups) -> Option<Applied> {
+    fn apply(
+        &mut self,
+        record: &Record<'_>,
+        touched: Option<Kind>,
+        lookups: &mut dyn Lookups,
+    ) -> Option<Applied> {
         let head = record.header();
         let seen = sighting(head);
         let (kind, key) = match record {
@@ -138,6 +160,8 @@ impl Enricher {
             Record::Fork(fork) => (Kind::Fork, self.table.fork(&seen, kernel_key(fork.caller), lookups)),
             Record::Exit(_) => (Kind::Exit, self.table.exit(&seen, BootNs(head.boot_ns), lookups)?),
             Record::Connect(_) => (Kind::Connect, self.table.sight(&seen, lookups)),
+            Record::Accept(_) => (Kind::Accept, self.table.sight(&seen, lookups)),
+            Record::File(_) => (touched?, self.table.sight(&seen, lookups)),
             // It says what was so at the attempt; the process may have changed its ids since, or be gone.
             Record::Result(_) => {
                 let held = self.table.find(seen.process);
@@ -182,14 +206,24 @@ impl Enricher {
     ) -> Option<Event<'a>> {
         let process = self.table.get(applied.key)?;
         let at = BootNs(head.boot_ns);
-        let salt = extra.connect.map_or(0, |connect| connect.cookie ^ u64::from(connect.destination_port));
+        let touched = extra.file.as_ref();
+        let salt = match extra.connect {
+            Some(connect) => connect.cookie ^ u64::from(connect.destination_port),
+            None => touched.map_or(0, |touched| touched.inode),
+        };
         let id =
             self.table.identity().event(applied.kind.action(), &process.entity_id, at, Tid(head.tid), salt);
         let (destination, source) = extra.connect.map_or((None, None), |connect| {
             let end = |bytes, port| EndpointDoc::new(network::address(connect.family, bytes)?, port);
             (end(connect.destination, connect.destination_port), end(connect.source, connect.source_port))
         });
-        let network = extra.connect.zip(destination.as_ref());
+        // A peer is where a connection goes to, or where it comes from.
+        let is_inbound = applied.kind == Kind::Accept;
+        let network = extra.connect.zip(destination.as_ref()).map(|(connect, peer)| match is_inbound {
+            true => NetworkDoc::inbound(peer.ip, connect.protocol),
+            false => NetworkDoc::outbound(peer.ip, connect.protocol),
+        });
+        let (destination, source) = if is_inbound { (source, destination) } else { (destination, source) };
         let credentials = process.credentials.unwrap_or_default();
         let result = extra.connect.filter(|_| applied.kind == Kind::Result);
         let bare = self.bare(applied.kind, id, at);
@@ -199,11 +233,15 @@ impl Enricher {
             user: self.user(credentials.euid, lookups),
             group: self.group(credentials.egid, lookups),
             container: process.container.id.as_deref().map(|id| ContainerDoc { id }),
-            network: network.map(|(connect, end)| NetworkDoc::outbound(end.ip, connect.protocol)),
+            network,
+            file: touched.map(Touched::doc),
             source,
             destination,
             groundtrail: OwnDoc {
                 process: Some(self.own(head, process, applied.kind, lookups)),
+                file: touched
+                    .filter(|touched| !touched.is_path_whole)
+                    .map(|_| OwnFileDoc { path_truncated: true }),
                 host: self.own_host(),
                 ..OwnDoc::default()
             },
@@ -341,6 +379,7 @@ impl Enricher {
             source: None,
             destination: None,
             error: None,
+            file: None,
             groundtrail: OwnDoc::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! What the sensor emits: typed ECS documents, for serializing alone. The serde names are the contract.
 
+pub mod file;
 pub mod host;
 pub mod network;
 pub mod process;
@@ -8,6 +9,7 @@ pub mod report;
 use serde::Serialize;
 
 use crate::clock::Utc;
+use file::FileDoc;
 use host::{AgentDoc, CloudDoc, HostDoc};
 use network::{EndpointDoc, ErrorDoc, NetworkDoc};
 use process::{ContainerDoc, GroupDoc, OwnProcessDoc, ProcessDoc, UserDoc};
@@ -44,6 +46,8 @@ pub struct Event<'a> {
     pub destination: Option<EndpointDoc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileDoc>,
     #[serde(skip_serializing_if = "OwnDoc::is_empty")]
     pub groundtrail: OwnDoc<'a>,
 }
@@ -86,6 +90,8 @@ pub struct OwnDoc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<OwnProcessDoc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<OwnFileDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<OwnHostDoc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossDoc>,
@@ -95,8 +101,15 @@ pub struct OwnDoc<'a> {
 
 impl OwnDoc<'_> {
     fn is_empty(&self) -> bool {
-        self.process.is_none() && self.host.is_none() && self.loss.is_none() && self.sensor.is_none()
+        let Self { process, file, host, loss, sensor } = self;
+        process.is_none() && file.is_none() && host.is_none() && loss.is_none() && sensor.is_none()
     }
+}
+
+#[derive(Debug, Serialize)]
+pub struct OwnFileDoc {
+    /// The beginning of `file.path` is missing, and `…` stands in its place.
+    pub path_truncated: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +126,13 @@ pub enum Kind {
     Connect,
     /// What became of a TCP attempt.
     Result,
+    /// A connection that somebody made to a process here.
+    Accept,
+    FileCreation,
+    FileRename,
+    FileDeletion,
+    FileModification,
+    FileOpen,
     Loss,
     Health,
 }
@@ -125,6 +145,12 @@ impl Kind {
             Self::Exit => "end",
             Self::Connect => "connection_attempted",
             Self::Result => "connection_result",
+            Self::Accept => "connection_accepted",
+            Self::FileCreation => "creation",
+            Self::FileRename => "rename",
+            Self::FileDeletion => "deletion",
+            Self::FileModification => "modification",
+            Self::FileOpen => "open",
             Self::Loss => "groundtrail_loss",
             Self::Health => "groundtrail_health",
         }
@@ -133,7 +159,12 @@ impl Kind {
     pub fn dataset(self) -> &'static str {
         match self {
             Self::Exec | Self::Fork | Self::Exit => "endpoint.events.process",
-            Self::Connect | Self::Result => "endpoint.events.network",
+            Self::Connect | Self::Result | Self::Accept => "endpoint.events.network",
+            Self::FileCreation
+            | Self::FileRename
+            | Self::FileDeletion
+            | Self::FileModification
+            | Self::FileOpen => "endpoint.events.file",
             Self::Loss | Self::Health => "groundtrail.sensor",
         }
     }
@@ -143,7 +174,11 @@ impl Kind {
         let (category, kind) = match self {
             Self::Exec | Self::Fork => ("process", "start"),
             Self::Exit => ("process", "end"),
-            Self::Connect => ("network", "start"),
+            Self::Connect | Self::Accept => ("network", "start"),
+            Self::FileCreation => ("file", "creation"),
+            Self::FileRename | Self::FileModification => ("file", "change"),
+            Self::FileDeletion => ("file", "deletion"),
+            Self::FileOpen => ("file", "access"),
             // Not "start" again: who counts connections counts attempts.
             Self::Result => ("network", "connection"),
             Self::Loss | Self::Health => ("host", "info"),
@@ -156,10 +191,25 @@ impl Kind {
             action: self.action(),
             dataset: self.dataset(),
             module: "endpoint",
-            // The tracepoint fires before the first SYN: nobody knows yet.
-            outcome: (self == Self::Connect).then_some("unknown"),
+            outcome: self.outcome(),
             sequence: 0,
             created: None,
+        }
+    }
+
+    /// Where it is the same for all events of a kind.
+    fn outcome(self) -> Option<&'static str> {
+        match self {
+            // Told before the first SYN: nobody knows yet.
+            Self::Connect => Some("unknown"),
+            Self::Accept => Some("success"),
+            // Told when the kernel has allowed it, before the file system has done it.
+            Self::FileCreation
+            | Self::FileRename
+            | Self::FileDeletion
+            | Self::FileModification
+            | Self::FileOpen => Some("unknown"),
+            _ => None,
         }
     }
 

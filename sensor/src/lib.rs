@@ -32,3 +32,4 @@ pub mod stats;
 pub mod status;
 pub mod stop;
 pub mod supervisor;
+pub mod watch;

@@ -7,15 +7,17 @@ mod object;
 mod system;
 mod uncalled;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapError, RingBuf};
-use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, Program, ProgramError};
+use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, FEntry, FExit, Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader, Endianness};
 use sensor_ebpf::abi::drops::Share;
+use sensor_ebpf::abi::file::{NameKey, WATCHED};
 use sensor_ebpf::abi::settings::{NOBODY, OFFSETS, Offsets, SETTINGS, Settings};
 use thiserror::Error;
 
@@ -23,6 +25,7 @@ use crate::btf::{Btf, BtfError, KERNEL_BTF};
 use crate::offsets;
 use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
 use crate::ring::{Counters, Losses, Ring};
+use crate::watch::FileWatch;
 
 pub use object::has_embedded_object;
 pub use system::{KernelRelease, cgroup_path, cgroup2_root, is_in_root_pid_namespace};
@@ -45,11 +48,19 @@ pub struct LoadOptions {
     pub cgroup_root: Option<PathBuf>,
     /// Puts offsets wrong, to see what the self-test makes of it.
     pub tamper: Option<fn(&mut Offsets)>,
+    /// Whose files the programs look for.
+    pub files: FileWatch,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { object: None, ring_bytes: 8 << 20, cgroup_root: None, tamper: None }
+        Self {
+            object: None,
+            ring_bytes: 8 << 20,
+            cgroup_root: None,
+            tamper: None,
+            files: FileWatch::default(),
+        }
     }
 }
 
@@ -185,7 +196,8 @@ impl Kernel {
         let ring_bytes = ring_bytes(options.ring_bytes);
         let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid(is_at_root))?;
         let cgroup = options.cgroup_root.clone().or_else(cgroup2_root);
-        let probes = attach_all(&mut ebpf, &target.skeleton, cgroup.as_deref())?;
+        watch_names(&mut ebpf, &options.files)?;
+        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref())?;
         let ring = Ring::new(
             take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,
             take_map(&mut ebpf, "LINEAGE", RingBuf::try_from)?,
@@ -247,6 +259,8 @@ impl Kernel {
             let unloaded = match self.ebpf.program_mut(probe.program) {
                 Some(Program::BtfTracePoint(program)) => program.unload(),
                 Some(Program::CgroupSockAddr(program)) => program.unload(),
+                Some(Program::FEntry(program)) => program.unload(),
+                Some(Program::FExit(program)) => program.unload(),
                 _ => Ok(()),
             };
             // One that was never loaded has nothing to let go of.
@@ -268,6 +282,8 @@ struct Target {
     offsets: Offsets,
     absent: Vec<&'static str>,
     exit_has_group_dead: bool,
+    /// Functions that programs are made for, with the arguments they have here.
+    functions: Vec<(&'static str, usize)>,
     skeleton: aya::Btf,
 }
 
@@ -278,17 +294,48 @@ impl Target {
         let resolved = offsets::resolve(&btf)?;
         let names = PROBES.iter().filter_map(|probe| match probe.hook {
             Hook::Tracepoint(name) => Some(format!("btf_trace_{name}")),
-            Hook::CgroupSocket => None,
+            Hook::CgroupSocket | Hook::Entry(..) | Hook::Exit(..) => None,
         });
-        let skeleton = btf.skeleton(&names.collect::<Vec<_>>());
+        let functions: BTreeSet<&str> =
+            PROBES.iter().filter_map(|probe| Some(probe.hook.function()?.0)).collect();
+        let functions: Vec<(&'static str, usize)> =
+            functions.into_iter().filter_map(|name| Some((name, btf.n_function_args(name).ok()?))).collect();
+        let function_names: Vec<&str> = functions.iter().map(|(name, _)| *name).collect();
+        let skeleton = btf.skeleton(&names.collect::<Vec<_>>(), &function_names);
         let skeleton = aya::Btf::parse(&skeleton, Endianness::default())
             .map_err(|err| LoadError::Object { source: Box::new(err.into()) })?;
         Ok(Self {
             offsets: resolved.offsets,
             absent: resolved.absent,
             exit_has_group_dead: btf.n_tracepoint_args("sched_process_exit")? > 1,
+            functions,
             skeleton,
         })
+    }
+}
+
+impl Target {
+    /// Of variants, the one for the function as it is here; the first if there is no such function.
+    fn is_for_this_kernel(&self, probe: &Probe) -> bool {
+        let Some((name, n_args)) = probe.hook.function().filter(|_| probe.is_variant) else { return true };
+        let is_here = |&(known, n): &(&str, usize)| known == name && n == n_args;
+        let variants =
+            || PROBES.iter().filter(|other| other.hook.function().is_some_and(|hook| hook.0 == name));
+        let has_any =
+            variants().filter_map(|other| other.hook.function()).any(|hook| self.functions.contains(&hook));
+        if has_any { self.functions.iter().any(is_here) } else { variants().next() == Some(probe) }
+    }
+
+    /// A program that takes a function's arguments for others would tell nonsense.
+    fn has_function(&self, probe: &Probe) -> Result<(), String> {
+        let Some((name, n_args)) = probe.hook.function() else { return Ok(()) };
+        match self.functions.iter().find(|(known, _)| *known == name) {
+            None => Err(format!("this kernel has no function \"{name}\"")),
+            Some((_, n)) if *n != n_args => {
+                Err(format!("\"{name}\" has {n} arguments here, and the program knows it with {n_args}"))
+            }
+            Some(_) => Ok(()),
+        }
     }
 }
 
@@ -327,10 +374,23 @@ fn refused(err: EbpfError) -> LoadError {
     }
 }
 
-fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<Vec<ProbeReport>, LoadError> {
+/// Tells the programs what names to look for.
+fn watch_names(ebpf: &mut Ebpf, files: &FileWatch) -> Result<(), LoadError> {
+    let name = WATCHED;
+    let map = ebpf.map_mut(name).ok_or(LoadError::Map { name, source: None })?;
+    let fail = |source| LoadError::Map { name, source: Some(source) };
+    let mut map: HashMap<_, NameKey, u32> = HashMap::try_from(map).map_err(fail)?;
+    files.keys().into_iter().try_for_each(|(key, bits)| map.insert(key, bits, 0)).map_err(fail)
+}
+
+fn attach_all(
+    ebpf: &mut Ebpf,
+    target: &Target,
+    cgroup: Option<&Path>,
+) -> Result<Vec<ProbeReport>, LoadError> {
     let mut reports = Vec::new();
-    for probe in &PROBES {
-        let outcome = match attach(ebpf, probe, btf, cgroup) {
+    for probe in PROBES.iter().filter(|probe| target.is_for_this_kernel(probe)) {
+        let outcome = match attach(ebpf, probe, target, cgroup) {
             Ok(()) => Outcome::Attached,
             Err(reason) if probe.is_required => match system::missing_capabilities() {
                 Some(missing) => {
@@ -350,7 +410,9 @@ fn attach_all(ebpf: &mut Ebpf, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<
     Ok(reports)
 }
 
-fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &aya::Btf, cgroup: Option<&Path>) -> Result<(), String> {
+fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>) -> Result<(), String> {
+    target.has_function(probe)?;
+    let btf = &target.skeleton;
     let program = ebpf.program_mut(probe.program).ok_or("the BPF object does not hold it")?;
     match probe.hook {
         Hook::Tracepoint(name) => {
@@ -367,6 +429,16 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &aya::Btf, cgroup: Option<&Path>)
             // No flags: since 5.7 this makes a link, which always shares the hook with other programs, and
             // `AllowMultiple` is refused there.
             program.attach(root, CgroupAttachMode::Single).map_err(why)?;
+        }
+        Hook::Entry(name, _) => {
+            let program: &mut FEntry = program.try_into().map_err(why)?;
+            program.load(name, btf).map_err(why)?;
+            program.attach().map_err(why)?;
+        }
+        Hook::Exit(name, _) => {
+            let program: &mut FExit = program.try_into().map_err(why)?;
+            program.load(name, btf).map_err(why)?;
+            program.attach().map_err(why)?;
         }
     }
     Ok(())

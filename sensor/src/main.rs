@@ -129,6 +129,7 @@ impl Common {
         let load = LoadOptions {
             object: self.ebpf_object.clone(),
             ring_bytes: config.limits.ring_bytes,
+            files: config.files.watch.clone(),
             ..LoadOptions::default()
         };
         Ok((config, load))

@@ -29,7 +29,7 @@ const fn want(slot: fn(&mut Offsets) -> &mut u32, paths: &'static [&'static str]
 }
 
 /// Every offset but `upid_size`, which is a size.
-const FIELDS: [Field; 79] = [
+const FIELDS: [Field; 84] = [
     need(|o| &mut o.task_flags, &["task_struct.flags"]),
     need(|o| &mut o.task_pid, &["task_struct.pid"]),
     need(|o| &mut o.task_tgid, &["task_struct.tgid"]),
@@ -58,6 +58,7 @@ const FIELDS: [Field; 79] = [
     need(|o| &mut o.mm_env_start, &["mm_struct.env_start"]),
     need(|o| &mut o.mm_env_end, &["mm_struct.env_end"]),
     need(|o| &mut o.fs_pwd, &["fs_struct.pwd"]),
+    need(|o| &mut o.fs_root, &["fs_struct.root"]),
     need(|o| &mut o.nsproxy_mnt_ns, &["nsproxy.mnt_ns"]),
     want(|o| &mut o.nsproxy_net_ns, &["nsproxy.net_ns"]),
     need(|o| &mut o.mnt_ns_inum, &["mnt_namespace.ns.inum"]),
@@ -87,6 +88,7 @@ const FIELDS: [Field; 79] = [
     need(|o| &mut o.bprm_interp, &["linux_binprm.interp"]),
     need(|o| &mut o.file_path, &["file.f_path", "file.__f_path"]),
     need(|o| &mut o.file_inode, &["file.f_inode"]),
+    need(|o| &mut o.file_mode, &["file.f_mode"]),
     need(|o| &mut o.inode_ino, &["inode.i_ino"]),
     need(|o| &mut o.inode_nlink, &["inode.i_nlink", "inode.__i_nlink"]),
     need(|o| &mut o.inode_mode, &["inode.i_mode"]),
@@ -96,6 +98,9 @@ const FIELDS: [Field; 79] = [
     need(|o| &mut o.path_dentry, &["path.dentry"]),
     need(|o| &mut o.dentry_parent, &["dentry.d_parent"]),
     need(|o| &mut o.dentry_name, &["dentry.d_name.name", "dentry.__d_name.name"]),
+    need(|o| &mut o.dentry_inode, &["dentry.d_inode"]),
+    need(|o| &mut o.dentry_sb, &["dentry.d_sb"]),
+    need(|o| &mut o.vfsmount_sb, &["vfsmount.mnt_sb"]),
     need(|o| &mut o.vfsmount_root, &["vfsmount.mnt_root"]),
     need(|o| &mut o.mount_mnt, &["mount.mnt"]),
     need(|o| &mut o.mount_parent, &["mount.mnt_parent"]),

@@ -91,6 +91,7 @@ impl Running {
         let lookups = Live::new(Path::new("/"), config.environment.clone());
         let mut enricher =
             Enricher::new(facts, Clock::measure(), config.environment.clone(), config.limits.table());
+        enricher.watch_files(config.files.watch.clone());
         enricher.table_mut().seed(lookups.processes());
         let coverage = kernel.coverage();
         for warning in &coverage.warnings {

@@ -7,6 +7,20 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// A socket hook of the cgroup v2 hierarchy's root.
     CgroupSocket,
+    /// The beginning of a kernel function with this many arguments.
+    Entry(&'static str, usize),
+    /// Its end.
+    Exit(&'static str, usize),
+}
+
+impl Hook {
+    /// The kernel function, and the number of arguments that the program takes it to have.
+    pub fn function(self) -> Option<(&'static str, usize)> {
+        match self {
+            Self::Entry(name, n_args) | Self::Exit(name, n_args) => Some((name, n_args)),
+            Self::Tracepoint(_) | Self::CgroupSocket => None,
+        }
+    }
 }
 
 /// One program of the object.
@@ -21,6 +35,8 @@ pub struct Probe {
     pub is_required: bool,
     /// What it lets the sensor see, in the words of the report.
     pub sees: &'static str,
+    /// Another program takes its place where the kernel's function has other arguments.
+    pub is_variant: bool,
 }
 
 /// Oldest kernel the sensor runs on: ring buffer and boot-time clock are of 5.8, and 5.10 is the oldest that
@@ -28,21 +44,50 @@ pub struct Probe {
 pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// All programs, those that close records first: no process is then opened that cannot be closed.
-pub const PROBES: [Probe; 8] = [
+pub const PROBES: [Probe; 15] = [
     required("sched_process_exit", "process end"),
     required("sched_process_fork", "process creation"),
     required("sched_process_exec", "program execution"),
-    required("inet_sock_set_state", "TCP connection attempts"),
+    required("inet_sock_set_state", "TCP connection attempts and their results"),
     optional("connect4", (4, 17), "IPv4 peers of connected UDP sockets"),
     optional("connect6", (4, 17), "IPv6 peers of connected UDP sockets"),
     optional("sendmsg4", (4, 18), "IPv4 peers of single datagrams"),
     optional("sendmsg6", (4, 18), "IPv6 peers of single datagrams"),
+    variant("accept_by_arg", "inet_csk_accept", 2, ACCEPTED),
+    variant("accept_by_flags", "inet_csk_accept", 4, ACCEPTED),
+    function(Hook::Entry("security_file_open", 1), "creation and opening of watched files"),
+    function(Hook::Exit("security_inode_rename", 5), "renaming of watched files"),
+    function(Hook::Exit("security_inode_unlink", 2), "deletion of watched files"),
+    function(Hook::Exit("security_inode_link", 3), "links at watched paths"),
+    function(Hook::Exit("security_inode_symlink", 3), "symbolic links at watched paths"),
 ];
 
+const ACCEPTED: &str = "accepted TCP connections";
+
 const fn required(name: &'static str, sees: &'static str) -> Probe {
-    Probe { program: name, hook: Hook::Tracepoint(name), oldest: (5, 5), is_required: true, sees }
+    Probe {
+        program: name,
+        hook: Hook::Tracepoint(name),
+        oldest: (5, 5),
+        is_required: true,
+        sees,
+        is_variant: false,
+    }
 }
 
 const fn optional(program: &'static str, oldest: (u32, u32), sees: &'static str) -> Probe {
-    Probe { program, hook: Hook::CgroupSocket, oldest, is_required: false, sees }
+    Probe { program, hook: Hook::CgroupSocket, oldest, is_required: false, sees, is_variant: false }
+}
+
+/// A program named after its function.
+const fn function(hook: Hook, sees: &'static str) -> Probe {
+    let (Hook::Entry(program, _) | Hook::Exit(program, _) | Hook::Tracepoint(program)) = hook else {
+        panic!("a hook with a name")
+    };
+    Probe { program, hook, oldest: (5, 5), is_required: false, sees, is_variant: false }
+}
+
+const fn variant(program: &'static str, function: &'static str, n_args: usize, sees: &'static str) -> Probe {
+    let hook = Hook::Exit(function, n_args);
+    Probe { program, hook, oldest: (5, 5), is_required: false, sees, is_variant: true }
 }

@@ -25,6 +25,7 @@ use crate::process::id::{Key, Tgid};
 use crate::process::procfs::Snapshot;
 use crate::process::table::Caps;
 use crate::stop::Stop;
+use crate::watch::{FileWatch, PatternError, Patterns};
 use file::{Frame, FrameError, Reader, Writer};
 
 /// Records taken before what they make is written: some megabytes at worst.
@@ -52,6 +53,7 @@ struct Preamble {
     clock_offset_ns: i64,
     host: HostFacts,
     environment: Vec<String>,
+    files: Patterns,
     table: Caps,
     tree: Option<u32>,
     /// The process table as /proc showed it once the programs were attached.
@@ -83,6 +85,8 @@ pub enum ReplayError {
     Version { found: u32, expected: u32 },
     #[error("the recording's environment list is refused")]
     Environment(#[from] crate::config::EnvError),
+    #[error("the recording's list of watched files is refused")]
+    Files(#[from] PatternError),
     #[error("the recording lacks its preamble: it is empty or not ours")]
     NoPreamble,
 }
@@ -102,6 +106,7 @@ pub async fn record(config: &Config, load: &LoadOptions, what: &Recording<'_>) -
         clock_offset_ns: Clock::measure().offset_ns(),
         host: facts,
         environment: config.environment.patterns().to_vec(),
+        files: config.files.patterns.clone(),
         table: config.limits.table(),
         tree: what.tree,
         seed,
@@ -143,7 +148,8 @@ pub fn replay(raw: &[u8]) -> Result<Vec<u8>, ReplayError> {
         return Err(ReplayError::Version { found: preamble.abi_version, expected });
     }
     let env = EnvAllow::new(preamble.environment.clone())?;
-    let mut assembly = preamble.assembly(env);
+    let files = FileWatch::new(&preamble.files)?;
+    let mut assembly = preamble.assembly(env, files);
     let (mut answers, mut out) = (Recorded::default(), Vec::new());
     for frame in reader {
         match frame? {
@@ -157,9 +163,10 @@ pub fn replay(raw: &[u8]) -> Result<Vec<u8>, ReplayError> {
 }
 
 impl Preamble {
-    fn assembly(self, env: EnvAllow) -> Assembly {
+    fn assembly(self, env: EnvAllow, files: FileWatch) -> Assembly {
         let clock = Clock::at_offset(self.clock_offset_ns);
         let mut enricher = Enricher::new(Arc::new(self.host), clock, env, self.table);
+        enricher.watch_files(files);
         let root = self.tree.and_then(|pid| self.seed.iter().find(|process| process.tgid.0 == pid));
         let root = root.map(|root| Key::first(root.tgid, root.start()));
         enricher.table_mut().seed(self.seed);
@@ -205,7 +212,8 @@ impl Recorder {
     fn new(preamble: Preamble, env: EnvAllow, live: Live, what: &Recording<'_>) -> Result<Self, io::Error> {
         let events = private::create(what.events)?;
         let raw = what.raw.map(|path| Writer::new(private::create(path)?, &preamble)).transpose()?;
-        let assembly = preamble.assembly(env.clone());
+        let files = FileWatch::new(&preamble.files).map_err(io::Error::other)?;
+        let assembly = preamble.assembly(env.clone(), files);
         let (lines, told) = (Vec::new(), std::collections::HashSet::new());
         Ok(Self { assembly, env, live, events, raw, lines, told, failed: None })
     }

@@ -102,17 +102,21 @@ pub struct Losses {
     pub exit: Tally,
     pub connect: Tally,
     pub result: Tally,
+    pub accept: Tally,
+    pub file: Tally,
 }
 
 impl Losses {
     /// The tallies with the names of their kinds.
-    pub fn by_kind(&self) -> [(&'static str, Tally); 5] {
+    pub fn by_kind(&self) -> [(&'static str, Tally); 7] {
         [
             ("exec", self.exec),
             ("fork", self.fork),
             ("exit", self.exit),
             ("connect", self.connect),
             ("result", self.result),
+            ("accept", self.accept),
+            ("file", self.file),
         ]
     }
 
@@ -171,6 +175,8 @@ impl Counters {
             exit: get(kind::EXIT)?,
             connect: get(kind::CONNECT)?,
             result: get(kind::RESULT)?,
+            accept: get(kind::ACCEPT)?,
+            file: get(kind::FILE)?,
         })
     }
 
@@ -187,4 +193,4 @@ impl Counters {
     }
 }
 
-const _: () = assert!(kind::RESULT < N_KINDS);
+const _: () = assert!(kind::FILE < N_KINDS);

@@ -8,6 +8,7 @@ use crate::assembly::Delivered;
 use crate::clock::{BootNs, Clock};
 use crate::event::report::{CgroupDoc, CounterDoc, CoverageDoc, LossDoc, ResourcesDoc, SensorDoc, TableDoc};
 use crate::loader::{Coverage, Outcome};
+use crate::probes::Probe;
 use crate::process::table::TableStats;
 use crate::ring::Losses;
 use crate::selftest::{Finding, Group, Report};
@@ -109,13 +110,22 @@ pub fn health(
     table: TableStats,
     queued_bytes: u64,
 ) -> SensorDoc {
-    let made = [delivered.exec, delivered.fork, delivered.exit, delivered.connect, delivered.result];
+    let made = [
+        delivered.exec,
+        delivered.fork,
+        delivered.exit,
+        delivered.connect,
+        delivered.result,
+        delivered.accept,
+        delivered.file,
+    ];
+    let unwatched = delivered.unwatched;
     let counters = losses.by_kind().into_iter().zip(made).map(|((kind, tally), delivered)| CounterDoc {
         kind,
         seen: tally.seen,
         delivered,
         lost: tally.lost(),
-        suppressed: tally.suppressed,
+        suppressed: tally.suppressed + if kind == "file" { unwatched } else { 0 },
         truncated: tally.truncated,
         degraded: tally.degraded,
         header_only: tally.header_only,
@@ -145,16 +155,18 @@ fn resident_bytes() -> u64 {
     pages * procfs::page_size()
 }
 
-/// The columns of CONTRACT §3; "partial" is the base without some of its optional programs.
+/// How much of what the sensor can see it sees here: "full"; "base" where the kernel lets no program at its functions;
+/// "degraded" where it refuses one that it has let in elsewhere.
 fn tier(coverage: &Coverage) -> &'static str {
-    if coverage.refused().next().is_none() { "base" } else { "partial" }
+    let is_function = |probe: &Probe| probe.hook.function().is_some();
+    let n_functions = coverage.probes.iter().filter(|report| is_function(report.probe)).count();
+    let refused: Vec<bool> = coverage.refused().map(|(probe, _)| is_function(probe)).collect();
+    match refused.len() {
+        0 => "full",
+        n if n == n_functions && refused.iter().all(|&is_function| is_function) => "base",
+        _ => "degraded",
+    }
 }
-
-/// What no program of this build covers on any kernel, so that nobody takes its silence for peace.
-const NOT_COVERED: [(&str, &str); 2] = [
-    ("accepted connections", "no program of this build hooks accept"),
-    ("file events", "no program of this build hooks files"),
-];
 
 fn features(coverage: &Coverage, selftest: &Report) -> Vec<CoverageDoc> {
     let attached = coverage.probes.iter().map(|report| match &report.outcome {
@@ -167,12 +179,7 @@ fn features(coverage: &Coverage, selftest: &Report) -> Vec<CoverageDoc> {
             reason: Some(reason.clone()),
         },
     });
-    let absent = NOT_COVERED.iter().map(|(feature, reason)| CoverageDoc {
-        feature: (*feature).to_owned(),
-        state: "not_covered",
-        reason: Some((*reason).to_owned()),
-    });
-    attached.chain(absent).chain(proc()).chain(selftest.findings.iter().map(field_group)).collect()
+    attached.chain(proc()).chain(selftest.findings.iter().map(field_group)).collect()
 }
 
 /// Whether there is a `/proc` at this moment: without one nothing that was missed is repaired.

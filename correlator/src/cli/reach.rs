@@ -39,7 +39,8 @@ const KINDS: [Kind; 6] = [
     },
     Kind {
         dataset: "endpoint.events.file",
-        flag: None,
+        // From kernels that let programs in at their functions; the sensor says whether its own does.
+        flag: Some("--sensor -"),
         known: &[("event.category", "file"), ("host.os.type", "linux"), ("event.kind", "event")],
         absent: &["aws.", "destination.", "source.", "network.", "dns.", "registry."],
     },
@@ -92,7 +93,11 @@ impl<'s> Sources<'s> {
         let mut present = BTreeSet::new();
         for source in &config.sources {
             match source.input {
-                Input::Sensor(_) => present.extend(["endpoint.events.process", "endpoint.events.network"]),
+                Input::Sensor(_) => present.extend([
+                    "endpoint.events.process",
+                    "endpoint.events.network",
+                    "endpoint.events.file",
+                ]),
                 Input::Folder { kind: Feed::CloudTrail, .. } => present.extend(["aws.cloudtrail"]),
                 Input::Folder { kind: Feed::GuardDuty, .. } => present.extend(["aws.guardduty"]),
                 Input::Folder { kind: Feed::VpcFlow, .. } => present.extend(["aws.vpcflow"]),
@@ -279,7 +284,7 @@ mod tests {
         assert_eq!(Sources::advice(&BTreeSet::from(["aws.guardduty"])), "aws.guardduty: add --guardduty DIR");
         assert_eq!(
             Sources::advice(&BTreeSet::from(["endpoint.events.file"])),
-            "endpoint.events.file: the sensor does not report these"
+            "endpoint.events.file: add --sensor -"
         );
     }
 }

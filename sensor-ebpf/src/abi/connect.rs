@@ -11,6 +11,8 @@ pub mod origin {
     /// cgroup `sendmsg4` or `sendmsg6`: a datagram to a peer named in the call. One record per socket and
     /// peer and minute; the rest is counted as suppressed.
     pub const SENDMSG: u32 = 3;
+    /// `inet_csk_accept`: a TCP connection was taken. The peer is the destination still.
+    pub const ACCEPT: u32 = 4;
 }
 
 /// `Connect::new_state` of an attempt that the peer took.
@@ -47,6 +49,11 @@ pub struct Connect {
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectResult(pub Connect);
+
+/// The same layout for a connection that was taken.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted(pub Connect);
 
 /// Addresses whose answers are credentials: the instance metadata service, ECS task roles, EKS Pod Identity.
 pub const METADATA_V4: [[u8; 4]; 3] = [[169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23]];

@@ -8,6 +8,9 @@ pub mod kind {
     pub const CONNECT: u32 = 4;
     /// What became of a TCP attempt.
     pub const RESULT: u32 = 5;
+    /// A connection that was taken.
+    pub const ACCEPT: u32 = 6;
+    pub const FILE: u32 = 7;
 }
 
 /// `Header::flags` bits: what this record could not hold, and what is special about it.
@@ -44,6 +47,10 @@ pub mod flag {
     pub const KERNEL_THREAD: u32 = 1 << 14;
     /// The ring was so full that an exec is this header and nothing else.
     pub const HEADER_ONLY: u32 = 1 << 15;
+    /// The walk to a file's root stopped early, or its mount is not known: then it ends at its file system's root.
+    pub const PATH_TRUNCATED: u32 = 1 << 16;
+    /// The same for `File::old_path`.
+    pub const OLD_PATH_TRUNCATED: u32 = 1 << 17;
 }
 
 /// Value of an id that the kernel has not set (audit's `loginuid` and `sessionid`), or does not have.

@@ -109,6 +109,7 @@ pub struct Offsets {
     pub mm_env_start: u32,
     pub mm_env_end: u32,
     pub fs_pwd: u32,
+    pub fs_root: u32,
     pub nsproxy_mnt_ns: u32,
     pub nsproxy_net_ns: u32,
     pub mnt_ns_inum: u32,
@@ -139,6 +140,7 @@ pub struct Offsets {
     pub bprm_interp: u32,
     pub file_path: u32,
     pub file_inode: u32,
+    pub file_mode: u32,
     pub inode_ino: u32,
     pub inode_nlink: u32,
     pub inode_mode: u32,
@@ -148,7 +150,10 @@ pub struct Offsets {
     pub path_dentry: u32,
     pub dentry_parent: u32,
     pub dentry_name: u32,
+    pub dentry_inode: u32,
+    pub dentry_sb: u32,
     pub vfsmount_root: u32,
+    pub vfsmount_sb: u32,
     pub mount_mnt: u32,
     pub mount_parent: u32,
     pub mount_mountpoint: u32,
@@ -196,6 +201,7 @@ impl Offsets {
             mm_env_start: value,
             mm_env_end: value,
             fs_pwd: value,
+            fs_root: value,
             nsproxy_mnt_ns: value,
             nsproxy_net_ns: value,
             mnt_ns_inum: value,
@@ -225,6 +231,7 @@ impl Offsets {
             bprm_interp: value,
             file_path: value,
             file_inode: value,
+            file_mode: value,
             inode_ino: value,
             inode_nlink: value,
             inode_mode: value,
@@ -234,7 +241,10 @@ impl Offsets {
             path_dentry: value,
             dentry_parent: value,
             dentry_name: value,
+            dentry_inode: value,
+            dentry_sb: value,
             vfsmount_root: value,
+            vfsmount_sb: value,
             mount_mnt: value,
             mount_parent: value,
             mount_mountpoint: value,
@@ -253,4 +263,4 @@ impl Offsets {
 }
 
 const _: () = assert!(size_of::<Settings>() == 40);
-const _: () = assert!(size_of::<Offsets>() == 80 * 4);
+const _: () = assert!(size_of::<Offsets>() == 85 * 4);

@@ -5,7 +5,7 @@ use core::ptr::{read_volatile, write_volatile};
 use sensor_ebpf::abi::settings::ABSENT;
 use sensor_ebpf::abi::text::{NAME_BYTES, Walk};
 
-use super::Ptr;
+use super::{Ptr, task};
 use crate::maps::offset;
 
 /// Components of a path that are followed: the verifier wants a bound, and deeper paths are cut at the root
@@ -27,9 +27,14 @@ pub(crate) enum Ended {
 /// Walks a `struct path` that lies at `path`, crossing mounts, up to the root of its mount namespace.
 #[inline(always)]
 pub(crate) fn walk<const N: usize>(out: &mut Walk<N>, path: Ptr) -> Ended {
+    walk_from(out, peek(path, offset!(path_dentry)), peek(path, offset!(path_mnt)))
+}
+
+/// Walks from a dentry in this mount; without one to the root of the file system, and then it is `Detached`.
+#[inline(always)]
+pub(crate) fn walk_from<const N: usize>(out: &mut Walk<N>, dentry: Ptr, mnt: Ptr) -> Ended {
     start(out);
-    let mut dentry = peek(path, offset!(path_dentry));
-    let mut mnt = peek(path, offset!(path_mnt));
+    let (mut dentry, mut mnt) = (dentry, mnt);
     let mut root = peek(mnt, offset!(vfsmount_root));
     for _ in 0..MAX_DEPTH {
         if dentry == root {
@@ -53,6 +58,16 @@ pub(crate) fn walk<const N: usize>(out: &mut Walk<N>, path: Ptr) -> Ended {
         dentry = parent;
     }
     Ended::Truncated
+}
+
+/// The mount in which the current task most likely met this file system: that of its working directory or of its root.
+#[inline(always)]
+pub(crate) fn mount_of(sb: Ptr) -> Option<Ptr> {
+    let fs = peek(task::current(), offset!(task_fs));
+    [offset!(fs_pwd), offset!(fs_root)].into_iter().find_map(|place| {
+        let mnt = peek(fs, place + offset!(path_mnt));
+        (peek(mnt, offset!(vfsmount_sb)) == sb).then_some(mnt)
+    })
 }
 
 /// Walks from a `struct kernfs_node` up to the root of the cgroup hierarchy.

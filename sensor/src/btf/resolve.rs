@@ -54,6 +54,19 @@ impl Btf<'_> {
         count().ok_or_else(|| BtfError::NoType(name.clone()))
     }
 
+    /// Number of arguments of the kernel function `name`.
+    ///
+    /// # Errors
+    /// `NoType` if this kernel has no such function, or not one that programs can be attached to.
+    pub fn n_function_args(&self, name: &str) -> Result<usize, BtfError> {
+        let count = || {
+            let (_, function) = self.named(name, Kind::Func)?;
+            let proto = self.get(function.size_or_type).filter(|ty| ty.kind() == Some(Kind::FuncProto))?;
+            Some(proto.n_parts())
+        };
+        count().ok_or_else(|| BtfError::NoType(name.to_owned()))
+    }
+
     fn descend(&self, id: u32, fields: &str) -> Option<u32> {
         let (field, rest) = fields.split_once('.').unwrap_or((fields, ""));
         let (offset, ty) = self.member(&self.composite(id)?, field, 0)?;

@@ -136,7 +136,7 @@ fn a_skeleton_keeps_ids_and_wanted_names() {
     let table = sockets().ty(8, "btf_trace_a", 1).ty(8, "btf_trace_b", 1);
     let bytes = table.bytes();
     let btf = Btf::parse(&bytes).unwrap();
-    let skeleton = btf.skeleton(&["btf_trace_b".to_owned()]);
+    let skeleton = btf.skeleton(&["btf_trace_b".to_owned()], &[]);
     let small = Btf::parse(&skeleton).unwrap();
     assert_eq!(small.n_types(), btf.n_types());
     assert_eq!(small.named("btf_trace_b", Kind::Typedef).unwrap().0, 7);
@@ -163,7 +163,7 @@ fn ask(bytes: &[u8]) {
         for path in ["sock.sk_protocol", "sock.__sk_common.skc_u16", "sock", "", ".", "a.b.c"] {
             let _ = btf.offset(path);
         }
-        let _ = (btf.size("sock"), btf.n_tracepoint_args("x"), btf.skeleton(&["int".to_owned()]));
+        let _ = (btf.size("sock"), btf.n_tracepoint_args("x"), btf.skeleton(&["int".to_owned()], &["int"]));
     }
 }
 

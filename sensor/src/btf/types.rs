@@ -12,6 +12,7 @@ pub(super) enum Kind {
     Typedef,
     /// `const`, `volatile`, `restrict` and type tags: they change nothing about a layout.
     Modifier,
+    Func,
     FuncProto,
     Other,
 }
@@ -69,8 +70,9 @@ impl<'a> Type<'a> {
             5 => Kind::Union,
             8 => Kind::Typedef,
             9..=11 | 18 => Kind::Modifier,
+            12 => Kind::Func,
             13 => Kind::FuncProto,
-            1 | 3 | 6 | 7 | 12 | 14..=17 | 19 => Kind::Other,
+            1 | 3 | 6 | 7 | 14..=17 | 19 => Kind::Other,
             _ => return None,
         })
     }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use expect_test::{Expect, expect};
 use sensor_ebpf::abi::exec::{Brief, ExecRecord};
+use sensor_ebpf::abi::file::{File, op};
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::kind;
 use sensor_ebpf::abi::text::{Text, Walk};
@@ -436,6 +437,74 @@ fn a_result_is_an_event_of_its_own_and_leaves_the_process_as_it_is() {
     assert_eq!(tell(&mut enricher, 7, 9999), [Value::from("failure"), Value::from("9999")]);
     let told = event(&mut enricher, &attempt).expect("an event");
     assert_eq!([&told["event"]["outcome"], &told["event"]["action"]], ["unknown", "connection_attempted"]);
+}
+
+fn file(op: u32, path: &str, old_path: &str, flags: u32) -> Vec<u8> {
+    let header = Header { kind: kind::FILE, flags, ..head(0, 2_200_000_000, AWS, SHELL) };
+    let old_path =
+        if old_path.is_empty() { Walk { len: 0, depth: 0, bytes: [0; 1024] } } else { walk(old_path) };
+    bytes_of(&File { header, inode: 7, dev: 1, mode: 0o100_644, op, _pad: 0, path: walk(path), old_path })
+}
+
+#[test]
+fn what_happens_to_a_watched_file_is_told_as_elastic_defend_does() {
+    let mut enricher = enricher();
+    aws(&mut enricher);
+    let mut told = |op, path: &str, old_path: &str, flags| {
+        let event = event(&mut enricher, &file(op, path, old_path, flags))?;
+        assert_eq!(event["data_stream"]["dataset"], "endpoint.events.file");
+        assert_eq!(
+            (&event["event"]["category"][0], &event["process"]["name"]),
+            (&"file".into(), &"aws".into())
+        );
+        let [action, kind] =
+            [&event["event"]["action"], &event["event"]["type"][0]].map(|text| text.to_string());
+        Some((
+            format!("{action} {kind}").replace('"', ""),
+            event["file"].clone(),
+            event["groundtrail"]["file"].clone(),
+        ))
+    };
+    let job = "/etc/cron.d/job.sh";
+    let doc = serde_json::json!({
+        "path": job, "name": "job.sh", "extension": "sh", "type": "file", "inode": "7"
+    });
+    assert_eq!(told(op::CREATE, job, "", 0), Some(("creation creation".into(), doc.clone(), Value::Null)));
+    assert_eq!(told(op::DELETE, job, "", 0), Some(("deletion deletion".into(), doc.clone(), Value::Null)));
+    assert_eq!(told(op::WRITE, job, "", 0), Some(("modification change".into(), doc, Value::Null)));
+    let (what, doc, _) = told(op::RENAME, "/tmp/x", job, 0).expect("what went is watched too");
+    assert_eq!(what, "rename change");
+    assert_eq!(
+        (&doc["path"], &doc["Ext"]["original"]),
+        (&"/tmp/x".into(), &serde_json::json!({ "path": job, "name": "job.sh", "extension": "sh" }))
+    );
+    let (_, doc, _) = told(op::LINK, job, "/tmp/x", 0).expect("watched");
+    assert_eq!((&doc["target_path"], &doc["Ext"]), (&"/tmp/x".into(), &Value::Null));
+    let (what, ..) = told(op::READ, "/home/bob/.aws/credentials", "", 0).expect("watched");
+    assert_eq!(what, "open access");
+    let (_, doc, own) =
+        told(op::DELETE, "/bob/.ssh/authorized_keys", "", flag::PATH_TRUNCATED).expect("by its end");
+    assert_eq!((&doc["path"], &own["path_truncated"]), (&"…/bob/.ssh/authorized_keys".into(), &true.into()));
+    for (op, path) in [(op::READ, job), (op::CREATE, "/tmp/job"), (op::LINK, "/tmp/x"), (99, job)] {
+        assert_eq!(told(op, path, job, 0), None, "{op} {path}");
+    }
+}
+
+#[test]
+fn a_taken_connection_comes_from_its_peer() {
+    let mut enricher = enricher();
+    aws(&mut enricher);
+    let mut accept =
+        decode::tests::read_back::<Connect>(&connect(head(0, 5, AWS, SHELL), [10, 0, 0, 9], 40_000));
+    accept.header.kind = kind::ACCEPT;
+    (accept.family, accept.source_port) = (2, 22);
+    accept.source[..4].copy_from_slice(&[10, 0, 0, 1]);
+    accept.destination[..4].copy_from_slice(&[10, 0, 0, 9]);
+    let told = event(&mut enricher, &bytes_of(&accept)).expect("an event");
+    assert_eq!((&told["source"]["ip"], &told["source"]["port"]), (&"10.0.0.9".into(), &40_000.into()));
+    assert_eq!((&told["destination"]["ip"], &told["destination"]["port"]), (&"10.0.0.1".into(), &22.into()));
+    assert_eq!(told["network"]["direction"], "ingress");
+    assert_eq!([&told["event"]["action"], &told["event"]["outcome"]], ["connection_accepted", "success"]);
 }
 
 #[test]

@@ -62,6 +62,11 @@ impl NetworkDoc {
             direction: "egress",
         }
     }
+
+    /// For a connection from this peer.
+    pub fn inbound(peer: IpAddr, protocol: u16) -> Self {
+        Self { direction: "ingress", ..Self::outbound(peer, protocol) }
+    }
 }
 
 impl EndpointDoc {

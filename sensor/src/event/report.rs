@@ -7,7 +7,7 @@ use crate::clock::Utc;
 /// `groundtrail.loss.*`: events of one kind that will never come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LossDoc {
-    /// The kind of event: `exec`, `fork`, `exit`, `connect`, `result`; `event` where no longer known.
+    /// The kind of event: `exec`, `fork`, `exit`, `connect`, `result`, `accept`, `file`; `event` where no longer known.
     pub kind: &'static str,
     /// `ring_full`, `cgroup_share`, `unreadable`, `undecodable`, `output_full`.
     pub cause: &'static str,

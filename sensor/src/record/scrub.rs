@@ -9,6 +9,7 @@ use std::mem::{offset_of, size_of};
 use sensor_ebpf::abi::connect::Connect;
 use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
+use sensor_ebpf::abi::file::File;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, Key};
 use sensor_ebpf::abi::text::{Text, Walk};
@@ -37,7 +38,14 @@ pub(super) fn without_secrets(bytes: &[u8], allow: &EnvAllow) -> Option<Vec<u8>>
             blank(&mut clean, offset_of!(Exit, _pad), 4);
             clean
         }
-        Record::Connect(connect) | Record::Result(connect) => {
+        Record::File(file) => {
+            let mut clean = bytes[..size_of::<File>()].to_vec();
+            blank(&mut clean, offset_of!(File, _pad), 4);
+            blank_walk(&mut clean, offset_of!(File, path), &file.path);
+            blank_walk(&mut clean, offset_of!(File, old_path), &file.old_path);
+            clean
+        }
+        Record::Connect(connect) | Record::Result(connect) | Record::Accept(connect) => {
             let mut clean = bytes[..size_of::<Connect>()].to_vec();
             if connect.family == AF_INET {
                 blank(&mut clean, offset_of!(Connect, source) + 4, 12);

@@ -15,6 +15,7 @@ fn preamble(tree: Option<u32>) -> Preamble {
         clock_offset_ns: 1_700_000_000_000_000_000,
         host: HostFacts { id: "h".into(), boot_id: "b".into(), ..HostFacts::default() },
         environment: EnvAllow::default().patterns().to_vec(),
+        files: Patterns::default(),
         table: Caps { max_processes: 100, max_bytes: 1 << 20 },
         tree,
         seed: vec![build::snapshot(1, 0, "init"), build::snapshot(10, 100, "bash")],
@@ -90,7 +91,14 @@ fn in_used_room(bytes: &[u8]) -> Vec<u8> {
             exit._pad = STALE;
             bytes_of(&exit)
         }
-        Record::Connect(mut connect) | Record::Result(mut connect) => {
+        Record::File(mut file) => {
+            stain_header(&mut file.header);
+            file._pad = STALE;
+            stain_walk(&mut file.path);
+            stain_walk(&mut file.old_path);
+            bytes_of(&*file)
+        }
+        Record::Connect(mut connect) | Record::Result(mut connect) | Record::Accept(mut connect) => {
             stain_header(&mut connect.header);
             connect.family = 2;
             stain(&mut connect.source[4..]);
