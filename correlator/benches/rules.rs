@@ -37,6 +37,7 @@ const SETS: &[(&str, usize, Mix)] = &[
     ("generated, 950", 950, Mix::Ours),
     ("generated, 9,500", 9_500, Mix::Ours),
     ("generated, 5,000 as published", 5_000, Mix::Public),
+    ("generated, 100 of EQL", 100, Mix::Eql),
 ];
 
 #[derive(Parser)]
@@ -50,6 +51,9 @@ struct Options {
     /// Only generated sets whose name holds this
     #[arg(long, default_value = "")]
     sets: String,
+    /// Write the rules of EQL and events to this folder, for other engines, and measure nothing
+    #[arg(long)]
+    write: Option<PathBuf>,
     /// How the one set is called
     #[arg(long, default_value = "")]
     name: String,
@@ -64,17 +68,32 @@ fn main() {
         println!("{}", measure(&options.name, folder));
         return;
     }
+    if let Some(folder) = &options.write {
+        write(folder);
+        return;
+    }
     let scratch = tempfile::tempdir().expect("a folder for generated rules");
     for (name, n_rules, mix) in SETS.iter().filter(|(name, ..)| name.contains(&options.sets)) {
         let folder = scratch.path().join(n_rules.to_string());
         fs::create_dir(&folder).expect("a folder for one set");
-        for (number, text) in corpus::rules(7, *n_rules, *mix).iter().enumerate() {
-            fs::write(folder.join(format!("{number}.toml")), text).expect("a rule is written");
-        }
+        write_rules(&folder, *n_rules, *mix);
         in_process_of_its_own(name, &folder);
     }
     if let Some(checkout) = &options.checkout {
         in_process_of_its_own("the checkout", checkout);
+    }
+}
+
+fn write(folder: &Path) {
+    let rules = folder.join("rules");
+    fs::create_dir_all(&rules).expect("a folder for rules");
+    write_rules(&rules, 100, Mix::Eql);
+    fs::write(folder.join("events.ndjson"), exec::events(11, 2_000).join("\n")).expect("events are written");
+}
+
+fn write_rules(folder: &Path, n_rules: usize, mix: Mix) {
+    for (number, text) in corpus::rules(7, n_rules, mix).iter().enumerate() {
+        fs::write(folder.join(format!("{number}.toml")), text).expect("a rule is written");
     }
 }
 

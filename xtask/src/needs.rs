@@ -84,6 +84,35 @@ pub(crate) fn own_aws_cli() -> Result<PathBuf, Failure> {
     Ok(aws)
 }
 
+/// A Python that has one package of PyPI, in a folder of its own below the target folder.
+pub(crate) fn python_with(package: &str, wanted: &str, reason: &str) -> Result<PathBuf, Failure> {
+    let venv = shell::target().join("tools").join(format!("python-{package}-{wanted}"));
+    let python = venv.join("bin/python");
+    let probe = format!("import {package}");
+    if shell::output(Command::new(&python).args(["-c", &probe])).is_ok() {
+        return Ok(python);
+    }
+    if shell::find("python3").is_none() {
+        install("python3", "python3-venv", "carries the package")?;
+    }
+    shell::say(format!("installing {package} {wanted} from PyPI into {}: it {reason}", venv.display()));
+    let make = || shell::succeed(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    if make().is_err() {
+        install("python3 -m venv", "python3-venv", "makes a folder for the package of its own")?;
+        make()?;
+    }
+    // Packages of before 2025 still ask setuptools for their resources.
+    let wanted = format!("{package}=={wanted}");
+    shell::succeed(Command::new(venv.join("bin/pip")).args([
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        &wanted,
+        "setuptools<81",
+    ]))?;
+    Ok(python)
+}
+
 /// cargo-deny at the version whose findings we know.
 pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
     cargo_tool("cargo-deny", "0.20.2", "checks licences, bans and sources")

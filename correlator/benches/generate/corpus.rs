@@ -11,6 +11,8 @@ pub(crate) enum Mix {
     Ours,
     /// As the public repositories are: most rules are about other systems.
     Public,
+    /// EQL over single events of Linux hosts, which other engines read too.
+    Eql,
 }
 
 /// Rule files, one text each.
@@ -30,6 +32,9 @@ impl Names {
     fn rule(&self, random: &mut Random, number: usize, mix: Mix) -> String {
         let is_elsewhere = mix == Mix::Public && random.percent(70);
         let (language, kind, query, more) = match (is_elsewhere, random.below(100)) {
+            _ if mix == Mix::Eql => {
+                ("eql", "eql", format!("process where {}", self.linux(random)), String::new())
+            }
             (true, 0..30) => ("eql", "eql", self.windows(random), String::new()),
             (true, _) => ("eql", "eql", self.sigma_windows(random), String::new()),
             (false, 0..34) => ("eql", "eql", format!("process where {}", self.linux(random)), String::new()),

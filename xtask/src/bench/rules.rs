@@ -1,33 +1,97 @@
-//! `bench rules`: what a program of rules costs per event.
+//! `bench rules`: what a program of rules costs per event, how that grows, and what the Python engine takes for the same.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
 
 use super::Report;
 use super::measurements;
 use super::report::{Table, grouped};
-use crate::shell::Failure;
+use crate::needs;
+use crate::shell::{self, Failure};
+
+/// The set that Python runs too, as the bench calls it.
+const EQL_SET: &str = "generated, 100 of EQL";
 
 pub(super) fn measure(checkout: Option<&Path>) -> Result<Report, Failure> {
     let mut report = Report::begin();
     let checkout = checkout.map(|path| path.to_string_lossy().into_owned());
     let args: Vec<&str> = checkout.iter().flat_map(|path| ["--checkout", path]).collect();
     let found = measurements("correlator", "rules", &args)?;
-    let mut table = Table::new(
-        "Rules per event, one core, JSON parsing included",
-        &["rules", "events/s", "of parsing alone", "evaluation alone, events/s", "load, ms", "KiB per rule"],
-    );
-    for one in &found {
-        let number = |key: &str| one[key].as_f64().unwrap_or(f64::NAN);
+    report.add(costs(&found));
+    report.add(beside_python(&found)?);
+    Ok(report)
+}
+
+fn number(one: &Value, key: &str) -> f64 {
+    one[key].as_f64().unwrap_or(f64::NAN)
+}
+
+fn costs(found: &[Value]) -> Table {
+    let headings = [
+        "rules",
+        "events/s",
+        "of parsing alone",
+        "evaluation alone, events/s",
+        "µs per event",
+        "hits per event",
+        "load, ms",
+        "KiB per rule",
+    ];
+    let mut table = Table::new("Rules per event, one core, JSON parsing included", &headings);
+    for one in found {
         table.row([
             one["name"].as_str().unwrap_or_default().to_owned(),
-            grouped(number("events_per_s")),
-            format!("{:.0} %", 100.0 * number("events_per_s") / number("parse_per_s")),
-            grouped(number("evaluate_per_s")),
-            format!("{:.0}", number("load_ms")),
-            format!("{:.1}", number("kib_per_rule")),
+            grouped(number(one, "events_per_s")),
+            format!("{:.0} %", 100.0 * number(one, "events_per_s") / number(one, "parse_per_s")),
+            grouped(number(one, "evaluate_per_s")),
+            format!("{:.1}", 1e6 / number(one, "evaluate_per_s")),
+            format!("{:.2}", number(one, "hits_per_event")),
+            format!("{:.0}", number(one, "load_ms")),
+            format!("{:.1}", number(one, "kib_per_rule")),
         ]);
     }
-    table.note("2 KB exec events of a seeded generator, most of them of programs that rules name; the best of three rounds");
-    report.add(table);
-    Ok(report)
+    table.note("2 KB exec events of a seeded generator, most of them of programs that rules name; the best of three rounds, in processor time of one thread");
+    let of = |name: &str| {
+        found.iter().find(|one| one["name"] == name).map(|one| 1.0 / number(one, "events_per_s"))
+    };
+    if let (Some(few), Some(many)) = (of("generated, 950"), of("generated, 9,500")) {
+        table.note(format!("ten times the rules (950 to 9,500) take {:.2} times as long", many / few));
+    }
+    table
+}
+
+/// The same rules and events through the `eql` package of Python, processor time on both sides.
+fn beside_python(found: &[Value]) -> Result<Table, Failure> {
+    let python = needs::python_with("eql", "1.0.1", "is what EQL is compared with")?;
+    let folder = shell::target().join("bench-eql");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    measurements("correlator", "rules", &["--write", &folder.to_string_lossy()])?;
+    shell::say("running the Python engine on the same rules and events");
+    let script: PathBuf = shell::root().join("xtask/src/bench/python_eql.py");
+    let said = shell::output(
+        Command::new(python).arg(script).arg(folder.join("rules")).arg(folder.join("events.ndjson")),
+    )?;
+    let python: Value = serde_json::from_str(&said)
+        .map_err(|err| Failure(format!("the Python engine said \"{said}\": {err}")))?;
+    let ours = found.iter().find(|one| one["name"] == EQL_SET).cloned().unwrap_or_default();
+    let mut table =
+        Table::new("The same 100 EQL rules and events", &["engine", "events/s", "hits per event"]);
+    for (name, one) in [("groundtrail", &ours), ("Python eql 1.0.1", &python)] {
+        table.row([
+            name.to_owned(),
+            grouped(number(one, "events_per_s")),
+            format!("{:.2}", number(one, "hits_per_event")),
+        ]);
+    }
+    table.note(format!(
+        "{:.0} times as fast",
+        number(&ours, "events_per_s") / number(&python, "events_per_s")
+    ));
+    table.note("Python is given the last argument instead of the list, which it cannot evaluate, and compares without case: its hits differ");
+    Ok(table)
 }
