@@ -126,6 +126,11 @@ impl Schema {
         self.id(path).unwrap_or_else(|| self.add(path, FieldType::Keyword, Origin::Endpoint))
     }
 
+    /// A field of somebody's own. One that is there already stays as it is.
+    pub fn declare(&mut self, path: &str, kind: FieldType) -> FieldId {
+        self.id(path).unwrap_or_else(|| self.add(path, kind, Origin::Other))
+    }
+
     /// # Panics
     /// If the number is of another schema.
     pub fn field(&self, id: FieldId) -> &Field {
