@@ -13,9 +13,9 @@ use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 /// Where lineage (fork, exec as a header, exit) goes when [`RECORDS`] has no room for it: who is whose child is what
-/// everything after a flood hangs on. An eighth of the other's size; 1 MiB holds 6,000 records.
+/// everything after a flood hangs on. A sixteenth of the other's size, as both are mapped twice; 512 KiB hold 3,000 records.
 #[map]
-pub(crate) static LINEAGE: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+pub(crate) static LINEAGE: RingBuf = RingBuf::with_byte_size(512 << 10, 0);
 
 /// What each cgroup takes of the ring, by its id. 2048 are 250 KiB of kernel memory; the kernel forgets the least
 /// recent one when it runs out.

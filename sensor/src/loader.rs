@@ -482,7 +482,7 @@ fn ring_bytes(wanted: u32) -> u32 {
 
 /// Lineage that found no place in a ring of this size: a page at least, and a power of two as that is one.
 fn lineage_bytes(ring_bytes: u32) -> u32 {
-    (ring_bytes / 8).max(64 << 10)
+    (ring_bytes / 16).max(64 << 10)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! each begins and ends, stays as it was. Masked text is masked again to itself, so that a recording and its replay
 //! agree. In a shell's script a value that is itself a command (`$(...)`) stays: nobody may hide one behind a name.
 
+mod programs;
+
 use std::ops::Range;
 
 use crate::process::base_name;
@@ -133,8 +135,11 @@ fn secrets(args: &[&[u8]]) -> Vec<Vec<Range<usize>>> {
     });
     let mut found: Vec<Vec<Range<usize>>> = Vec::with_capacity(args.len());
     let mut previous: Option<&[u8]> = None;
-    for arg in args {
+    let known = programs::known(args);
+    for (at, arg) in args.iter().enumerate() {
+        let own = known.and_then(|known| known.secret(args, at));
         let spans = match previous {
+            _ if own.is_some() => own.into_iter().collect(),
             Some(option)
                 if takes_secret(option) && !arg.starts_with(b"--") && !arg.starts_with(b"file://") =>
             {
