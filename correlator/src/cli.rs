@@ -19,6 +19,7 @@ mod overlap;
 mod progress;
 mod query;
 mod reach;
+mod reload;
 mod replay;
 mod report;
 mod rule;

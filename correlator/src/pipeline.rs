@@ -6,6 +6,7 @@
 mod dedup;
 mod engine;
 mod faults;
+mod reload;
 mod replay;
 mod restore;
 mod run;
@@ -16,5 +17,6 @@ mod torn;
 
 pub(crate) use engine::MAX_IDENTITIES;
 pub use engine::{Engine, Mode};
+pub use reload::{Reload, Staged};
 pub use replay::{Replayed, finish, replay, sort_finals};
 pub use run::{DEFAULT_RETENTION, Delivery, RunError, Runner, StoredPositions};

@@ -335,6 +335,58 @@ fn a_run_that_follows_a_folder_ends_well_when_it_is_told_to() {
     assert!(stderr.contains("1 alert"), "{stderr}");
 }
 
+/// Reads lines of what a child says until one has the text.
+fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
+    let mut seen = Vec::new();
+    for line in lines {
+        let line = line.unwrap();
+        if line.contains(text) {
+            return;
+        }
+        seen.push(line);
+    }
+    panic!("never said \"{text}\", but {seen:#?}");
+}
+
+#[test]
+fn rules_are_reloaded_and_a_broken_set_is_not_taken() {
+    let folder = rule_folder("");
+    let rule = fs::read_to_string(folder.path().join("rule.toml")).unwrap();
+    fs::create_dir(folder.path().join("trail")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["run", "--cloudtrail", "trail", "--rules", "rule.toml", "--no-builtin-rules", "-o", "ndjson"])
+        .args(["--store", "gt.db"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let hang_up =
+        |pid: u32| assert!(Command::new("kill").args(["-HUP", &pid.to_string()]).status().unwrap().success());
+    wait_for(&mut said, "watching");
+    fs::write(folder.path().join("trail/one.json"), call("1", "CreateAccessKey")).unwrap();
+    wait_for(&mut told, "Access key created");
+
+    fs::write(folder.path().join("rule.toml"), rule.replace("CreateAccessKey", "(((")).unwrap();
+    hang_up(child.id());
+    wait_for(&mut said, "not reloaded");
+    fs::write(folder.path().join("trail/two.json"), call("2", "CreateAccessKey")).unwrap();
+    wait_for(&mut told, "Access key created");
+
+    let other = rule.replace("CreateAccessKey", "DeleteTrail").replace("Access key created", "Trail deleted");
+    fs::write(folder.path().join("rule.toml"), other).unwrap();
+    hang_up(child.id());
+    wait_for(&mut said, "reloaded");
+    fs::write(folder.path().join("trail/three.json"), call("3", "DeleteTrail")).unwrap();
+    wait_for(&mut told, "Trail deleted");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    wait_for(&mut said, "ended: 3 events");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn nothing_to_watch_is_a_mistake_of_the_caller() {
     let folder = tempfile::tempdir().unwrap();

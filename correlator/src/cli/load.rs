@@ -54,8 +54,12 @@ pub(super) struct RuleSet {
 
 /// Loads the rules of the configuration, without the disabled ones and with its exceptions.
 pub(super) fn rules(configured: &Configured) -> RuleSet {
+    rules_onto(configured, Schema::builtin())
+}
+
+/// The same, in terms of a schema that is in use: what the rules need beyond it is added.
+pub(super) fn rules_onto(configured: &Configured, mut schema: Schema) -> RuleSet {
     let config = &configured.config;
-    let mut schema = Schema::builtin();
     let mut builtin = catalogue::builtin(&mut schema);
     if !config.rules.has_builtin {
         builtin.rules.clear();

@@ -16,13 +16,14 @@ use super::load::{self, Configured, RuleSet};
 use super::log;
 use super::output;
 use super::reach::{Reach, Sources};
+use super::reload::{self, Reloader};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::alert::AlertChange;
 use crate::config::Config;
 use crate::keyed::Limits;
 use crate::merge::{Doubt, Merge, Pace};
-use crate::pipeline::{Delivery, Engine, Mode, RunError, Runner, StoredPositions};
+use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
 use crate::sink::{Fanout, Sink};
 use crate::source::Rejected;
 use crate::source::folder::{NoPositions, Positions};
@@ -74,6 +75,7 @@ pub(super) fn run(
     let (indicators, remarks) = load::indicators(config);
     load::say(&remarks, terminal);
     let n_rules = set.rules.len();
+    let faulty = reload::faulty(&set);
     let (program, schema) = set.into_program();
     let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
 
@@ -93,9 +95,20 @@ pub(super) fn run(
         config.store.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());
     info!(rules = n_rules, sources = threads.len(), store = kept_in.as_str(), "watching");
 
+    let reload = Reload::default();
+    let reloader = Reloader {
+        path: configured.path.clone(),
+        flags: flags.rules,
+        terminal: *terminal,
+        running: config.clone(),
+        schema: Arc::clone(&schema),
+        faulty,
+        reload: reload.clone(),
+    };
+    reloader.listen()?;
     let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
     let runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
-    let mut runner = runner.with_retention(config.retention);
+    let mut runner = runner.with_retention(config.retention).with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
     drop(merge);

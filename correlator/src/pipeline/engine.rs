@@ -328,6 +328,17 @@ impl Engine {
         (&mut self.book, view)
     }
 
+    /// An empty engine like this one, of another set of rules.
+    pub(crate) fn with_program(&self, program: Arc<Program>, schema: &Schema) -> Self {
+        Self::new(program, schema, self.limits, self.mode)
+    }
+
+    /// Goes on with the other's account of the run.
+    pub(crate) fn take_account_of(&mut self, other: &Self) {
+        self.stats = other.stats.clone();
+        self.n_conflicts_told = other.n_conflicts_told;
+    }
+
     pub fn stats(&self) -> &Stats {
         &self.stats
     }

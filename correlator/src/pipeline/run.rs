@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::engine::{Engine, Lasting, Mode};
 use super::faults::{Faults, Point};
+use super::reload::{Reload, Staged};
 use super::replay::sort_finals;
 use super::restore;
 use crate::alert::AlertChange;
@@ -126,6 +127,7 @@ pub struct Runner {
     watermark: Option<EventTime>,
     /// The store's format held no state: the first commit writes what was computed from its events.
     is_of_older: bool,
+    reload: Option<(Reload, Normalizer)>,
     patience: WritePatience,
     faults: Faults,
     /// How often is written and told: [`HOLD`] and [`TICK`].
@@ -161,6 +163,7 @@ impl Runner {
             retention: DEFAULT_RETENTION,
             watermark,
             is_of_older,
+            reload: None,
             patience: WritePatience::default(),
             faults: Faults::default(),
             pace: (HOLD, TICK),
@@ -175,6 +178,30 @@ impl Runner {
     pub fn with_retention(mut self, retention: Span) -> Self {
         self.retention = retention;
         self
+    }
+
+    /// Takes over sets of rules as they come. `normalizer` is the one that the sources read by.
+    #[must_use]
+    pub fn with_reload(mut self, reload: Reload, normalizer: Normalizer) -> Self {
+        self.reload = Some((reload, normalizer));
+        self
+    }
+
+    /// Another set of rules has been staged: everything is written, and taken back by an engine of that set as a restart
+    /// would. So what is half-seen of a rule lasts, unless that very rule was edited.
+    fn take_over(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {
+        let Some((reload, normalizer)) = self.reload.clone() else { return Ok(()) };
+        let Some(Staged { program, schema, indicators }) = reload.take() else { return Ok(()) };
+        self.commit(delivery)?;
+        let Some(store) = &mut self.store else { return Ok(()) };
+        normalizer.replace(Arc::clone(&schema), indicators);
+        let n_rules = program.rules().len();
+        let mut engine = self.engine.with_program(program, &schema);
+        restore::restore(&mut engine, store, &normalizer)?;
+        engine.take_account_of(&self.engine);
+        self.engine = engine;
+        info!(rules = n_rules, "reloaded");
+        Ok(())
     }
 
     /// Runs until every source has ended, or until stopped. Stopping keeps what is open for the next run; sources that
@@ -216,6 +243,7 @@ impl Runner {
             }
             self.reach(Point::Taken)?;
             self.breathe(delivery)?;
+            self.take_over(delivery)?;
             if stop.is_set() && stopped_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 break;
             }

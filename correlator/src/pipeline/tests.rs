@@ -659,3 +659,43 @@ proptest! {
         prop_assert_eq!(standing.iter().map(as_final).collect::<Vec<_>>(), finals);
     }
 }
+
+/// The names of the alerts told when another set of rules is taken over after the first event.
+fn told_over_a_reload(before: &[&str], after: &[&str]) -> Vec<String> {
+    let (old, new) = (world(before), world(after));
+    let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T10:01:00Z").unwrap()));
+    let mut merge = Merge::new(64, Pace::Live { idle_after: Span::from_secs(10) }, clock);
+    let outlet = merge.add("test", Lateness(Span::from_secs(1200)));
+    for line in [described("Images", 10), described("Regions", 20), described("Instances", 30)] {
+        outlet.send(SourceItem::Record(old.read(&line))).unwrap();
+    }
+    drop(outlet);
+    let reload = Reload::default();
+    let (program, schema) = (Arc::clone(&new.program), Arc::clone(&new.schema));
+    reload.stage(Staged { program, schema, indicators: Arc::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store.db")).unwrap();
+    let (engine, stop) = (old.engine(Mode::Revisions), Stop::default());
+    stop.stop();
+    let runner = Runner::new(engine, Mode::Revisions, Some(store), &old.normalizer).unwrap();
+    let mut runner = runner.with_reload(reload, old.normalizer);
+    let mut kept = Kept::default();
+    let stats = runner.run(&mut merge, &stop, &mut kept).unwrap();
+    assert_eq!(stats.total().received, 3, "the account goes on");
+    let name = |change: &AlertChange| change.document["rule"]["name"].as_str().unwrap().to_owned();
+    kept.told.iter().filter(|change| change.state == AlertState::Open).map(name).collect()
+}
+
+#[test]
+fn a_reload_restarts_the_state_of_edited_rules_alone() {
+    let edited = SWEPT.replace("'event.provider", "'event.action:Describe* and event.provider");
+    let reworded = SWEPT.replace("description = \"d\"", "description = \"e\"");
+    assert_eq!(told_over_a_reload(&[SWEPT], &[&reworded]), ["Swept"], "it asks the same");
+    assert_eq!(told_over_a_reload(&[SWEPT], &[SWEPT, ASKED]), ["Swept"], "half-seen and untouched");
+    assert_eq!(
+        told_over_a_reload(&[SWEPT, ASKED], &[SENT, SWEPT]),
+        ["Swept"],
+        "wherever it stands in the set"
+    );
+    assert_eq!(told_over_a_reload(&[SWEPT], &[&edited]), Vec::<String>::new(), "two of three are no three");
+}

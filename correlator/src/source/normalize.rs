@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rules::event::{Event, EventTime, Value};
 use rules::schema::{FieldId, FieldType, Schema};
@@ -34,15 +34,30 @@ pub enum Unreadable {
 }
 
 /// Stage one: stateless, the same answer for the same text.
+///
+/// Clones share what they read by, so that all sources learn of new lists and fields at once.
 #[derive(Debug, Clone)]
-pub struct Normalizer {
+pub struct Normalizer(Arc<RwLock<Terms>>);
+
+/// What events are read by.
+#[derive(Debug, Clone)]
+struct Terms {
     schema: Arc<Schema>,
     indicators: Arc<Indicators>,
 }
 
 impl Normalizer {
     pub fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
-        Self { schema, indicators }
+        Self(Arc::new(RwLock::new(Terms { schema, indicators })))
+    }
+
+    /// From the next event on, reads by these. The fields of the schema before keep their places in it.
+    pub fn replace(&self, schema: Arc<Schema>, indicators: Arc<Indicators>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Terms { schema, indicators };
+    }
+
+    fn terms(&self) -> Terms {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads whatever a JSON text holds: a record of any origin, or an envelope around several.
@@ -75,12 +90,13 @@ impl Normalizer {
     }
 
     fn read_text(&self, origin: Origin, raw: Arc<str>) -> Result<Record, Unreadable> {
-        let mut slots = Slots { schema: &self.schema, found: Vec::with_capacity(96) };
+        let terms = self.terms();
+        let mut slots = Slots { schema: &terms.schema, found: Vec::with_capacity(96) };
         let mut head = map(origin, &raw, &mut slots)?;
         let id = head.id.take().unwrap_or_else(|| hash_id(&raw));
         slots.put("@timestamp", Scalar::Str(&time::format(head.time)));
         slots.put("event.id", Scalar::Str(&id));
-        let hits = self.hits(&head);
+        let hits = terms.hits(&head);
         indicator::put_hits(&hits, &mut slots);
         let mut event = Event::new(id, head.time, head.index);
         event.sequence = head.sequence;
@@ -95,11 +111,13 @@ impl Normalizer {
     pub fn read_kept(&self, origin: Origin, raw: String, time: EventTime) -> Result<Record, Unreadable> {
         let mut record = self.read(origin, raw)?;
         if record.event.time != time {
-            record.restamp(time, self.schema.id("@timestamp"));
+            record.restamp(time, self.terms().schema.id("@timestamp"));
         }
         Ok(record)
     }
+}
 
+impl Terms {
     fn hits(&self, head: &Head) -> Vec<Hit> {
         if self.indicators.is_empty() {
             return Vec::new();
