@@ -21,6 +21,10 @@ pub(super) const ONE_LINERS: &str = "tracepoint:sched:sched_process_exec { print
     tracepoint:sched:sched_process_exit { printf(\"exit %d %s\\n\", pid, comm); } \
     tracepoint:sock:inet_sock_set_state /args->newstate == 2/ { printf(\"connect %d %s %d\\n\", pid, ntop(args->daddr), args->dport); }";
 
+/// In a mount namespace of its own, since not every machine has what bpftrace looks its hooks up in.
+const TRACING: &str = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; \
+    mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug; exec bpftrace -e \"$0\"";
+
 /// What auditd is commonly given for the same.
 const AUDIT_RULES: [&[&str]; 2] = [
     &["-a", "always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-k", "groundtrail-bench"],
@@ -75,8 +79,8 @@ impl Peer {
     pub(super) fn start(self) -> Result<Watching, Failure> {
         let mut command = match self {
             Self::Bpftrace => {
-                let mut command = Command::new("bpftrace");
-                command.args(["-e", ONE_LINERS]);
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", TRACING, ONE_LINERS]);
                 command
             }
             Self::Auditd => {
@@ -86,10 +90,15 @@ impl Peer {
             }
         };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let watching = Watching { peer: self, child: command.spawn()? };
+        let mut watching = Watching { peer: self, child: command.spawn()? };
         match self {
             // It attaches last of all, and says nothing of it.
-            Self::Bpftrace => thread::sleep(Duration::from_secs(3)),
+            Self::Bpftrace => {
+                thread::sleep(Duration::from_secs(5));
+                if let Some(status) = watching.child.try_wait()? {
+                    return Err(Failure(format!("bpftrace attaches to nothing here: {status}")));
+                }
+            }
             Self::Auditd => {
                 await_auditd()?;
                 for rule in AUDIT_RULES {
