@@ -25,10 +25,11 @@ pub(super) const ONE_LINERS: &str = "tracepoint:sched:sched_process_exec { print
 const TRACING: &str = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; \
     mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug; exec bpftrace -e \"$0\"";
 
+const AUDIT_KEY: &str = "groundtrail-bench";
 /// What auditd is commonly given for the same.
 const AUDIT_RULES: [&[&str]; 2] = [
-    &["-a", "always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-k", "groundtrail-bench"],
-    &["-a", "always,exit", "-F", "arch=b64", "-S", "connect", "-k", "groundtrail-bench"],
+    &["-a", "always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-k", AUDIT_KEY],
+    &["-a", "always,exit", "-F", "arch=b64", "-S", "connect", "-k", AUDIT_KEY],
 ];
 
 /// A peer at work. It stops, and takes its rules along, when this goes.
@@ -101,6 +102,8 @@ impl Peer {
             }
             Self::Auditd => {
                 await_auditd()?;
+                // A bench that was killed leaves its rules behind.
+                shell::output(Command::new("auditctl").args(["-D", "-k", AUDIT_KEY]))?;
                 for rule in AUDIT_RULES {
                     shell::output(Command::new("auditctl").args(rule))?;
                 }

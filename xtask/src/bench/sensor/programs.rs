@@ -1,10 +1,11 @@
 //! The kernel's own account of its eBPF programs: runs and nanoseconds of each.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 
+use aya::sys::{Stats, enable_stats};
 use serde_json::Value;
 
 use super::peers::Peer;
@@ -13,32 +14,17 @@ use super::{Table, Tools};
 use crate::needs;
 use crate::shell::{self, Failure};
 
-const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 const N_EXECS: u32 = 2000;
 const N_CONNECTIONS: u32 = 20_000;
 
 /// Runs and nanoseconds by program: its id and name.
 type Account = BTreeMap<(u64, String), (f64, f64)>;
 
-/// The kernel keeps account while this lives.
-struct Accounting {
-    before: String,
-}
-
-impl Accounting {
-    fn begin() -> Result<Self, Failure> {
-        let before = fs::read_to_string(SWITCH)?;
-        fs::write(SWITCH, "1")?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Accounting {
-    fn drop(&mut self) {
-        if let Err(err) = fs::write(SWITCH, self.before.trim()) {
-            shell::say(format!("cannot set {SWITCH} back to {}: {err}", self.before.trim()));
-        }
-    }
+/// The kernel keeps account while this descriptor is open: however the bench ends, nothing of it stays switched on, as it
+/// would with `kernel.bpf_stats_enabled`.
+fn keep_account() -> Result<OwnedFd, Failure> {
+    enable_stats(Stats::RunTime)
+        .map_err(|err| Failure(format!("the kernel does not time its eBPF programs: {err}")))
 }
 
 /// Nanoseconds per exec and per connection, and by program.
@@ -72,7 +58,7 @@ fn cost<W>(
     tools: &Tools,
     watch: impl Fn() -> Result<W, Failure>,
 ) -> Result<Vec<(String, [f64; 4])>, Failure> {
-    let _accounting = Accounting::begin()?;
+    let _accounting = keep_account()?;
     let others = account()?;
     let watcher = watch()?;
     let start = account()?;
