@@ -200,16 +200,21 @@ fn check_tells_what_can_never_fire_and_what_to_add() {
     let part = "\"Access key created\": can never fire with these sources: needs aws.cloudtrail: add --cloudtrail DIR";
     assert!(blind.stdout.contains(part), "{}", blind.stdout);
     assert_eq!(check(&["--sensor", "-", "--deny-warnings"]).code, 1);
+    let quiet = check(&["--sensor", "-", "--quiet"]);
+    assert_eq!((quiet.code, quiet.stdout.lines().count()), (0, 1), "{}", quiet.stdout);
+    assert!(quiet.stdout.starts_with("0 errors, 1 warnings; "), "{}", quiet.stdout);
     fs::create_dir(folder.path().join("trail")).unwrap();
     let full = check(&["--cloudtrail", "trail"]);
     assert!(!full.stdout.contains("never fire"), "{}", full.stdout);
-    let missing = check(&["--cloudtrail", "nowhere"]);
-    assert_eq!(missing.code, 1);
-    assert!(
-        missing.stdout.contains("source \"nowhere\": cannot read the cloudtrail folder"),
-        "{}",
-        missing.stdout
-    );
+    for more in [&["--cloudtrail", "nowhere"][..], &["--cloudtrail", "nowhere", "-q"]] {
+        let missing = check(more);
+        assert_eq!(missing.code, 1);
+        assert!(
+            missing.stdout.contains("source \"nowhere\": cannot read the cloudtrail folder"),
+            "{}",
+            missing.stdout
+        );
+    }
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub(super) struct Flags {
     /// Fail on warnings too
     #[arg(long)]
     deny_warnings: bool,
+    /// Show errors and the counts alone
+    #[arg(long, short, conflicts_with_all = ["output", "deny_warnings"])]
+    quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,6 +84,7 @@ pub(super) fn run(
     findings.extend(check_drops(&set));
     let remarks: Vec<&Remark> = set.remarks.iter().chain(&indicator_remarks).collect();
     let text = match flags.output {
+        Form::Text if flags.quiet => quiet(&set, &remarks, &findings, &configured.config, terminal),
         Form::Text => text(&set, &remarks, &findings, &configured.config, terminal),
         Form::Json => json(&set, &remarks, &findings, &configured.config),
         Form::Sarif => sarif(&set, &remarks, &findings),
@@ -210,12 +214,39 @@ fn text(
     config: &Config,
     terminal: &Terminal,
 ) -> String {
-    let mut out = String::new();
-    let style = load::style(terminal.stdout.is_coloured);
     let (notes, faults): (Vec<&Report>, Vec<&Report>) =
         set.reports.iter().partition(|report| report.is_note());
     let shown = if notes.len() <= MAX_NOTES { &notes[..] } else { &[] };
-    for report in faults.iter().chain(shown) {
+    let mut out = told(faults.iter().chain(shown).copied(), remarks, findings, terminal);
+    out.push_str(&Census::take(set, config).render(terminal.stdout.width));
+    out.push('\n');
+    out + &counts(set, remarks, findings, config)
+}
+
+/// For whoever starts the program again and again, and reads its log only where it does not start.
+fn quiet(
+    set: &RuleSet,
+    remarks: &[&Remark],
+    findings: &[Finding],
+    config: &Config,
+    terminal: &Terminal,
+) -> String {
+    let reports = set.reports.iter().filter(|report| report.has_errors());
+    let grave: Vec<&Remark> = remarks.iter().copied().filter(|remark| remark.is_error).collect();
+    let errors = findings.iter().filter(|finding| finding.is_error);
+    told(reports, &grave, errors, terminal) + &counts(set, remarks, findings, config)
+}
+
+/// What was found, each at its place, and an empty line where that was anything.
+fn told<'a>(
+    reports: impl IntoIterator<Item = &'a Report>,
+    remarks: &[&Remark],
+    findings: impl IntoIterator<Item = &'a Finding>,
+    terminal: &Terminal,
+) -> String {
+    let mut out = String::new();
+    let style = load::style(terminal.stdout.is_coloured);
+    for report in reports {
         out.push_str(&report.render(style));
         out.push_str("\n\n");
     }
@@ -234,7 +265,10 @@ fn text(
     if !out.is_empty() {
         out.push('\n');
     }
-    out.push_str(&Census::take(set, config).render(terminal.stdout.width));
+    out
+}
+
+fn counts(set: &RuleSet, remarks: &[&Remark], findings: &[Finding], config: &Config) -> String {
     let (n_errors, n_warnings) = tally(set, remarks, findings);
     let sources = match config.sources.len() {
         0 => "no source given: rules are judged as if all were".to_owned(),
@@ -242,8 +276,7 @@ fn text(
         n => format!("{n} sources"),
     };
     let drops = set.drops.len();
-    out.push_str(&format!("\n{n_errors} errors, {n_warnings} warnings; {drops} drop lines; {sources}\n"));
-    out
+    format!("{n_errors} errors, {n_warnings} warnings; {drops} drop lines; {sources}\n")
 }
 
 fn sarif(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
