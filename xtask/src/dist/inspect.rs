@@ -62,7 +62,7 @@ fn seccomp(file: &Path) -> Result<(), Failure> {
         return Err(wrong("allows what it does not name"));
     }
     let allowed = profile["syscalls"][0]["names"].as_array().ok_or_else(|| wrong("names no calls"))?;
-    for call in ["bpf", "perf_event_open", "prlimit64", "capset"] {
+    for call in ["bpf", "perf_event_open", "prlimit64", "capset", "bind"] {
         if !allowed.iter().any(|name| name == call) {
             return Err(wrong(&format!("does not allow {call}")));
         }

@@ -94,11 +94,19 @@ fn sees(name: &str, privileges: &[&str], tag: &str) -> Result<(), Failure> {
             break None;
         }
     };
+    // 0 is well; 1 is that this machine keeps something back.
+    let asked = podman().args(["exec", name, "/usr/bin/groundtrail-sensor", "status"]).output()?;
     // The container's own end: the client would leave it behind.
     drop(shell::output(podman().args(["stop", "--time=10", name])));
     running.wait()?;
     match seen {
-        Some(line) if line.contains("\"action\":\"exec\"") => Ok(()),
+        Some(line) if line.contains("\"action\":\"exec\"") => match asked.status.code() {
+            Some(0 | 1) => Ok(()),
+            _ => Err(Failure(format!(
+                "{name}: nobody answers: {}",
+                String::from_utf8_lossy(&asked.stderr).trim()
+            ))),
+        },
         Some(line) => Err(Failure(format!("{name}: the marker came in \"{line}\""))),
         None => Err(Failure(format!("{name}: the sensor in the container told of no program outside it"))),
     }
