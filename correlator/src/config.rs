@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use jiff::civil::Date;
 use rules::event::Span;
+use rules::sigma::Placeholders;
 
 use crate::pipeline::DEFAULT_RETENTION;
 use crate::time::Lateness;
@@ -46,6 +47,8 @@ pub struct Config {
     pub exceptions: Vec<Exception>,
     /// Principals (ARNs, `*` allowed) whose discovery bursts are expected.
     pub discovery_allowed: Vec<String>,
+    /// What `%name%` stands for in Sigma rules.
+    pub placeholders: Placeholders,
     pub output: Output,
 }
 
@@ -61,6 +64,7 @@ impl Default for Config {
             indicators: Vec::new(),
             exceptions: Vec::new(),
             discovery_allowed: Vec::new(),
+            placeholders: Placeholders::default(),
             output: Output { format: Format::Auto, file: None },
         }
     }
@@ -292,6 +296,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             paths: drop.paths("paths", ctx),
         },
         known_endpoints: known_endpoints(&mut endpoints, ctx),
+        placeholders: placeholders(&mut root, ctx),
         indicators: root
             .tables("indicators", ctx)
             .into_iter()
@@ -381,6 +386,24 @@ fn sensor_input(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Sens
             None
         }
     }
+}
+
+fn placeholders(root: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Placeholders {
+    let mut placeholders = Placeholders::new();
+    for mut table in root.tables("placeholder", ctx) {
+        let name = table.required("name", ctx);
+        let values = table.strings("values", ctx).into_iter().map(|at| at.value).collect();
+        table.finish(ctx);
+        let Some(name) = name else { continue };
+        if placeholders.insert(name.value.clone(), values).is_some() {
+            ctx.fault(
+                name.span,
+                format!("the placeholder \"{}\" is here twice", name.value),
+                "list all of its values in one place",
+            );
+        }
+    }
+    placeholders
 }
 
 fn known_endpoints(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<KnownEndpoint> {

@@ -12,6 +12,7 @@ use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 use sha2::{Digest as _, Sha256};
 
+use crate::correlation::{CorrelationShape, LeafHit};
 use crate::keyed::{EventRef, Hit, JoinKey, Shape};
 use crate::sample::SampleShape;
 use crate::sequence::SequenceShape;
@@ -74,9 +75,10 @@ impl Detect {
         }
         let event = Arc::new(EventRef::of(record));
         let hit = |(rule, key, parts): (u32, JoinKey, Parts)| {
-            let Parts { steps, is_until, values, rows } = parts;
+            let Parts { steps, is_until, values, rows, leaves } = parts;
             let (event, values, rows) = (Arc::clone(&event), values.into(), rows.into());
-            (rule, key, Arc::new(Hit { event, steps, is_until, values, rows }))
+            let leaves = leaves.into();
+            (rule, key, Arc::new(Hit { event, steps, is_until, values, rows, leaves }))
         };
         detected.keyed = steps.into_iter().map(hit).collect();
         detected
@@ -90,6 +92,7 @@ struct Parts {
     is_until: bool,
     values: Vec<Box<str>>,
     rows: Vec<Row>,
+    leaves: Vec<LeafHit>,
 }
 
 impl Parts {
@@ -98,6 +101,7 @@ impl Parts {
         self.is_until |= other.is_until;
         self.values.extend(other.values);
         self.rows.extend(other.rows);
+        self.leaves.extend(other.leaves);
     }
 }
 
@@ -129,6 +133,14 @@ fn parts(role: Role, plan: &Plan, event: &Event) -> Vec<(JoinKey, Parts)> {
             rows.into_iter()
                 .map(|row| (row_key(&row), Parts { rows: vec![row], ..Parts::default() }))
                 .collect()
+        }
+        (Role::Step(step), Plan::Correlation(correlation)) => {
+            let leaf = &correlation.leaves[usize::from(step)];
+            let by: Vec<FieldId> = leaf.key.iter().map(|place| leaf.fields[*place]).collect();
+            let values: Box<[Box<[Box<str>]>]> =
+                leaf.fields.iter().map(|field| texts(event, *field).into()).collect();
+            let hit = || LeafHit { leaf: step, values: values.clone() };
+            under(keys(&required(&by), event), &|| Parts { leaves: vec![hit()], ..Parts::default() })
         }
         _ => Vec::new(),
     }
@@ -188,6 +200,12 @@ pub fn key_names(rule: &Rule, schema: &Schema) -> Vec<Arc<str>> {
         Plan::NewTerms(terms) => terms.fields.iter().map(|field| path(*field)).collect(),
         // The group's columns are among those of the result.
         Plan::Aggregate(_) => Vec::new(),
+        Plan::Correlation(correlation) => {
+            let leaf = correlation.leaves.first();
+            leaf.map_or_else(Vec::new, |leaf| {
+                leaf.key.iter().map(|place| path(leaf.fields[*place])).collect()
+            })
+        }
     }
 }
 
@@ -222,6 +240,7 @@ pub fn shape(rule: &Rule, schema: &Schema, open_span: Span) -> Option<Shape> {
                 Test::Threshold { count: threshold.count, cardinality: threshold.cardinality.map(named) };
             Shape::Window(WindowShape { span: threshold.window, is_tumbling: false, test })
         }
+        Plan::Correlation(correlation) => Shape::Correlation(CorrelationShape::new(correlation)),
         Plan::NewTerms(terms) => Shape::Terms(TermsShape { window: terms.window }),
         Plan::Aggregate(aggregate) => {
             let pipeline = Arc::clone(&aggregate.pipeline);

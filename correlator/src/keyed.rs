@@ -17,6 +17,7 @@ use rules::esql::Row;
 use rules::event::{EventTime, Span, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::correlation::{CorrelationShape, LeafHit};
 use crate::sample::SampleShape;
 use crate::sequence::SequenceShape;
 use crate::source::{Origin, Record};
@@ -69,6 +70,9 @@ pub struct Hit {
     pub values: Box<[Box<str>]>,
     /// What an ES|QL rule reads from the event.
     pub rows: Box<[Row]>,
+    /// What the rules of a correlation read from the event, in their order.
+    #[serde(default)]
+    pub leaves: Box<[LeafHit]>,
 }
 
 impl Hit {
@@ -191,6 +195,7 @@ pub enum Shape {
     Sample(SampleShape),
     Window(WindowShape),
     Terms(TermsShape),
+    Correlation(CorrelationShape),
 }
 
 impl Shape {
@@ -201,6 +206,7 @@ impl Shape {
             Self::Sample(shape) => shape.window + SKEW,
             Self::Window(shape) => shape.span,
             Self::Terms(shape) => shape.window,
+            Self::Correlation(shape) => shape.span(),
         }
     }
 

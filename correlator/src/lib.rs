@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records), [`link`] and [`endpoint`] (what
 //! a record gains on its way in), [`merge`] (many sources, one stream), [`detect`] (records to hits), [`keyed`] (hits to
-//! matches, with [`sequence`], [`window`] and [`terms`]), `archive` (the events state rests on), [`context`] and [`alert`] (matches to documents), [`store`] (what
+//! matches, with [`sequence`], [`window`], [`terms`] and [`correlation`]), `archive` (the events state rests on), [`context`] and [`alert`] (matches to documents), [`store`] (what
 //! outlives the process), [`pipeline`] (all of it driven), [`why_not`] (a second opinion on what did not fire).
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod archive;
 pub mod cli;
 pub mod config;
 pub mod context;
+pub mod correlation;
 pub mod detect;
 pub mod endpoint;
 pub mod hunt;

@@ -15,6 +15,7 @@ use rules::catalogue::drops::DropLine;
 use rules::event::{EventTime, Span};
 use rules::expr::Expr;
 use rules::plan::Plan;
+use rules::plan::correlation::Correlation;
 use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 use serde::Serialize;
@@ -137,6 +138,7 @@ impl Question<'_> {
             Plan::Threshold(threshold) => window::threshold(self, threshold),
             Plan::NewTerms(terms) => window::new_terms(self, terms),
             Plan::Aggregate(aggregate) => window::aggregate(self, aggregate),
+            Plan::Correlation(correlation) => self.correlation(correlation),
         }
     }
 
@@ -152,6 +154,29 @@ impl Question<'_> {
             found: hits.iter().take(MAX_SEEN).map(|record| Seen::new("match", record)).collect(),
             nearest: None,
             reasons: Vec::new(),
+        }
+    }
+
+    /// A correlation of Sigma's rules: which of them has no event, else what there is.
+    fn correlation(&self, correlation: &Correlation<Expr>) -> Answer {
+        let mut found = Vec::new();
+        for (leaf, number) in correlation.leaves.iter().zip(1..) {
+            let hits = self.asked().filter(|record| fit::fits(self, &leaf.predicate, record));
+            let hits: Vec<&Record> = hits.collect();
+            if hits.is_empty() {
+                let reached = format!("no event of rule {number}");
+                return Answer { found, ..self.miss(&leaf.predicate, &reached, self.asked()) };
+            }
+            let seen = hits.iter().map(|record| Seen::new(format!("rule {number}"), record));
+            found.extend(seen.take(MAX_SEEN.saturating_sub(found.len())));
+        }
+        let text = "each of its rules has events: whether they are enough, in one group and one window, is not judged here";
+        Answer {
+            reached: "events of each of its rules".to_owned(),
+            is_met: false,
+            found,
+            nearest: None,
+            reasons: vec![Reason::new(Kind::Filtered, text)],
         }
     }
 

@@ -3,12 +3,16 @@
 //! The shapes are data. Evaluating a predicate is this crate's business; combining matches over time is the
 //! correlator's.
 
+pub mod correlation;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::esql::Pipeline;
 use crate::event::Span;
 use crate::schema::FieldId;
+
+use correlation::Correlation;
 
 /// A predicate of a [`crate::program::Program`], by number. Equal predicates of different rules share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +35,8 @@ pub enum Plan<P = PredicateId> {
     NewTerms(NewTerms<P>),
     /// ES|QL with `STATS`.
     Aggregate(Aggregate<P>),
+    /// Sigma's correlations.
+    Correlation(Correlation<P>),
 }
 
 /// An EQL sequence.
@@ -136,6 +142,7 @@ impl<P> Plan<P> {
             Self::Aggregate(Aggregate { predicate, window, pipeline }) => {
                 Plan::Aggregate(Aggregate { predicate: f(predicate), window, pipeline })
             }
+            Self::Correlation(correlation) => Plan::Correlation(correlation.map(f)),
         }
     }
 
@@ -150,6 +157,7 @@ impl<P> Plan<P> {
             Self::Threshold(threshold) => vec![&threshold.predicate],
             Self::NewTerms(terms) => vec![&terms.predicate],
             Self::Aggregate(aggregate) => vec![&aggregate.predicate],
+            Self::Correlation(correlation) => correlation.leaves.iter().map(|leaf| &leaf.predicate).collect(),
         }
     }
 }

@@ -206,6 +206,11 @@ fn uses(rules: &[Rule], n_predicates: usize) -> Vec<Vec<Hit>> {
                     add(until.predicate, idx, Role::Until);
                 }
             }
+            Plan::Correlation(correlation) => {
+                for (leaf, role) in correlation.leaves.iter().zip((0..).map(Role::Step)) {
+                    add(leaf.predicate, idx, role);
+                }
+            }
             single => single.predicates().into_iter().for_each(|id| add(*id, idx, Role::Match)),
         }
         for (context, role) in rule.contexts.iter().zip((0..).map(Role::Context)) {

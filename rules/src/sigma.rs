@@ -64,17 +64,24 @@ impl Library {
         let mut all = Vec::new();
         let mut rules = Vec::new();
         let silent = self.silent();
-        let mut used = BTreeSet::new();
+        let used = self.used_filters();
         for (idx, document) in self.documents.iter().enumerate() {
             let mut found = Vec::new();
             let rule = match &document.body {
                 Body::Detection(_) if silent.contains(&idx) => None,
                 Body::Detection(detection) => {
-                    let filters = self.filters_of(document, &mut used);
+                    let filters = self.filters_of(document);
                     document::compile(document, detection, &filters, options, schema, &mut found)
                         .map(|expr| document.rule(crate::plan::Plan::Query(expr)))
                 }
-                Body::Correlation(_) => None,
+                Body::Correlation(_) => {
+                    let plan = correlation::compile(&self, idx, options, schema, &mut found);
+                    let is_silent = silent.contains(&idx);
+                    // What is not to be had here is said of the correlation above; a circle has none above.
+                    found.retain(|found| !is_silent || found.severity == crate::diagnostic::Severity::Error);
+                    plan.filter(|_| !is_silent)
+                        .map(|plan| document.rule(crate::plan::Plan::Correlation(plan)))
+                }
                 Body::Filter(filter) => {
                     found = document::check_filter(document, filter, options, schema);
                     None
@@ -117,17 +124,21 @@ impl Library {
         self.documents.iter().position(|document| document.is_called(reference))
     }
 
-    fn filters_of<'l>(&'l self, rule: &Document, used: &mut BTreeSet<usize>) -> Vec<&'l Document> {
-        let mut filters = Vec::new();
-        for (idx, document) in self.documents.iter().enumerate() {
-            if let Body::Filter(filter) = &document.body
-                && filter.is_for(rule)
-            {
-                used.insert(idx);
-                filters.push(document);
-            }
-        }
-        filters
+    fn filters_of(&self, rule: &Document) -> Vec<&Document> {
+        let is_meant =
+            |document: &&Document| matches!(&document.body, Body::Filter(filter) if filter.is_for(rule));
+        self.documents.iter().filter(is_meant).collect()
+    }
+
+    fn used_filters(&self) -> BTreeSet<usize> {
+        let is_used = |filter: &document::Filter| {
+            self.documents.iter().any(|rule| matches!(rule.body, Body::Detection(_)) && filter.is_for(rule))
+        };
+        let filters = self.documents.iter().enumerate().filter_map(|(idx, document)| match &document.body {
+            Body::Filter(filter) => Some((idx, filter)),
+            _ => None,
+        });
+        filters.filter(|(_, filter)| is_used(filter)).map(|(idx, _)| idx).collect()
     }
 }
 

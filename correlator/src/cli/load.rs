@@ -71,9 +71,8 @@ pub(super) fn rules_onto(configured: &Configured, mut schema: Schema) -> RuleSet
     }
     let paths = config.rules.paths.iter().chain(&config.drop.paths);
     let progress = Progress::of("reading rules");
-    let own = catalogue::load_with(paths, &sigma::Options::default(), &mut schema, &|n_done, n_all| {
-        progress.tell(n_done, n_all)
-    });
+    let sigma = sigma::Options { placeholders: config.placeholders.clone(), is_raw: false };
+    let own = catalogue::load_with(paths, &sigma, &mut schema, &|n_done, n_all| progress.tell(n_done, n_all));
     let Loaded { rules, drops, reports, .. } = builtin.join(own);
     let mut set = RuleSet { rules, drops, reports, remarks: Vec::new(), schema };
     set.disable(&config.rules.disabled);

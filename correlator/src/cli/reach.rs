@@ -209,6 +209,10 @@ fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
         Plan::Sequence(sequence) => {
             sequence.steps.iter().filter(|step| !step.is_missing).map(|step| &step.predicate).collect()
         }
+        // Where only numbers count, any one of the rules may bring them.
+        Plan::Correlation(correlation) if correlation.leaves.len() > 1 && !correlation.needs_each() => {
+            Vec::new()
+        }
         other => other.predicates(),
     }
 }

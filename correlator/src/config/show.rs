@@ -35,6 +35,10 @@ impl Config {
             KnownEndpoint::Net(net) => quote(&net.to_string()),
         });
         writeln!(out, "\n[endpoints]\nknown = {}", list(known))?;
+        for (name, values) in &self.placeholders {
+            let values = list(values.iter().map(|value| quote(value)));
+            writeln!(out, "\n[[placeholder]]\nname = {}\nvalues = {values}", quote(name))?;
+        }
         for file in &self.indicators {
             let (path, provider) = (quote_path(&file.path), quote(&file.provider));
             writeln!(out, "\n[[indicators]]\npath = {path}\nprovider = {provider}")?;

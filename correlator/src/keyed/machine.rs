@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Anchor, Hit, Limits, Match, Shape};
+use crate::correlation::CorrelationState;
 use crate::sample::SampleState;
 use crate::sequence::SequenceState;
 use crate::terms::TermsState;
@@ -99,6 +100,7 @@ enum State {
     Sample(SampleState),
     Window(WindowState),
     Terms(TermsState),
+    Correlation(CorrelationState),
 }
 
 /// The same call on whichever machine it is, with its shape: the list of the kinds.
@@ -109,6 +111,7 @@ macro_rules! each {
             (State::Sample($machine), Shape::Sample($its)) => $call,
             (State::Window($machine), Shape::Window($its)) => $call,
             (State::Terms($machine), Shape::Terms($its)) => $call,
+            (State::Correlation($machine), Shape::Correlation($its)) => $call,
             _ => unreachable!("a machine is made from the shape it is stepped with"),
         }
     };
@@ -130,6 +133,7 @@ impl Stepped {
             Shape::Sample(shape) => State::Sample(Machine::new(shape)),
             Shape::Window(shape) => State::Window(Machine::new(shape)),
             Shape::Terms(shape) => State::Terms(Machine::new(shape)),
+            Shape::Correlation(shape) => State::Correlation(Machine::new(shape)),
         };
         Self { state, matches: Matches::default(), n_evicted: 0 }
     }

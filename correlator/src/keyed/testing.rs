@@ -42,6 +42,7 @@ pub(crate) fn hit(text: &str) -> Arc<Hit> {
         is_until: letters.contains('U'),
         values: Box::new([Box::from(letters.as_str())]),
         rows: Box::new([]),
+        leaves: Box::new([]),
     })
 }
 

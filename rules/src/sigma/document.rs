@@ -16,7 +16,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Expr;
 use crate::plan::Plan;
 use crate::rule::{Case, Kind, Language, Rule, Severity, Technique, Threat, ThreatEntry};
-use crate::schema::Schema;
+use crate::schema::{FieldId, Schema};
 
 #[derive(Debug)]
 pub(super) struct File {
@@ -416,6 +416,18 @@ impl Document {
             path: self.file.path.clone(),
             hash,
         }
+    }
+
+    /// The field of its events that a name stands for.
+    pub(super) fn field(&self, name: &str, options: &Options, schema: &mut Schema) -> Option<FieldId> {
+        if options.is_raw {
+            return Some(schema.open(name));
+        }
+        let source = mapping::find(&self.logsource.as_ref()?.value).into_iter().next()?;
+        source.slots(name, schema).into_iter().find_map(|slot| match slot {
+            mapping::Slot::Field(field) => Some(field),
+            mapping::Slot::Item(..) => None,
+        })
     }
 
     /// Where its events would be.

@@ -342,3 +342,111 @@ mod properties {
         }
     }
 }
+
+mod correlations {
+    use super::*;
+    use crate::event::Span;
+    use crate::plan::correlation::{Correlation, Measure, Member};
+
+    const RULES: &str = "title: A\nid: aaaaaaaa-0000-4000-8000-000000000000\nname: execs\nlogsource: {product: linux, category: process_creation}\ndetection: {s: {Image|endswith: /curl}, condition: s}\n---\ntitle: B\nname: calls\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {eventName: ListBuckets}, condition: s}\n---\n";
+
+    fn planned(text: &str) -> (Correlation<Expr>, Loaded) {
+        let loaded = load(&format!("{RULES}{text}"), &Options::default());
+        let mut correlations = loaded.rules.iter().filter_map(|rule| match &rule.plan {
+            Plan::Correlation(correlation) => Some(correlation.clone()),
+            _ => None,
+        });
+        let correlation = correlations.next_back().unwrap_or_else(|| panic!("{text}: {:?}", loaded.found));
+        (correlation, loaded)
+    }
+
+    fn correlation(body: &str) -> String {
+        format!("title: C\nid: cccccccc-0000-4000-8000-000000000000\ncorrelation: {{{body}}}\n")
+    }
+
+    #[test]
+    fn rules_are_named_by_id_or_name_and_fall_silent() {
+        let body = "type: event_count, rules: [execs], group-by: [User, Computer], timespan: 10m, condition: {gte: 5}";
+        let (plan, loaded) = planned(&correlation(body));
+        assert_eq!(loaded.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["B", "C"]);
+        assert_eq!(plan.nodes[0].measure, Measure::EventCount);
+        assert_eq!(plan.span(), Span::from_secs(600));
+        let paths: Vec<_> =
+            plan.leaves[0].fields.iter().map(|id| loaded.schema.field(*id).path.to_string()).collect();
+        assert_eq!(paths, ["user.name", "host.name"]);
+        assert_eq!(plan.leaves[0].key, [0, 1]);
+        let by_id = body
+            .replace("execs", "aaaaaaaa-0000-4000-8000-000000000000, calls")
+            .replace("User, Computer", "event.id");
+        assert_eq!(planned(&correlation(&by_id)).0.leaves.len(), 2);
+        let loud = correlation(&format!("{body}, generate: true"));
+        assert_eq!(planned(&loud).1.rules.len(), 3);
+    }
+
+    #[test]
+    fn aliases_join_fields_of_different_names() {
+        let body = "type: temporal, rules: [execs, calls], group-by: [who], timespan: 1h, aliases: {who: {execs: User, calls: userIdentity.userName}}";
+        let (plan, loaded) = planned(&correlation(body));
+        let path = |leaf: usize| {
+            loaded.schema.field(plan.leaves[leaf].fields[plan.leaves[leaf].key[0]]).path.to_string()
+        };
+        assert_eq!(
+            (path(0), path(1)),
+            ("user.name".to_owned(), "aws.cloudtrail.user_identity.user_name".to_owned())
+        );
+        assert!(plan.needs_each());
+    }
+
+    #[test]
+    fn a_correlation_may_name_another() {
+        let inner = "title: D\nname: many\ncorrelation: {type: event_count, rules: [execs], group-by: [Computer, User], timespan: 10m, condition: {gte: 5}}\n---\n";
+        let outer = "type: temporal_ordered, rules: [many, execs], group-by: [User], timespan: 1h";
+        let (plan, loaded) = planned(&format!("{inner}{}", correlation(outer)));
+        assert_eq!(loaded.rules.len(), 2, "what it names falls silent");
+        assert_eq!(plan.nodes[1].members, [Member::Node(0), Member::Leaf(1)]);
+        assert_eq!(plan.span(), Span::from_secs(70 * 60));
+        let key = |leaf: usize| {
+            loaded.schema.field(plan.leaves[leaf].fields[plan.leaves[leaf].key[0]]).path.to_string()
+        };
+        assert_eq!((key(0), key(1)), ("user.name".to_owned(), "user.name".to_owned()));
+        let coarser = inner.replace("Computer, User", "Computer");
+        let coarser = planned(&format!("{coarser}{}", correlation(outer))).0;
+        assert!(coarser.leaves.iter().all(|leaf| leaf.key.is_empty()));
+    }
+
+    #[test]
+    fn faults_are_said() {
+        for (body, code) in [
+            ("type: counting, rules: [execs], timespan: 1h, condition: {gte: 1}", "GT711"),
+            ("type: event_count, rules: [execs], timespan: 1h", "GT711"),
+            ("type: event_count, rules: [execs], timespan: 1h, condition: {over: 1}", "GT711"),
+            ("type: event_count, rules: [execs], timespan: 1h, condition: {gte: many}", "GT711"),
+            ("type: value_count, rules: [execs], timespan: 1h, condition: {gte: 1}", "GT711"),
+            ("type: event_count, rules: [execs], timespan: soon, condition: {gte: 1}", "GT205"),
+            ("type: event_count, rules: [execs], timespan: 400d, condition: {gte: 1}", "GT205"),
+            ("type: event_count, rules: [execs], condition: {gte: 1}", "GT503"),
+            ("type: event_count, rules: [nobody], timespan: 1h, condition: {gte: 1}", "GT709"),
+            (
+                "type: event_count, rules: [cccccccc-0000-4000-8000-000000000000], timespan: 1h, condition: {gte: 1}",
+                "GT711",
+            ),
+            (
+                "type: event_count, rules: [execs], group-by: [Hashes], timespan: 1h, condition: {gte: 1}",
+                "GT707",
+            ),
+        ] {
+            let loaded = load(&format!("{RULES}{}", correlation(body)), &Options::default());
+            let found = loaded.found.iter().map(|found| found.code.as_str()).collect::<Vec<_>>();
+            assert_eq!(found, [code], "{body}");
+            assert!(loaded.rules.iter().all(|rule| rule.name != "C"), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_judged_at_the_end_of_its_window_is_no_event_of_another() {
+        let inner = "title: D\nname: few\ncorrelation: {type: event_count, rules: [execs], timespan: 10m, condition: {lt: 5}}\n---\n";
+        let outer = correlation("type: temporal, rules: [few, calls], timespan: 1h");
+        let loaded = load(&format!("{RULES}{inner}{outer}"), &Options::default());
+        assert_eq!(loaded.found.iter().map(|found| found.code).collect::<Vec<_>>(), [Code::UnsupportedRule]);
+    }
+}

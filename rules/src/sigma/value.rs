@@ -192,8 +192,9 @@ fn expand(text: &str, node: &Node, known: &Placeholders) -> Result<Vec<String>, 
         let Some(values) = known.get(name) else {
             let message = format!("nothing says what the placeholder %{name}% stands for here");
             let found = Diagnostic::note(Code::NoPlaceholder, node.span.clone(), message);
-            return Err(found
-                .with_help(format!("set it in the configuration: [sigma.placeholders] {name} = [\"...\"]")));
+            return Err(found.with_help(format!(
+                "set it in the configuration: [[placeholder]], name = \"{name}\", values = [\"...\"]"
+            )));
         };
         let with =
             |text: &String| values.iter().map(|value| format!("{text}{before}{value}")).collect::<Vec<_>>();

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use rules::event::Span;
-use rules::expr::Expr;
+use rules::expr::{Comparison, Expr};
+use rules::literal::FloatBits;
+use rules::plan::correlation::{Correlation, Measure};
 use rules::plan::{Plan, Sequence, Step, Window};
 use rules::program::Program;
 use rules::rule::Rule;
@@ -90,6 +92,7 @@ fn when(rule: &Rule<Expr>, schema: &Schema) -> String {
             Window::Tumbling(bucket) => format!("on each row that is left, per bucket of {}", span(bucket)),
             Window::Sliding(window) => format!("on each row that is left, over the last {}", span(window)),
         },
+        Plan::Correlation(correlation) => of_correlation(correlation),
     }
 }
 
@@ -108,6 +111,38 @@ fn of_sequence(sequence: &Sequence<Expr>, schema: &Schema) -> String {
         .unwrap_or_default();
     let until = if sequence.until.is_some() { ", unless what it is cut off by comes first" } else { "" };
     format!("on {}, in this order{within}{}{until}", steps.join(", then "), each(&keys, schema))
+}
+
+/// The outermost one: those that it rests on have texts of their own.
+fn of_correlation(correlation: &Correlation<Expr>) -> String {
+    let Some(node) = correlation.nodes.last() else { return "never".to_owned() };
+    let what = match node.measure {
+        Measure::EventCount => "the number of events".to_owned(),
+        Measure::ValueCount => "the number of different values".to_owned(),
+        Measure::Temporal => "the number of its rules that have an event".to_owned(),
+        Measure::TemporalOrdered => "the number of its rules that have an event, in their order,".to_owned(),
+        Measure::Sum => "the sum of the values".to_owned(),
+        Measure::Average => "the average of the values".to_owned(),
+        Measure::Percentile(percentile) => format!("the percentile {percentile} of the values"),
+    };
+    let bound = |(comparison, bound): &(Comparison, FloatBits)| {
+        let sign = match comparison {
+            Comparison::Equal => "=",
+            Comparison::NotEqual => "!=",
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => ">=",
+        };
+        format!("{sign} {}", bound.get())
+    };
+    let bounds: Vec<String> = node.bounds.iter().map(bound).collect();
+    let each = match node.by_names.is_empty() {
+        true => String::new(),
+        false => format!(", for each {}", node.by_names.join(", ")),
+    };
+    let told = if node.is_eager() { "" } else { ", told when that time is over" };
+    format!("when {what} is {} within {}{each}{told}", bounds.join(" and "), span(node.span))
 }
 
 fn each(fields: &[FieldId], schema: &Schema) -> String {
