@@ -50,6 +50,10 @@ pub(crate) type Found = (PathBuf, Vec<Finding>);
 impl Library {
     /// Reads a file's documents. Says what is wrong with them by themselves.
     pub(crate) fn add(&mut self, path: &Path, text: &str) -> Vec<Finding> {
+        // A folder holds other YAML as well: what a document of Sigma's cannot do without is looked for first.
+        if !["detection", "correlation", "filter"].iter().any(|key| text.contains(key)) {
+            return Vec::new();
+        }
         let (nodes, mut found) = yaml::parse(text);
         let file = document::File { path: path.into(), text: text.into() };
         let file = Arc::new(file);

@@ -310,7 +310,7 @@ fn placeholders_come_from_the_deployment() {
 
 #[test]
 fn other_yaml_is_no_rule() {
-    for text in ["a: 1\n", "- a\n", "just text", "", "services: {web: {image: x}}\n"] {
+    for text in ["a: 1\n", "- a\n", "just text", "", "services: {web: {image: x}}\n", "a: 1\na: 2\n"] {
         let loaded = load(text, &Options::default());
         assert_eq!((loaded.rules.len(), loaded.found.len()), (0, 0), "{text}");
     }
