@@ -2,6 +2,7 @@
 //!
 //! A subject is a file below `bench/` that returns a [`Report`]; how long things take is measured by the programs it runs.
 
+mod engine;
 mod report;
 mod rules;
 mod sensor;
@@ -39,6 +40,8 @@ pub(crate) enum Subject {
     Rules,
     /// What the sensor takes from its host, in the kernel and beside it, and what others take for the same
     Sensor,
+    /// What the engine costs: CloudTrail through the whole catalogue, state in memory, in the store and at a start
+    Engine,
 }
 
 impl Subject {
@@ -46,6 +49,7 @@ impl Subject {
         match self {
             Self::Rules => rules::measure(options.checkout.as_deref()),
             Self::Sensor => sensor::measure(),
+            Self::Engine => engine::measure(),
         }
     }
 
