@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/targets/btf.rs"]
+mod btf;
 #[path = "../fuzz/targets/event_json.rs"]
 mod event_json;
+#[path = "../fuzz/targets/ring_record.rs"]
+mod ring_record;
 #[path = "../fuzz/targets/rule_text.rs"]
 mod rule_text;
 
@@ -29,4 +33,14 @@ fn rule_files_of_any_text_load_or_are_reported() {
 #[test]
 fn bytes_of_any_origin_are_events_or_are_refused() {
     replay("event_json", event_json::run);
+}
+
+#[test]
+fn bytes_of_the_ring_are_records_or_reasons() {
+    replay("ring_record", ring_record::run);
+}
+
+#[test]
+fn type_information_of_any_shape_is_read_or_refused() {
+    replay("btf", btf::run);
 }
