@@ -26,6 +26,7 @@ mod rule;
 mod rules;
 mod run;
 mod shell;
+mod status;
 mod table;
 mod terminal;
 mod who;
@@ -81,6 +82,8 @@ enum Verb {
     Incidents(incidents::Flags),
     /// Write an incident as one page that opens without a network
     Report(report::Flags),
+    /// Say how a run is: its sources, their lag and counts, open state, alerts
+    Status(status::Flags),
     /// Say what is known of an instance, address, key, principal, command or session
     Who(who::Flags),
     /// Show what kept a rule from firing: the nearest miss
@@ -176,6 +179,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),
+        Verb::Status(flags) => status::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),

@@ -9,7 +9,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +50,7 @@ pub struct Config {
     /// What `%name%` stands for in Sigma rules.
     pub placeholders: Placeholders,
     pub output: Output,
+    pub metrics: Metrics,
 }
 
 impl Default for Config {
@@ -66,6 +67,7 @@ impl Default for Config {
             discovery_allowed: Vec::new(),
             placeholders: Placeholders::default(),
             output: Output { format: Format::Auto, file: None },
+            metrics: Metrics::default(),
         }
     }
 }
@@ -215,6 +217,14 @@ pub struct FileOutput {
     pub keep: u32,
 }
 
+/// Where a run may be asked how it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Metrics {
+    pub listen: Option<SocketAddr>,
+    /// Others than this machine may ask.
+    pub allow_remote: bool,
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -284,7 +294,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     let mut discovery = root.table("discovery", ctx);
     let config = Config {
         store: store.path("path", ctx),
-        retention: store.duration("retention", ctx).unwrap_or(DEFAULT_RETENTION),
+        retention: retention(&mut store, ctx),
         sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
         rules: Rules {
             has_builtin: rules.bool("builtin", ctx).unwrap_or(true),
@@ -309,6 +319,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             .collect(),
         discovery_allowed: principals(&mut discovery, ctx),
         output: output(root.table("output", ctx), ctx),
+        metrics: metrics(root.table("metrics", ctx), ctx),
     };
     if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
         ctx.fault(root.span(), "two sources read stdin", "let one of them read a file or a socket");
@@ -317,6 +328,38 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
         table.finish(ctx);
     }
     config
+}
+
+/// What repeats within a day is known again by what is stored, and cloud events may be as late as that.
+const MIN_RETENTION: Span = Span::from_secs(24 * 3_600);
+const MAX_RETENTION: Span = Span::from_secs(3_650 * 24 * 3_600);
+
+fn retention(store: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
+    let Some(span) = store.duration_at("retention", ctx) else { return DEFAULT_RETENTION };
+    if span.value < MIN_RETENTION || span.value > MAX_RETENTION {
+        ctx.fault(span.span, "\"retention\" is out of bounds", "write a span from \"1d\" to \"3650d\"");
+    }
+    span.value
+}
+
+fn metrics(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Metrics {
+    let text = table.str("listen", ctx);
+    let allow_remote = table.bool("allow_remote", ctx).unwrap_or(false);
+    let listen = text.and_then(|text| match text.value.parse::<SocketAddr>() {
+        Ok(listen) if listen.ip().is_loopback() || allow_remote => Some(listen),
+        Ok(listen) => {
+            let way_out = "listen on 127.0.0.1 and put a proxy with TLS and a password before it, or add allow_remote = true";
+            ctx.fault(text.span, format!("\"{listen}\" lets other machines ask, without password or TLS"), way_out);
+            None
+        }
+        Err(_) => {
+            let message = format!("\"{}\" is not an address with a port", text.value);
+            ctx.fault(text.span, message, "write \"127.0.0.1:9109\" or \"[::1]:9109\"");
+            None
+        }
+    });
+    table.finish(ctx);
+    Metrics { listen, allow_remote }
 }
 
 fn is_stdin(source: &Source) -> bool {

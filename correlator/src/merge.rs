@@ -18,7 +18,7 @@ use rules::event::{EventTime, Span, Value};
 use rules::schema::{FieldId, Schema};
 use rustc_hash::FxHashMap;
 
-use crate::source::{Origin, Position, Record, Rejected, SourceItem};
+use crate::source::{Origin, Position, Record, Rejected, RejectedKind, SourceItem};
 use crate::time::{Clock, Lateness, Watermark};
 
 pub use clock_of::{Doubt, Doubted};
@@ -70,6 +70,10 @@ pub struct Progress {
     /// Records that came behind the watermark already given out.
     pub n_late: u64,
     pub has_ended: bool,
+    /// It could be opened, and read when it was last tried.
+    pub is_open: bool,
+    /// When anything was last heard of it, by our clock.
+    pub last_heard: EventTime,
     /// The clocks it speaks for.
     pub partitions: Vec<PartitionProgress>,
 }
@@ -98,6 +102,8 @@ struct State {
     last_heard: EventTime,
     is_idle: bool,
     has_ended: bool,
+    /// Unknown until it says something.
+    is_open: Option<bool>,
     n_records: u64,
     n_rejected: u64,
     n_late: u64,
@@ -175,6 +181,7 @@ impl Merge {
             last_heard: self.clock.now(),
             is_idle: false,
             has_ended: false,
+            is_open: None,
             n_records: 0,
             n_rejected: 0,
             n_late: 0,
@@ -229,6 +236,11 @@ impl Merge {
         self.given_out
     }
 
+    /// By the clock that this merge goes by.
+    pub fn now(&self) -> EventTime {
+        self.clock.now()
+    }
+
     pub fn progress(&self) -> Vec<Progress> {
         let now = self.clock.now();
         let partition = |clock: &StampedBy| PartitionProgress {
@@ -251,6 +263,8 @@ impl Merge {
                 n_rejected: state.n_rejected,
                 n_late: state.n_late,
                 has_ended: state.has_ended,
+                is_open: state.is_open.unwrap_or(false),
+                last_heard: state.last_heard,
                 partitions,
             }
         };
@@ -268,7 +282,14 @@ impl Merge {
         let state = &mut self.sources[id.0 as usize];
         state.last_heard = now;
         state.is_idle = false;
+        state.is_open = match &item {
+            SourceItem::Opened | SourceItem::Record(_) | SourceItem::Position(_) => Some(true),
+            SourceItem::Rejected(rejected) => Some(rejected.kind != RejectedKind::Unreadable),
+            // It says nothing new, so what it said before still holds.
+            SourceItem::Idle | SourceItem::End => Some(state.is_open.unwrap_or(true)),
+        };
         let merged = match item {
+            SourceItem::Opened => None,
             SourceItem::Record(mut record) => {
                 state.n_records += 1;
                 self.note(id, &mut record, now);

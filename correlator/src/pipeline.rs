@@ -3,9 +3,12 @@
 //! [`Engine`] is the whole of it without clock or I/O; [`replay`] runs it over a given set of events, [`run`] over
 //! sources that live. Where events come from and alerts go is the caller's.
 
+#[cfg(test)]
+mod account;
 mod dedup;
 mod engine;
 mod faults;
+mod meter;
 mod reload;
 mod replay;
 mod restore;

@@ -111,6 +111,8 @@ pub enum RejectedKind {
 /// What a source delivers.
 #[derive(Debug, Clone)]
 pub enum SourceItem {
+    /// It could be opened: for the first time, or again.
+    Opened,
     Record(Record),
     Rejected(Rejected),
     Position(Position),

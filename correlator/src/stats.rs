@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::source::RejectedKind;
+use crate::untrusted::Untrusted;
 
 /// One source's account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Everything the source handed over, readable or not.
     pub received: u64,
@@ -114,20 +115,35 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// What became of each source's events, where there are several: one line each, all terms of the account.
+    pub fn by_source_lines(&self) -> Vec<String> {
+        if self.by_source.len() < 2 {
+            return Vec::new();
+        }
+        self.by_source.iter().map(|(source, counts)| format!("{}: {counts}", Untrusted(source))).collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.received == 1 { "" } else { "s" };
+        write!(f, "{} event{plural}: {} evaluated", self.received, self.evaluated)?;
+        let rest = [
+            (self.dropped, "dropped by the drop list"),
+            (self.duplicate, "repeated"),
+            (self.late, "very late"),
+            (self.rejected, "unreadable"),
+        ];
+        rest.into_iter().filter(|(n, _)| *n > 0).try_for_each(|(n, what)| write!(f, ", {n} {what}"))
+    }
+}
+
 impl fmt::Display for Stats {
     /// One line: what came in, what became of it, what came out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
-        write!(f, "{} events: {} evaluated", total.received, total.evaluated)?;
-        let rest = [
-            (total.dropped, "dropped by the drop list"),
-            (total.duplicate, "repeated"),
-            (total.late, "very late"),
-            (total.rejected, "unreadable"),
-        ];
-        for (n, what) in rest.into_iter().filter(|(n, _)| *n > 0) {
-            write!(f, ", {n} {what}")?;
-        }
+        write!(f, "{total}")?;
         if total.conflicting > 0 {
             let n = total.conflicting;
             write!(f, "; {n} repeated under the same id with other content, so only the first counts")?;
@@ -183,6 +199,10 @@ mod tests {
         assert_eq!(stats.to_string(), format!("{line}{lost}"));
         stats.count_rejected(&source, RejectedKind::Unreadable);
         assert_eq!(stats.total().received, 5, "an input is no event");
+        assert_eq!(stats.by_source_lines(), [""; 0], "one source is the total");
+        stats.count(&"host".into(), Fate::Evaluated);
+        assert_eq!(stats.by_source_lines()[0], "host: 1 event: 1 evaluated");
+        stats.by_source.remove("host");
         let line = stats.to_string();
         assert!(line.contains("; 1 input could not be read; 1 alert"), "{line}");
     }

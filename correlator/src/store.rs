@@ -5,6 +5,7 @@
 //! none, and what was not acknowledged is read again. Alerts are marked once a sink has them; those a crash left unmarked
 //! are handed out again under the same id and revision.
 
+mod health;
 mod schema;
 mod state;
 #[cfg(test)]

@@ -558,3 +558,86 @@ fn why_not_says_what_was_missing_and_whether_it_fired_after_all() {
     );
     assert_eq!(ask("ee605a11", "system1", &["--event", "no-such-event"]).code, 2);
 }
+
+/// One request, as `curl` makes it.
+fn get(at: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(at).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_run_says_how_it_is_and_status_reads_it() {
+    let folder = rule_folder("");
+    fs::create_dir(folder.path().join("trail")).unwrap();
+    let config = "[store]\npath = \"gt.db\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
+                  [[source]]\ntype = \"cloudtrail\"\npath = \"trail\"\n\
+                  [[source]]\ntype = \"sensor\"\nfile = \"host.ndjson\"\n";
+    fs::write(folder.path().join("gt.toml"), config).unwrap();
+    let repeated = format!("{}\n{}\nnot json\n", call("1", "CreateAccessKey"), call("1", "CreateAccessKey"));
+    fs::write(folder.path().join("trail/one.json"), repeated).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["run", "-c", "gt.toml", "--rules", "rule.toml", "--no-builtin-rules", "-o", "ndjson"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let said = lines.by_ref().map(Result::unwrap).find(|line| line.contains("\"metrics\"")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let at = said["listen"].as_str().unwrap().to_owned();
+    // What else it says has to be read, too, or it would wait for its reader.
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let metrics = loop {
+        let metrics = get(&at, "/metrics");
+        if metrics.contains("groundtrail_alerts_total{outcome=\"new\"} 1")
+            || std::time::Instant::now() > until
+        {
+            break metrics;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    for line in [
+        "groundtrail_alerts_total{outcome=\"new\"} 1",
+        "outcome=\"duplicate\"} 1",
+        "outcome=\"rejected\"} 1",
+        "groundtrail_ready 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert!(get(&at, "/healthz").starts_with("HTTP/1.1 200"));
+    let url = format!("http://{at}");
+    let status = groundtrail(folder.path(), &["status", "--url", &url], "");
+    assert_eq!(status.code, 1, "{}{}", status.stdout, status.stderr);
+    assert!(status.stdout.contains("host.ndjson\" cannot be read"), "{}", status.stdout);
+
+    fs::write(folder.path().join("host.ndjson"), "").unwrap();
+    while !get(&at, "/readyz").starts_with("HTTP/1.1 200") {
+        assert!(std::time::Instant::now() < until, "never ready: {}", get(&at, "/readyz"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let status = groundtrail(folder.path(), &["status", "--url", &url, "-o", "json"], "");
+    assert_eq!(status.code, 0, "{}{}", status.stdout, status.stderr);
+    let json: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(json["sources"][0]["counts"]["received"], 3, "{json}");
+
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(asked.success() && child.wait().unwrap().success());
+    let said = rest.join().unwrap();
+    assert!(said.contains("1 repeated, 1 unreadable"), "{said}");
+    assert_eq!(groundtrail(folder.path(), &["status", "--url", &url], "").code, 3);
+    let left = groundtrail(folder.path(), &["status", "--store", "gt.db"], "");
+    assert_eq!(left.code, 0, "{}{}", left.stdout, left.stderr);
+    for part in ["well, from gt.db", "alerts in the store: 1 medium"] {
+        assert!(left.stdout.contains(part), "{part}: {}", left.stdout);
+    }
+    assert_eq!(groundtrail(folder.path(), &["status", "--store", "nowhere.db"], "").code, 3);
+    assert!(!folder.path().join("nowhere.db").exists());
+    assert_eq!(groundtrail(folder.path(), &["status"], "").code, 2);
+}

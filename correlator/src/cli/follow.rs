@@ -77,9 +77,14 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
     {
         stream::refuse(path, data.file_type()).map_err(|error| CliError::Usage(error.to_string()))?;
     }
+    let is_open = matches!(source.input, Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)));
     let stream = Stream { source: Arc::clone(&name), limits };
     let spawn = |work: Work| {
         std::thread::spawn(move || {
+            // What can be waited for says by itself when it is there.
+            if is_open {
+                let _ = around.outlet.send(SourceItem::Opened);
+            }
             // Closed: the run is over, and nobody waits for more.
             let _ = work(&around);
             let _ = around.outlet.send(SourceItem::End);

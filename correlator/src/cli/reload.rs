@@ -11,21 +11,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::CliError;
-use super::flags::RuleFlags;
+use super::flags::{RuleFlags, SourceFlags};
 use super::load::{self, RuleSet};
 use super::terminal::Terminal;
 use crate::config::Config;
+use crate::health::Board;
 use crate::pipeline::{Reload, Staged};
 
 /// What is needed to load as the start did.
 pub(super) struct Reloader {
     pub(super) path: Option<PathBuf>,
     pub(super) flags: RuleFlags,
+    pub(super) sources: SourceFlags,
     pub(super) terminal: Terminal,
     pub(super) running: Config,
     pub(super) schema: Arc<Schema>,
     /// Rule files that were wrong already. They keep nobody from loading the rest.
     pub(super) faulty: BTreeSet<PathBuf>,
+    pub(super) board: Arc<Board>,
     pub(super) reload: Reload,
 }
 
@@ -52,6 +55,7 @@ impl Reloader {
         std::thread::spawn(move || {
             while runtime.block_on(hangup.recv()).is_some() {
                 if let Err(reason) = self.load() {
+                    self.board.refuse_reload();
                     warn!(reason = reason.as_str(), "not reloaded: the run goes on with the rules it has");
                 }
             }
@@ -88,11 +92,20 @@ impl Reloader {
         }
         let n_rules = set.rules.len();
         let (program, schema) = set.into_program();
+        self.board.set_faulty_rules(wrong.len());
         (self.schema, self.faulty) = (Arc::clone(&schema), wrong);
         self.reload.stage(Staged { program, schema, indicators: Arc::new(indicators) });
         info!(rules = n_rules, "loaded and checked");
-        let needs_start = |config: &Config| (config.retention, config.output.clone(), config.store.clone());
-        let configured = configured.config;
+        let needs_start =
+            |config: &Config| (config.retention, config.output.clone(), config.store.clone(), config.metrics);
+        let mut configured = configured.config;
+        // Those of the command line stay, whatever the file says.
+        self.sources.apply(&mut configured).map_err(|error| error.to_string())?;
+        if configured.sources != self.running.sources {
+            warn!(
+                "[[source]] of the configuration has changed, too: sources are opened at the start, so it counts from the next one"
+            );
+        }
         let is_store_flag = configured.store.is_none();
         let of_file = Config {
             store: if is_store_flag { self.running.store.clone() } else { configured.store.clone() },
@@ -100,7 +113,7 @@ impl Reloader {
         };
         if needs_start(&of_file) != needs_start(&self.running) {
             warn!(
-                "store, retention and output of the configuration have changed, too: they count from the next start"
+                "store, retention, output or metrics of the configuration have changed, too: they count from the next start"
             );
         }
         Ok(())

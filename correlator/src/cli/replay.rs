@@ -93,6 +93,7 @@ pub(super) fn run(
     }
     rest.iter().try_for_each(|change| sink.write(&change.document))?;
     terminal.note("replayed", &engine.stats().to_string());
+    engine.stats().by_source_lines().iter().for_each(|line| terminal.note("source", line));
     Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
 }
 

@@ -21,8 +21,10 @@ use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::alert::AlertChange;
 use crate::config::Config;
+use crate::health::Board;
 use crate::keyed::Limits;
 use crate::merge::{Doubt, Merge, Pace};
+use crate::metrics;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
 use crate::sink::{Fanout, Sink};
 use crate::source::Rejected;
@@ -76,6 +78,8 @@ pub(super) fn run(
     load::say(&remarks, terminal);
     let n_rules = set.rules.len();
     let faulty = reload::faulty(&set);
+    let n_faulty = faulty.len();
+    let board = Arc::new(Board::default());
     let (program, schema) = set.into_program();
     let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
 
@@ -99,16 +103,24 @@ pub(super) fn run(
     let reloader = Reloader {
         path: configured.path.clone(),
         flags: flags.rules,
+        sources: flags.sources,
         terminal: *terminal,
         running: config.clone(),
         schema: Arc::clone(&schema),
         faulty,
+        board: Arc::clone(&board),
         reload: reload.clone(),
     };
     reloader.listen()?;
+    board.set_faulty_rules(n_faulty);
+    if let Some(listen) = config.metrics.listen {
+        let at = metrics::serve(listen, Arc::clone(&board)).map_err(fault("cannot start"))?;
+        info!(listen = %at, "metrics");
+    }
     let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
     let runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
-    let mut runner = runner.with_retention(config.retention).with_reload(reload, (*normalizer).clone());
+    let runner = runner.with_retention(config.retention).with_board(board);
+    let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
     drop(merge);
@@ -118,6 +130,7 @@ pub(super) fn run(
         error => fault("stopped")(error),
     })?;
     terminal.note("ended", &stats.to_string());
+    stats.by_source_lines().iter().for_each(|line| terminal.note("source", line));
     Ok(Outcome::Clean)
 }
 

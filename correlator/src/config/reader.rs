@@ -240,13 +240,18 @@ impl<'d, 'i> Table<'d, 'i> {
 
     /// A span such as "500ms", "5s", "15m", "2h" or "10d".
     pub(super) fn duration(&mut self, key: &'static str, ctx: &mut Context<'_>) -> Option<Span> {
+        self.duration_at(key, ctx).map(|span| span.value)
+    }
+
+    pub(super) fn duration_at(&mut self, key: &'static str, ctx: &mut Context<'_>) -> Option<At<Span>> {
         let text = self.str(key, ctx)?;
         let span = parse_duration(&text.value);
         if span.is_none() {
             let message = format!("\"{}\" is not a span of time", text.value);
             ctx.fault(text.span, message, "write a number and ms, s, m, h or d, such as \"15m\"");
+            return None;
         }
-        span
+        span.map(|value| At { value, span: text.span })
     }
 
     /// A size such as "512KiB" or "64MiB".

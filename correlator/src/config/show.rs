@@ -60,7 +60,12 @@ impl Config {
             writeln!(out, "\n[output.file]\npath = {}", quote_path(&file.path))?;
             writeln!(out, "max_size = \"{}\"\nkeep = {}", size(file.max_bytes), file.keep)?;
         }
-        Ok(())
+        writeln!(out, "\n[metrics]")?;
+        match &self.metrics.listen {
+            Some(listen) => writeln!(out, "listen = \"{listen}\"")?,
+            None => writeln!(out, "# no listen: off")?,
+        }
+        writeln!(out, "allow_remote = {}", self.metrics.allow_remote)
     }
 }
 

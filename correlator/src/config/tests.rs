@@ -200,3 +200,57 @@ fn endpoints_are_hosts_or_ranges() {
         ["Host(\"minio.example.net\")", "Net(10.1.2.3/32)", "Net(10.0.0.0/8)", "Net(fd00::/8)"]
     );
 }
+
+#[test]
+fn metrics_stay_on_this_machine_unless_asked() {
+    let metrics = parse("[metrics]\nlisten = \"[::1]:9109\"").unwrap().metrics;
+    assert!(metrics.listen.is_some_and(|listen| listen.port() == 9109));
+    assert_eq!(parse("").unwrap().metrics.listen, None);
+    assert!(parse("[metrics]\nlisten = \"0.0.0.0:9109\"\nallow_remote = true").unwrap().metrics.allow_remote);
+    check_faults(
+        "[metrics]\nlisten = \"0.0.0.0:9109\"\nallow_remotes = false\n[store]\nretention = \"5m\"\n",
+        expect![[r#"
+            error: "0.0.0.0:9109" lets other machines ask, without password or TLS
+             --> /etc/groundtrail/groundtrail.toml:2:10
+              |
+            2 | listen = "0.0.0.0:9109"
+              |          ^^^^^^^^^^^^^^
+              |
+              = help: listen on 127.0.0.1 and put a proxy with TLS and a password before it, or add allow_remote = true
+
+            error: unknown key "allow_remotes"
+             --> /etc/groundtrail/groundtrail.toml:3:1
+              |
+            3 | allow_remotes = false
+              | ^^^^^^^^^^^^^
+              |
+              = help: did you mean "allow_remote"?
+
+            error: "retention" is out of bounds
+             --> /etc/groundtrail/groundtrail.toml:5:13
+              |
+            5 | retention = "5m"
+              |             ^^^^
+              |
+              = help: write a span from "1d" to "3650d""#]],
+    );
+    check_faults(
+        "[metrics]\nlisten = \"9109\"\n[metric]\n",
+        expect![[r#"
+        error: "9109" is not an address with a port
+         --> /etc/groundtrail/groundtrail.toml:2:10
+          |
+        2 | listen = "9109"
+          |          ^^^^^^
+          |
+          = help: write "127.0.0.1:9109" or "[::1]:9109"
+
+        error: unknown key "metric"
+         --> /etc/groundtrail/groundtrail.toml:3:2
+          |
+        3 | [metric]
+          |  ^^^^^^
+          |
+          = help: did you mean "metrics"?"#]],
+    );
+}

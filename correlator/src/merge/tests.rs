@@ -243,3 +243,60 @@ fn a_backlog_of_one_source_does_not_hold_another() {
     let place = drain(&mut merge).iter().position(|item| item == "r5000");
     assert!(place.is_some_and(|place| place < 4), "{place:?}");
 }
+
+/// Ours, which somebody sets.
+#[derive(Debug)]
+struct SetClock(std::sync::atomic::AtomicI64);
+
+impl Clock for SetClock {
+    fn now(&self) -> EventTime {
+        EventTime(self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn a_step_of_our_own_clock_costs_no_event_and_never_turns_time_back() {
+    let clock = Arc::new(SetClock(std::sync::atomic::AtomicI64::new(at(0).0)));
+    let set = |second| clock.0.store(at(second).0, std::sync::atomic::Ordering::SeqCst);
+    let idle_after = Span::from_secs(10);
+    let mut merge = Merge::new(16, Pace::Live { idle_after }, Arc::clone(&clock) as Arc<dyn Clock>);
+    let sensor = merge.add("sensor", late(5));
+    let (mut records, mut watermarks) = (Vec::new(), Vec::new());
+    // Right, an hour ahead, right again, an hour behind, right for good.
+    for (ours, event) in [(0, 0), (3_601, 1), (2, 2), (-3_597, 3), (4, 4)] {
+        set(ours);
+        sensor.send(record(event)).unwrap();
+        for said in drain(&mut merge) {
+            match said.split_at(1) {
+                ("r", second) => records.push(second.to_owned()),
+                (_, second) => watermarks.push(second.parse::<i64>().unwrap()),
+            }
+        }
+    }
+    assert_eq!(records, ["0", "1", "2", "-3597", "4"], "what cannot be right counts as of its arrival");
+    assert!(watermarks.is_sorted(), "{watermarks:?}");
+    let progress = merge.progress().remove(0);
+    assert_eq!((progress.n_records, progress.partitions[0].n_misdated), (5, 1));
+}
+
+#[test]
+fn a_source_is_open_until_it_says_otherwise() {
+    let mut merge = Merge::new(16, Pace::Replay, Arc::new(VirtualClock::default()));
+    let source = merge.add("sensor", late(5));
+    let mut is_open = |item: Option<SourceItem>| {
+        if let Some(item) = item {
+            source.send(item).unwrap();
+        }
+        while merge.next(Duration::ZERO).is_some() {}
+        merge.progress()[0].is_open
+    };
+    let (at, reason) = ("x".to_owned(), "gone".to_owned());
+    let gone = Rejected { source: "sensor".into(), at, reason, kind: RejectedKind::Unreadable };
+    assert!(!is_open(None), "nobody knows yet");
+    assert!(!is_open(Some(SourceItem::Rejected(gone.clone()))));
+    assert!(!is_open(Some(SourceItem::Idle)), "it waits for what is not there");
+    assert!(is_open(Some(SourceItem::Opened)));
+    assert!(is_open(Some(SourceItem::Idle)));
+    let line = Rejected { kind: RejectedKind::Record, ..gone };
+    assert!(is_open(Some(SourceItem::Rejected(line))), "one bad line is not the source");
+}

@@ -347,6 +347,11 @@ impl Engine {
         self.book.n_open()
     }
 
+    /// State given up for want of room, by rule.
+    pub(crate) fn evictions(&self) -> impl Iterator<Item = (u32, Eviction)> {
+        self.keyed.evictions()
+    }
+
     pub fn n_keys(&self) -> usize {
         self.keyed.n_keys()
     }

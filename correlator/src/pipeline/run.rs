@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::engine::{Engine, Lasting, Mode};
 use super::faults::{Faults, Point};
+use super::meter::Meter;
 use super::reload::{Reload, Staged};
 use super::replay::sort_finals;
 use super::restore;
@@ -19,6 +20,7 @@ use crate::alert::AlertChange;
 use crate::alert::book::SavedAlert;
 use crate::alert::suppression::{Member, MemberChange};
 use crate::archive::{Unwritten, UnwrittenEvent};
+use crate::health::Board;
 use crate::keyed::SavedKey;
 use crate::merge::{Doubt, Merge, Merged};
 use crate::pipeline::dedup::short_id;
@@ -76,6 +78,7 @@ pub enum RunError {
 #[derive(Debug, Default)]
 struct WritePatience {
     stop: Stop,
+    board: Arc<Board>,
 }
 
 impl WritePatience {
@@ -90,12 +93,14 @@ impl WritePatience {
                         error!(%error, "the store cannot be written: nothing is read or acknowledged until it can");
                     }
                     failing.get_or_insert_with(Instant::now);
+                    self.board.set_store_failing(true);
                     self.wait(pause);
                     pause = (pause * 2).min(LONGEST_RETRY);
                 }
                 Err(error) => return Err(error),
                 Ok(()) => {
                     if let Some(since) = failing {
+                        self.board.set_store_failing(false);
                         let seconds = since.elapsed().as_secs();
                         info!(seconds, "the store can be written again; nothing was lost");
                     }
@@ -129,6 +134,7 @@ pub struct Runner {
     is_of_older: bool,
     reload: Option<(Reload, Normalizer)>,
     patience: WritePatience,
+    meter: Meter,
     faults: Faults,
     /// How often is written and told: [`HOLD`] and [`TICK`].
     pace: (Duration, Duration),
@@ -165,6 +171,7 @@ impl Runner {
             is_of_older,
             reload: None,
             patience: WritePatience::default(),
+            meter: Meter::default(),
             faults: Faults::default(),
             pace: (HOLD, TICK),
             started: now,
@@ -187,6 +194,29 @@ impl Runner {
         self
     }
 
+    /// Shows on this board how the run is.
+    #[must_use]
+    pub fn with_board(mut self, board: Arc<Board>) -> Self {
+        self.patience.board = Arc::clone(&board);
+        self.meter.board = board;
+        self
+    }
+
+    /// Says how the run is: on the board, and now and then in the store for those who have nothing else to ask.
+    fn measure(&mut self, merge: &Merge, is_end: bool) {
+        if !is_end && !self.meter.is_due() {
+            return;
+        }
+        let health = self.meter.look(&self.engine, merge);
+        if let Some(store) = &mut self.store
+            && self.meter.is_worth_keeping(is_end)
+            && let Err(error) = store.keep_health(&health)
+        {
+            // Nothing rests on it, and what the run itself has to write will say more.
+            tracing::debug!(%error, "the health of the run could not be written");
+        }
+    }
+
     /// Another set of rules has been staged: everything is written, and taken back by an engine of that set as a restart
     /// would. So what is half-seen of a rule lasts, unless that very rule was edited.
     fn take_over(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {
@@ -200,6 +230,7 @@ impl Runner {
         restore::restore(&mut engine, store, &normalizer)?;
         engine.take_account_of(&self.engine);
         self.engine = engine;
+        self.meter.n_reloads += 1;
         info!(rules = n_rules, "reloaded");
         Ok(())
     }
@@ -244,11 +275,14 @@ impl Runner {
             self.reach(Point::Taken)?;
             self.breathe(delivery)?;
             self.take_over(delivery)?;
+            self.measure(merge, false);
             if stop.is_set() && stopped_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 break;
             }
         }
-        self.end(stop.is_set(), delivery)
+        let ended = self.end(stop.is_set(), delivery)?;
+        self.measure(merge, true);
+        Ok(ended)
     }
 
     /// Writes and delivers if it is time to.
@@ -376,6 +410,7 @@ impl Runner {
             }
         }
         self.reach(Point::Committed)?;
+        self.meter.note_told(&alerts);
         for alert in &alerts {
             delivery.alert(alert).map_err(RunError::Deliver)?;
             self.reach(Point::Delivered)?;

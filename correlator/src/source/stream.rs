@@ -33,6 +33,9 @@ const MAX_CONNECTIONS: usize = 256;
 /// How often a quiet socket looks whether to stop.
 const BREATH: Duration = Duration::from_millis(200);
 
+/// Between looks at something that cannot be followed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// How long a quiet pipe is left alone.
 const PIPE_BREATH: Duration = Duration::from_millis(50);
 
@@ -160,11 +163,17 @@ impl Stream {
         let key = path.display().to_string();
         let mut kept = positions.value(&self.source, &key).and_then(|value| parse_position(&value));
         let mut complaint = None;
+        let mut pause = poll;
         loop {
             match open_at(path, kept.take()) {
-                Ok(Opened::Pipe(pipe)) => return self.drain_pipe(&key, pipe, PipeEnd::Stop, &feed, stop),
+                Ok(Opened::Pipe(pipe)) => {
+                    outlet.send(SourceItem::Opened)?;
+                    return self.drain_pipe(&key, pipe, PipeEnd::Stop, &feed, stop);
+                }
                 Ok(Opened::File { file, inode, at }) => {
                     complaint = None;
+                    pause = poll;
+                    outlet.send(SourceItem::Opened)?;
                     if self.follow_open(path, file, inode, at, poll, &feed, stop)? {
                         return outlet.send(SourceItem::End);
                     }
@@ -177,8 +186,13 @@ impl Stream {
                         complaint = Some(text);
                     }
                     outlet.send(SourceItem::Idle)?;
-                    if stop.wait(poll) {
+                    if stop.wait(pause) {
                         return outlet.send(SourceItem::End);
+                    }
+                    // What is there as something else, a device or a folder, will not become a file soon; what is not
+                    // there yet may come any moment.
+                    if matches!(error, SourceError::Kind { .. }) {
+                        pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                 }
             }

@@ -62,6 +62,8 @@ pub(crate) const STEPS: &[&str] = &["
     create table marks (name text primary key, value integer not null) without rowid;
     alter table held add column role integer not null default 2;
     create index held_by_role on held (role) where role > 0;
+", "
+    create table health (id integer primary key check (id = 1), document text not null);
 "];
 
 pub(super) fn migrate(conn: &mut Connection, found: u32) -> rusqlite::Result<()> {

@@ -198,3 +198,19 @@ fn stopping_does_not_wait_for_a_reader_that_is_stuck() {
     });
     assert_eq!(came.ids.len(), 3_000, "what was there is read");
 }
+
+#[test]
+fn a_record_of_a_megabyte_is_refused_and_the_next_is_read() {
+    let fits = format!(
+        r#"{{"@timestamp":"2026-11-02T10:00:00Z","event":{{"id":"fits"}},"message":"{}"}}"#,
+        "x".repeat(900_000)
+    );
+    let text = format!("{}\n{fits}\n{}\n{}\n", event("a"), fits.replace("xx", "xxx"), event("b"));
+    let came = collect(|normalizer, outlet| {
+        let stream = Stream { source: "sensor".into(), limits: Limits::default() };
+        stream.read_once("stdin", text.as_bytes(), normalizer, outlet).unwrap();
+    });
+    assert_eq!(came.ids, ["a", "fits", "b"]);
+    assert_eq!(came.rejected.len(), 1);
+    assert!(came.rejected[0].starts_with("stdin, line 3: longer than 1048576 bytes"), "{:?}", came.rejected);
+}

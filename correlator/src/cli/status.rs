@@ -1,0 +1,189 @@
+//! `status`: how a run is, from its endpoint, or else from what it left in its store.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use rules::event::EventTime;
+use rules::rule::Severity;
+
+use super::load::Configured;
+use super::table::Table;
+use super::terminal::Terminal;
+use super::{CliError, Outcome};
+use crate::health::{Health, SourceHealth, millis};
+use crate::metrics;
+use crate::store::Store;
+use crate::time::{Clock as _, SystemClock};
+use crate::untrusted::Untrusted;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  well
+  1  degraded: the reasons are printed
+  2  the command line or the configuration is wrong
+  3  no answer: nothing listens there, or the store cannot be read";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Flags {
+    /// The run's endpoint, if it is not the configuration's: http://127.0.0.1:9109
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Look into this store instead; also where the configuration names no endpoint
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    store: Option<PathBuf>,
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    Table,
+    Json,
+}
+
+/// How a run is, and what that is known from.
+struct Seen {
+    health: Health,
+    from: String,
+    reasons: Vec<String>,
+    /// Alerts that stand in the store. An endpoint tells of those since the start.
+    stored: Option<BTreeMap<String, u64>>,
+}
+
+pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+    let config = configured.config;
+    let url = flags.url.or_else(|| {
+        let listen = config.metrics.listen.filter(|_| flags.store.is_none())?;
+        Some(format!("http://{listen}"))
+    });
+    let now = SystemClock.now();
+    let seen = match (url, flags.store.or(config.store)) {
+        (Some(url), _) => {
+            let health = metrics::ask(&url).map_err(failed("no status"))?;
+            Seen { reasons: health.reasons(), health, from: url, stored: None }
+        }
+        (None, Some(path)) => look_into(&path, now)?,
+        (None, None) => {
+            return Err(CliError::Usage(
+                "no run to ask: give --url or --store, or [metrics] listen or [store] path in the configuration"
+                    .to_owned(),
+            ));
+        }
+    };
+    match flags.output {
+        OutputFormat::Json => {
+            let mut json = serde_json::to_value(&seen.health).map_err(std::io::Error::other)?;
+            json["from"] = seen.from.into();
+            json["reasons"] = seen.reasons.clone().into();
+            if let Some(stored) = seen.stored {
+                json["stored_alerts"] = serde_json::to_value(stored).map_err(std::io::Error::other)?;
+            }
+            terminal.data(&format!("{json:#}\n"))?;
+        }
+        OutputFormat::Table => terminal.data(&page(&seen, now, terminal.stdout.width))?,
+    }
+    Ok(if seen.reasons.is_empty() { Outcome::Clean } else { Outcome::Faults })
+}
+
+fn failed<E: std::error::Error + Send + Sync + 'static>(what: &str) -> impl Fn(E) -> CliError {
+    move |source| CliError::Run { what: what.to_owned(), source: source.into() }
+}
+
+fn look_into(path: &Path, now: EventTime) -> Result<Seen, CliError> {
+    let store = Store::open_to_look(path).map_err(failed("no status"))?;
+    let (health, stored) = (store.health(), store.n_alerts_by_severity());
+    let stored = stored.map_err(failed("no status"))?;
+    let (health, reasons) = match health.map_err(failed("no status"))? {
+        Some(health) => {
+            let reasons = health.reasons_of_store(now);
+            (health, reasons)
+        }
+        None => (Health::default(), vec!["no run of this version has used this store yet".to_owned()]),
+    };
+    Ok(Seen { health, from: path.display().to_string(), reasons, stored: Some(stored) })
+}
+
+fn page(seen: &Seen, now: EventTime, width: usize) -> String {
+    let Seen { health, from, reasons, stored } = seen;
+    let mut out = String::new();
+    let state = if reasons.is_empty() { "well" } else { "degraded" };
+    let _ = writeln!(out, "{state}, from {}", Untrusted(from));
+    for reason in reasons {
+        let _ = writeln!(out, "  {}", Untrusted(reason));
+    }
+    if health.at_ms == 0 {
+        return out;
+    }
+    let up = span(health.at_ms - health.started_ms);
+    let (n_rules, n_keys, n_open) = (health.n_rules, health.n_keys, health.n_open_alerts);
+    let _ = writeln!(
+        out,
+        "up {up}, {n_rules} rules, {n_keys} half-seen patterns, {n_open} alerts that can still change"
+    );
+    let told = alerts(&health.alerts);
+    let _ = writeln!(out, "alerts since the start: {told}");
+    if let Some(stored) = stored {
+        let _ = writeln!(out, "alerts in the store: {}", alerts(stored));
+    }
+    out.push('\n');
+    let headings = [
+        "source",
+        "state",
+        "last event",
+        "lag p50",
+        "lag p99",
+        "received",
+        "evaluated",
+        "dropped",
+        "duplicate",
+        "late",
+        "rejected",
+    ];
+    let mut table = Table::new(&headings);
+    for source in &health.sources {
+        table.row(row(source, millis(now)));
+    }
+    out.push_str(&table.render(width.max(140)));
+    out
+}
+
+/// Of the worst clock of the source, which is what holds others up.
+fn row(source: &SourceHealth, now_ms: i64) -> Vec<String> {
+    let worst = |lag: fn(&crate::health::PartitionHealth) -> Option<i64>| {
+        source.partitions.iter().filter_map(lag).max().map_or_else(|| "-".to_owned(), span)
+    };
+    let state = match (source.is_open, source.has_ended) {
+        (false, _) => "not open",
+        (true, true) => "ended",
+        (true, false) => "open",
+    };
+    let newest =
+        source.newest_ms.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now_ms - at)));
+    let counts = &source.counts;
+    let mut row = vec![source.name.clone(), state.to_owned(), newest];
+    row.extend([worst(|of| of.lag_p50_ms), worst(|of| of.lag_p99_ms)]);
+    let terms =
+        [counts.received, counts.evaluated, counts.dropped, counts.duplicate, counts.late, counts.rejected];
+    row.extend(terms.map(|n| n.to_string()));
+    row
+}
+
+fn alerts(by_severity: &BTreeMap<String, u64>) -> String {
+    let known = Severity::ALL.iter().rev().map(|severity| severity.as_str());
+    let told: Vec<String> =
+        known.filter_map(|severity| Some(format!("{} {severity}", by_severity.get(severity)?))).collect();
+    if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+}
+
+fn span(millis: i64) -> String {
+    match millis.max(0) {
+        0..1_000 => format!("{} ms", millis.max(0)),
+        1_000..120_000 => format!("{} s", millis / 1_000),
+        120_000..7_200_000 => format!("{} min", millis / 60_000),
+        7_200_000..172_800_000 => format!("{} h", millis / 3_600_000),
+        _ => format!("{} d", millis / 86_400_000),
+    }
+}

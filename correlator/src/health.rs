@@ -1,0 +1,259 @@
+//! How a run is, as one value: what the metrics, `status` and the store show. Made by the run once a second; nobody who
+//! asks can hold it up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::merge::{PartitionProgress, Progress};
+use crate::stats::Counts;
+use crate::time::Watermark;
+use rules::event::{EventTime, Span};
+
+/// Hosts, or accounts and regions, that are shown of one source: those furthest behind. Whoever can invent host names
+/// must not be able to grow what is scraped.
+pub const MAX_PARTITIONS: usize = 500;
+/// A run that has not moved for so long is stuck.
+const STUCK: Duration = Duration::from_secs(30);
+/// What a store says of its run is this old at most while the run lives: see [`crate::pipeline`].
+const STORE_SILENT_MS: i64 = 60_000;
+
+/// All times are milliseconds since 1970, UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub version: String,
+    pub at_ms: i64,
+    pub started_ms: i64,
+    /// Rules are loaded and every source is open.
+    pub is_ready: bool,
+    pub is_store_failing: bool,
+    /// Open state was given up for want of room within the last minutes.
+    pub is_losing_state: bool,
+    pub watermark_ms: Option<i64>,
+    pub sources: Vec<SourceHealth>,
+    /// Inputs that could not be had at all.
+    pub n_unreadable_inputs: u64,
+    pub n_rules: u64,
+    pub n_faulty_rules: u64,
+    /// Of what all the rules mean.
+    pub rules_sha256: String,
+    pub rules: Vec<RuleHealth>,
+    /// By the line of the drop list.
+    pub drops: BTreeMap<String, u64>,
+    pub n_keys: u64,
+    pub n_open_alerts: u64,
+    pub n_context_events: u64,
+    pub n_context_lost: u64,
+    /// New ones by severity, as they were first told.
+    pub alerts: BTreeMap<String, u64>,
+    pub n_revisions: u64,
+    pub n_withdrawn: u64,
+    pub n_reloads: u64,
+    pub n_reloads_refused: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceHealth {
+    pub name: String,
+    pub is_open: bool,
+    pub has_ended: bool,
+    pub newest_ms: Option<i64>,
+    /// Since anything was heard of it, by our clock.
+    pub silent_ms: i64,
+    pub watermark_ms: Option<i64>,
+    pub counts: Counts,
+    /// Records that came behind the watermark.
+    pub n_behind: u64,
+    pub n_partitions: u64,
+    /// At most [`MAX_PARTITIONS`].
+    pub partitions: Vec<PartitionHealth>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionHealth {
+    pub name: String,
+    pub newest_ms: Option<i64>,
+    pub n_events: u64,
+    pub n_misdated: u64,
+    pub is_astray: bool,
+    pub lag_p50_ms: Option<i64>,
+    pub lag_p99_ms: Option<i64>,
+}
+
+/// A rule that matched, or lost state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleHealth {
+    pub id: String,
+    pub severity: String,
+    pub n_matches: u64,
+    pub n_keys_lost: u64,
+    pub n_hits_lost: u64,
+}
+
+pub(crate) fn millis(time: EventTime) -> i64 {
+    time.0.div_euclid(1_000_000)
+}
+
+impl SourceHealth {
+    pub(crate) fn new(progress: &Progress, counts: Counts, now: EventTime) -> Self {
+        let mut partitions: Vec<&PartitionProgress> = progress.partitions.iter().collect();
+        partitions.sort_by(|a, b| (a.newest, &a.name).cmp(&(b.newest, &b.name)));
+        partitions.truncate(MAX_PARTITIONS);
+        let lag = |lag: Option<Span>| lag.map(|Span(nanos)| nanos / 1_000_000);
+        let partition = |of: &PartitionProgress| PartitionHealth {
+            name: of.name.to_string(),
+            newest_ms: of.newest.map(millis),
+            n_events: of.n_events,
+            n_misdated: of.n_misdated,
+            is_astray: of.is_astray,
+            lag_p50_ms: lag(of.lag_p50),
+            lag_p99_ms: lag(of.lag_p99),
+        };
+        Self {
+            name: progress.name.to_string(),
+            is_open: progress.is_open,
+            has_ended: progress.has_ended,
+            newest_ms: progress.newest.map(millis),
+            silent_ms: ((now - progress.last_heard).0 / 1_000_000).max(0),
+            watermark_ms: match progress.watermark {
+                Watermark::At(time) => Some(millis(time)),
+                Watermark::Idle => None,
+            },
+            counts,
+            n_behind: progress.n_late,
+            n_partitions: progress.partitions.len() as u64,
+            partitions: partitions.into_iter().map(partition).collect(),
+        }
+    }
+}
+
+impl Health {
+    /// Why this run does not see, or keep, all it should. Empty: it is well.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.is_store_failing {
+            reasons
+                .push("the store cannot be written: nothing is read or acknowledged until it can".to_owned());
+        }
+        for source in self.sources.iter().filter(|source| !source.is_open) {
+            reasons.push(format!("source \"{}\" cannot be read, or has not been opened yet", source.name));
+        }
+        for source in &self.sources {
+            let astray = source.partitions.iter().filter(|partition| partition.is_astray);
+            for partition in astray {
+                let (clock, source) = (&partition.name, &source.name);
+                reasons.push(format!(
+                    "the clock of \"{clock}\" in source \"{source}\" is behind and does not catch up"
+                ));
+            }
+            if !source.counts.is_balanced() {
+                reasons
+                    .push(format!("the account of source \"{}\" does not add up: report this", source.name));
+            }
+        }
+        if self.n_faulty_rules > 0 {
+            let n = self.n_faulty_rules;
+            reasons
+                .push(format!("{n} rule files are wrong and not in force; `groundtrail check` names them"));
+        }
+        if self.is_losing_state {
+            reasons.push(
+                "there is more to remember than room: half-seen patterns are given up; the alerts touched say so"
+                    .to_owned(),
+            );
+        }
+        reasons
+    }
+
+    /// As [`Self::reasons`], of what a run left in its store.
+    pub fn reasons_of_store(&self, now: EventTime) -> Vec<String> {
+        let mut reasons = self.reasons();
+        let age_ms = millis(now) - self.at_ms;
+        if age_ms > STORE_SILENT_MS {
+            let seconds = age_ms / 1_000;
+            reasons.insert(
+                0,
+                format!("no run has written to this store for {seconds} s; this is how the last one left it"),
+            );
+        }
+        reasons
+    }
+}
+
+/// Where the run puts its [`Health`] and others look at it.
+#[derive(Debug, Default)]
+pub struct Board {
+    latest: Mutex<Option<(Instant, Arc<Health>)>>,
+    is_store_failing: AtomicBool,
+    n_faulty_rules: AtomicU64,
+    n_reloads_refused: AtomicU64,
+}
+
+impl Board {
+    pub fn put(&self, health: Health) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), Arc::new(health)));
+    }
+
+    /// The latest, with what changes while the run itself waits.
+    pub fn look(&self) -> Option<Health> {
+        let (_, health) = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let mut health = (*health).clone();
+        self.complete(&mut health);
+        Some(health)
+    }
+
+    pub(crate) fn complete(&self, health: &mut Health) {
+        health.is_store_failing = self.is_store_failing.load(Ordering::Relaxed);
+        health.n_faulty_rules = self.n_faulty_rules.load(Ordering::Relaxed);
+        health.n_reloads_refused = self.n_reloads_refused.load(Ordering::Relaxed);
+    }
+
+    /// A run that waits for its store is alive; one that does nothing at all is not.
+    pub fn is_stuck(&self) -> bool {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_store_failing.load(Ordering::Relaxed)
+            && latest.as_ref().is_some_and(|(since, _)| since.elapsed() > STUCK)
+    }
+
+    pub fn set_store_failing(&self, is_failing: bool) {
+        self.is_store_failing.store(is_failing, Ordering::Relaxed);
+    }
+
+    pub fn set_faulty_rules(&self, n: usize) {
+        self.n_faulty_rules.store(n as u64, Ordering::Relaxed);
+    }
+
+    pub fn refuse_reload(&self) {
+        self.n_reloads_refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let mut health = Health { is_ready: true, at_ms: 1_000_000, ..Health::default() };
+        assert_eq!(health.reasons(), [""; 0]);
+        health.sources.push(SourceHealth { name: "trail".to_owned(), ..SourceHealth::default() });
+        assert!(health.reasons()[0].contains("\"trail\" cannot be read"), "{:?}", health.reasons());
+        health.sources[0].is_open = true;
+        health.sources[0].counts.received = 1;
+        assert!(health.reasons()[0].contains("does not add up"));
+        health.sources.clear();
+        assert_eq!(health.reasons_of_store(EventTime(1_059_000_000_000)), [""; 0]);
+        let reasons = health.reasons_of_store(EventTime(1_090_000_000_000));
+        assert_eq!(reasons.len(), 1);
+        assert!(reasons[0].contains("for 90 s"), "{reasons:?}");
+        let board = Board::default();
+        assert!(board.look().is_none() && !board.is_stuck());
+        board.put(health);
+        board.set_store_failing(true);
+        assert!(board.look().unwrap().reasons()[0].contains("store cannot be written"));
+    }
+}
