@@ -8,6 +8,7 @@ pub(crate) mod book;
 pub(crate) mod cast;
 mod document;
 pub(crate) mod processes;
+pub(crate) mod signal;
 mod story;
 pub(crate) mod suppression;
 pub(crate) mod view;

@@ -99,6 +99,15 @@ impl Archive {
         }
     }
 
+    /// The same, of one that may be held as it was before: what is held from now on is this.
+    pub(crate) fn hold_instead(&mut self, record: &Arc<Record>, until: EventTime) {
+        if let Some(held) = self.held.get_mut(&record.event.id) {
+            held.record = Arc::clone(record);
+        }
+        self.at_hand.get_mut().by_id.remove(&record.event.id);
+        self.hold(record, until, false);
+    }
+
     /// The same, of one that was held before.
     pub(crate) fn hold_longer(&mut self, event: &EventRef, until: EventTime) {
         match self.held.get_mut(&event.id) {

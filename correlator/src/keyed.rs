@@ -5,6 +5,7 @@
 //! [`crate::detect`]'s; alerts, contexts and stores are around this.
 
 pub(crate) mod machine;
+mod signals;
 mod state;
 mod table;
 #[cfg(test)]
@@ -24,8 +25,8 @@ use crate::source::{Origin, Record};
 use crate::terms::TermsShape;
 use crate::window::WindowShape;
 
-pub(crate) use table::SavedKey;
 pub use table::{Change, Eviction, KeyRef, Keyed};
+pub(crate) use table::{OverAlerts, SavedKey};
 
 /// Hosts and AWS keep time apart by up to 2 s, and CloudTrail writes whole seconds.
 pub const SKEW: Span = Span::from_secs(3);
@@ -94,7 +95,8 @@ pub(crate) enum ClockOf {
 
 pub(crate) fn clock_of(event: &EventRef) -> ClockOf {
     match event.origin {
-        Origin::Sensor => ClockOf::Host,
+        // Alerts order by the times they bear, whichever clock gave them.
+        Origin::Sensor | Origin::Signal => ClockOf::Host,
         Origin::CloudTrail | Origin::GuardDuty | Origin::VpcFlow => ClockOf::Aws,
     }
 }

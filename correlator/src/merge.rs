@@ -423,7 +423,7 @@ fn clock_name(fields: &ClockFields, record: &Record, name: &mut String) {
     const MAX_NAME: usize = 128;
     name.clear();
     let parts = match record.origin {
-        Origin::Sensor => [text(fields.host), None],
+        Origin::Sensor | Origin::Signal => [text(fields.host), None],
         Origin::CloudTrail | Origin::GuardDuty | Origin::VpcFlow => {
             [text(fields.account), text(fields.region)]
         }

@@ -8,7 +8,10 @@ mod account;
 mod dedup;
 mod engine;
 mod faults;
+mod feedback;
 mod meter;
+#[cfg(test)]
+mod over_alerts_tests;
 mod reload;
 mod replay;
 mod restore;

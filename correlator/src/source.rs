@@ -38,6 +38,8 @@ pub enum Origin {
     GuardDuty,
     /// A header line and one flow-log line.
     VpcFlow,
+    /// An alert of ours, as an ECS document: what rules over alerts read.
+    Signal,
 }
 
 /// One event and the text it was read from.

@@ -279,7 +279,10 @@ impl Store {
             let mut insert = tx.prepare_cached(
                 "insert into held (id, origin, raw, time, until, role) values (?1, ?2, ?3, ?4, ?5, ?6)
                  on conflict (id) do update set
-                   until = max(until, excluded.until), role = max(role, excluded.role)",
+                   until = max(until, excluded.until), role = max(role, excluded.role),
+                   -- An event is what it first was; an alert that is read as one changes.
+                   raw = case when excluded.origin = 'signal' then excluded.raw else raw end,
+                   time = case when excluded.origin = 'signal' then excluded.time else time end",
             )?;
             for held in &batch.held {
                 insert.execute(params![
@@ -618,11 +621,12 @@ fn key_of(text: &str) -> JoinKey {
     JoinKey(parts.into())
 }
 
-const ORIGINS: [(Origin, &str); 4] = [
+const ORIGINS: [(Origin, &str); 5] = [
     (Origin::Sensor, "sensor"),
     (Origin::CloudTrail, "cloudtrail"),
     (Origin::GuardDuty, "guardduty"),
     (Origin::VpcFlow, "vpcflow"),
+    (Origin::Signal, "signal"),
 ];
 
 fn origin_name(origin: Origin) -> &'static str {

@@ -8,6 +8,7 @@ mod glob;
 mod graph;
 mod index;
 mod key;
+mod over_alerts;
 mod scratch;
 
 use crate::catalogue::drops::DropLine;
@@ -21,6 +22,7 @@ use clause::Chooser;
 use glob::IndexGlobs;
 use graph::{Graph, GraphBuilder};
 use index::Index;
+pub use over_alerts::ALERTS_INDEX;
 use scratch::Admitted;
 pub use scratch::Scratch;
 
@@ -58,6 +60,8 @@ pub struct Program {
     index: Index,
     /// By rule.
     globs: Vec<IndexGlobs>,
+    /// By rule: whether alerts of other rules are events to it.
+    over_alerts: Vec<bool>,
     /// Tells the scratch of one program from that of another.
     token: u64,
 }
@@ -72,6 +76,7 @@ impl Program {
     pub fn with_drops(rules: Vec<Rule<Expr>>, drops: Vec<DropLine<Expr>>, schema: &Schema) -> Self {
         let mut builder = GraphBuilder::default();
         let globs = rules.iter().map(|rule| IndexGlobs::new(&rule.index)).collect();
+        let over_alerts = rules.iter().map(|rule| rule.is_over_alerts(schema)).collect();
         let rules: Vec<Rule> =
             rules.into_iter().map(|rule| rule.map(&mut |expr| builder.predicate(expr))).collect();
         let drops = drops.into_iter().map(|line| line.map(&mut |expr| builder.predicate(expr))).collect();
@@ -79,7 +84,7 @@ impl Program {
         let uses = uses(&rules, graph.predicates());
         let asked = (0..).map(PredicateId).zip(&uses).filter(|(_, uses)| !uses.is_empty()).map(|(id, _)| id);
         let index = Index::new(&graph, asked, schema);
-        Self { rules, drops, graph, uses, index, globs, token: scratch::next_token() }
+        Self { rules, drops, graph, uses, index, globs, over_alerts, token: scratch::next_token() }
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -90,6 +95,11 @@ impl Program {
     /// If the number is of another program.
     pub fn rule(&self, idx: RuleIdx) -> &Rule {
         &self.rules[idx.0 as usize]
+    }
+
+    /// Whether alerts of other rules are events to the rule.
+    pub fn is_over_alerts(&self, idx: RuleIdx) -> bool {
+        self.over_alerts[idx.0 as usize]
     }
 
     pub fn drops(&self) -> &[DropLine<PredicateId>] {
@@ -147,7 +157,10 @@ impl Program {
 
     /// What reads events of an index.
     fn admit(&self, index: &str) -> Admitted {
-        let rules = self.globs.iter().map(|globs| globs.admit(index)).collect();
+        let is_alerts = index == ALERTS_INDEX;
+        let admits =
+            |(globs, over_alerts): (&IndexGlobs, &bool)| globs.admit(index) && (!is_alerts || *over_alerts);
+        let rules = self.globs.iter().zip(&self.over_alerts).map(admits).collect();
         let admitted = Admitted { rules, predicates: Box::default() };
         let is_asked = |idx: usize| self.uses[idx].iter().any(|hit| admitted.admits(*hit));
         let predicates = index::mask(self.graph.predicates(), is_asked);

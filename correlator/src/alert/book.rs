@@ -140,6 +140,11 @@ pub(crate) struct SavedAlert {
 }
 
 impl Book {
+    /// Whether the alert is open or was told.
+    pub(crate) fn knows(&self, id: &AlertId) -> bool {
+        self.alerts.contains_key(id) || self.known.contains_key(id)
+    }
+
     /// What an earlier run told: it is told again only if it has changed.
     pub(crate) fn remember(&mut self, id: AlertId, told: Told) {
         if self.known.insert(id.clone(), told).is_none() {
@@ -499,7 +504,7 @@ impl Book {
                 is_told: !context.is_circumstantial,
             });
         }
-        let risk_score = if severity == rule.severity { rule.risk_score } else { usual_risk(severity) };
+        let risk_score = risk_score(rule, severity);
         let (hosts, keys) = cast.cards(view.identities, found.end);
         let mut could_not_see =
             view.blind.could_not_see(rule, found, &evidence, view.keyed.eviction(alert.rule));
@@ -563,7 +568,7 @@ fn links(view: &View<'_>, reads: &[Reads], found: &Match, held: Option<&Alert>) 
 }
 
 /// The last mapping that any of the evidence satisfies.
-fn mapped_severity(view: &View<'_>, rule: &Rule, found: &Match) -> Severity {
+pub(crate) fn mapped_severity(view: &View<'_>, rule: &Rule, found: &Match) -> Severity {
     let holds = |field, value: &str| {
         found.evidence.iter().any(|item| {
             let record = view.archive.open(&item.event);
@@ -575,6 +580,11 @@ fn mapped_severity(view: &View<'_>, rule: &Rule, found: &Match) -> Severity {
     };
     let mapped = rule.severity_mapping.iter().rev().find(|mapping| holds(mapping.field, &mapping.value));
     mapped.map_or(rule.severity, |mapping| mapping.severity)
+}
+
+/// The rule's own, unless the severity is another than its own.
+pub(crate) fn risk_score(rule: &Rule, severity: Severity) -> u64 {
+    if severity == rule.severity { rule.risk_score } else { usual_risk(severity) }
 }
 
 /// Elastic's middle of each band.

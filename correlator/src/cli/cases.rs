@@ -60,11 +60,12 @@ pub(super) fn run(
     let mut set = load::rules(&configured);
     set.report(terminal);
     let has_errors = set.has_errors();
+    let all = set.rules.clone();
     if let Some(text) = &flags.only {
         set.rules.retain(|rule| rule.name.contains(text.as_str()) || rule.id.contains(text.as_str()));
     }
     let bench = Bench::new(set.schema, set.drops);
-    let suites: Vec<Suite> = set.rules.iter().map(|rule| bench.run(rule)).collect();
+    let suites: Vec<Suite> = set.rules.iter().map(|rule| bench.run(rule, &all)).collect();
     let untested: Vec<&Rule<Expr>> = set.rules.iter().filter(|rule| rule.cases.is_empty()).collect();
     terminal.data(&report(&suites, terminal))?;
     for rule in &untested {
@@ -85,7 +86,7 @@ pub(super) fn run(
 #[cfg(test)]
 pub(super) fn failures(rules: &[Rule<Expr>], schema: Schema) -> Vec<String> {
     let bench = Bench::new(schema, Vec::new());
-    rules.iter().flat_map(|rule| bench.run(rule).cases).filter_map(|case| case.failure).collect()
+    rules.iter().flat_map(|rule| bench.run(rule, rules).cases).filter_map(|case| case.failure).collect()
 }
 
 /// What every case runs with.
@@ -102,8 +103,15 @@ impl Bench {
         Self { schema, drops, normalizer }
     }
 
-    fn run(&self, rule: &Rule<Expr>) -> Suite {
-        let program = Arc::new(Program::with_drops(vec![rule.clone()], self.drops.clone(), &self.schema));
+    /// A rule runs alone; one over alerts, with all rules whose alerts it may read.
+    fn run(&self, rule: &Rule<Expr>, all: &[Rule<Expr>]) -> Suite {
+        let is_with = |other: &&Rule<Expr>| other.id != rule.id && !other.is_over_alerts(&self.schema);
+        let others = match rule.is_over_alerts(&self.schema) {
+            true => all.iter().filter(is_with).cloned().collect(),
+            false => Vec::new(),
+        };
+        let rules = std::iter::once(rule.clone()).chain(others).collect();
+        let program = Arc::new(Program::with_drops(rules, self.drops.clone(), &self.schema));
         let cases = rule
             .cases
             .iter()
@@ -118,7 +126,9 @@ impl Bench {
         let records = self.records(case)?;
         let source: Arc<str> = "case".into();
         let inputs = records.iter().map(|(_, record)| (Arc::clone(&source), record.clone()));
-        let replayed = pipeline::replay(Arc::clone(program), &self.schema, Limits::default(), inputs);
+        let mut replayed = pipeline::replay(Arc::clone(program), &self.schema, Limits::default(), inputs);
+        let own = program.rules().first().map_or("", |rule| rule.id.as_str());
+        replayed.alerts.retain(|alert| &*alert.rule_id == own);
         let n_alerts = replayed.alerts.len() as u64;
         if n_alerts != case.expect {
             let mut failure = format!("expected {}, got {n_alerts}", count(case.expect, "alert"));
@@ -179,6 +189,10 @@ fn roles(program: &Program, records: &[(usize, Record)]) -> String {
     for (line, record) in records {
         let mut roles: Vec<String> = Vec::new();
         program.hits(&record.event, &mut scratch, |hit| {
+            // The case's own rule is the first.
+            if hit.rule.0 != 0 {
+                return;
+            }
             roles.push(match hit.role {
                 Role::Match => "matches".to_owned(),
                 Role::Step(step) => format!("matches step {}", step + 1),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use rules::catalogue::report::Report;
 use rules::expr::Expr;
+use rules::program::ALERTS_INDEX;
 use serde_json::json;
 
 use self::census::Census;
@@ -155,7 +156,7 @@ fn check_store(config: &Config) -> Option<Finding> {
 
 /// Rules that the sources cannot make fire. Says nothing where no source is given: then rules alone are checked.
 fn check_reach(set: &RuleSet, config: &Config) -> Vec<Finding> {
-    let sources = Sources::of(config, &set.schema);
+    let sources = Sources::of(config, &set.schema).with_alerts_of(&set.rules);
     if sources.is_empty() {
         return Vec::new();
     }
@@ -179,8 +180,11 @@ fn check_reach(set: &RuleSet, config: &Config) -> Vec<Finding> {
 fn check_drops(set: &RuleSet) -> Vec<Finding> {
     let mut findings = Vec::new();
     let sources = Sources::every(&set.schema);
-    let lines: Vec<_> =
-        set.drops.iter().map(|line| (line, sources.able(&line.predicate, |_| true))).collect();
+    let lines: Vec<_> = set
+        .drops
+        .iter()
+        .map(|line| (line, sources.able(&line.predicate, |index| index != ALERTS_INDEX)))
+        .collect();
     for rule in &set.rules {
         let reads = |index: &str| rule.reads_index(index);
         // Most rules are about other data sets than a line is; the search for a common event is long.

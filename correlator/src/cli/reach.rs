@@ -9,6 +9,7 @@ use rules::eval;
 use rules::event::{Event, EventTime, Value};
 use rules::expr::{Expr, Scalar};
 use rules::plan::Plan;
+use rules::program::ALERTS_INDEX;
 use rules::rule::Rule;
 use rules::schema::{FieldId, Origin, Schema};
 
@@ -24,7 +25,10 @@ struct Kind {
     absent: &'static [&'static str],
 }
 
-const KINDS: [Kind; 6] = [
+/// What rules over alerts read, and no other rule.
+const ALERTS: &str = "alerts of other rules";
+
+const KINDS: [Kind; 7] = [
     Kind {
         dataset: "endpoint.events.process",
         flag: Some("--sensor -"),
@@ -66,6 +70,7 @@ const KINDS: [Kind; 6] = [
         known: &[("event.kind", "event"), ("event.category", "network"), ("cloud.provider", "aws")],
         absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.cloudtrail.", "aws.guardduty."],
     },
+    Kind { dataset: ALERTS, flag: None, known: &[("event.kind", "signal")], absent: &["registry."] },
 ];
 
 /// The datasets that the sources deliver.
@@ -114,13 +119,23 @@ impl<'s> Sources<'s> {
         }
     }
 
+    /// Where an ordinary rule is loaded, its alerts are there for rules over alerts.
+    pub(super) fn with_alerts_of(mut self, rules: &[Rule<Expr>]) -> Self {
+        if !self.present.is_empty() && rules.iter().any(|rule| !rule.is_over_alerts(self.schema)) {
+            self.present.insert(ALERTS);
+        }
+        self
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.present.is_empty()
     }
 
     pub(super) fn reach(&self, rule: &Rule<Expr>) -> Reach {
+        let is_over_alerts = rule.is_over_alerts(self.schema);
+        let reads = |index: &str| rule.reads_index(index) && (index != ALERTS_INDEX || is_over_alerts);
         for predicate in required(&rule.plan) {
-            let able = self.able(predicate, |index| rule.reads_index(index));
+            let able = self.able(predicate, reads);
             if able.is_disjoint(&self.present) {
                 return Reach::Never { missing: able };
             }
@@ -128,7 +143,7 @@ impl<'s> Sources<'s> {
         let missing: BTreeSet<&str> = rule
             .contexts
             .iter()
-            .map(|context| self.able(&context.predicate, |_| true))
+            .map(|context| self.able(&context.predicate, |index| index != ALERTS_INDEX))
             .filter(|able| able.is_disjoint(&self.present))
             .flatten()
             .collect();
@@ -150,9 +165,12 @@ impl<'s> Sources<'s> {
 
     /// An event of the kind with what is known of each of its like.
     fn sample(&self, kind: &Kind) -> Event {
-        let mut event = Event::new("sample", EventTime(0), format!("logs-{}-default", kind.dataset));
+        let is_alert = kind.dataset == ALERTS;
+        let index = if is_alert { ALERTS_INDEX.to_owned() } else { format!("logs-{}-default", kind.dataset) };
+        let mut event = Event::new("sample", EventTime(0), index);
+        // An alert has the dataset of the event that it is about.
         let dataset = [("event.dataset", kind.dataset), ("data_stream.dataset", kind.dataset)];
-        for (path, value) in dataset.iter().chain(kind.known) {
+        for (path, value) in dataset.iter().filter(|_| !is_alert).chain(kind.known) {
             if let Some(field) = self.schema.id(path) {
                 event.push(field, Value::str(*value));
             }
@@ -195,6 +213,9 @@ impl<'s> Sources<'s> {
         let datasets: Vec<&str> = kinds.iter().map(|kind| kind.dataset).collect();
         let flags: BTreeSet<&str> = kinds.iter().filter_map(|kind| kind.flag).collect();
         let datasets = datasets.join(" or ");
+        if missing.contains(ALERTS) {
+            return format!("{datasets}: load a rule that is not about alerts");
+        }
         if flags.is_empty() {
             return format!("{datasets}: the sensor does not report these");
         }
@@ -254,7 +275,8 @@ mod tests {
         else {
             panic!("an event query was asked for");
         };
-        let able = Sources { present: BTreeSet::new(), schema: &schema }.able(&expr, |_| true);
+        let able =
+            Sources { present: BTreeSet::new(), schema: &schema }.able(&expr, |index| index != ALERTS_INDEX);
         assert_eq!(able, expect.iter().copied().collect(), "{query}");
     }
 

@@ -149,7 +149,7 @@ fn coverage_table(set: &RuleSet, config: &Config, terminal: &Terminal) -> String
         ]);
     }
     let mut out = table.render(terminal.stdout.width.max(100));
-    let sources = Sources::of(config, &set.schema);
+    let sources = Sources::of(config, &set.schema).with_alerts_of(&set.rules);
     if sources.is_empty() {
         out.push_str(
             "\nNo source is given: which rules can fire is not judged. Add --sensor, --cloudtrail, …\n",
@@ -173,7 +173,7 @@ fn coverage_table(set: &RuleSet, config: &Config, terminal: &Terminal) -> String
 }
 
 fn coverage_json(set: &RuleSet, config: &Config) -> String {
-    let sources = Sources::of(config, &set.schema);
+    let sources = Sources::of(config, &set.schema).with_alerts_of(&set.rules);
     let rows: Vec<_> = by_technique(set)
         .into_iter()
         .map(|(technique, rules)| {

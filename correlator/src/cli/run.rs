@@ -146,7 +146,7 @@ fn join(thread: JoinHandle<()>) {
 }
 
 fn tell_reach(set: &RuleSet, config: &Config) {
-    let sources = Sources::of(config, &set.schema);
+    let sources = Sources::of(config, &set.schema).with_alerts_of(&set.rules);
     let n_blind = set.rules.iter().filter(|rule| matches!(sources.reach(rule), Reach::Never { .. })).count();
     if n_blind > 0 {
         let n_rules = set.rules.len();

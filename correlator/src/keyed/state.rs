@@ -7,7 +7,8 @@ use rules::event::{EventTime, Span};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Stepped;
-use super::{Anchor, Hit, Limits, Match, Shape};
+use super::{Anchor, EventRef, Hit, Limits, Match, Shape};
+use crate::source::Origin;
 
 /// What became of a match, seen from outside.
 #[derive(Debug, Clone)]
@@ -91,10 +92,38 @@ impl KeyState {
         }
     }
 
+    /// Takes an event back, where its hit is still open to company. One that has settled stays.
+    pub(crate) fn retract(
+        &mut self,
+        shape: &Shape,
+        event_id: &str,
+        limits: &Limits,
+        watermark: Option<EventTime>,
+        turns: &mut Vec<Turn>,
+    ) {
+        let n_before = self.n_hits();
+        self.hits.retain(|hit| &*hit.event.id != event_id);
+        self.late.retain(|hit| &*hit.event.id != event_id);
+        if self.n_hits() == n_before {
+            return;
+        }
+        self.is_stale = true;
+        if self.n_hits() <= EAGER {
+            self.refresh(shape, limits, watermark, turns);
+        }
+    }
+
+    /// The alerts among the hits that are open to company.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = &Arc<EventRef>> {
+        let hits = self.hits.iter().chain(&self.late).map(|hit| &hit.event);
+        hits.filter(|event| event.origin == Origin::Signal)
+    }
+
     /// The newest hit. Where it makes the one before it superfluous, it takes its place.
     fn keep(&mut self, shape: &Shape, hit: Arc<Hit>) {
         let n = self.hits.len();
-        if n >= 2 && shape.is_redundant(&self.hits[n - 2], &hit) {
+        // A hit that may be taken back makes no other superfluous.
+        if n >= 2 && hit.event.origin != Origin::Signal && shape.is_redundant(&self.hits[n - 2], &hit) {
             self.hits[n - 1] = hit;
         } else {
             self.hits.push_back(hit);

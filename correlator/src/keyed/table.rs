@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rules::event::EventTime;
+use rules::event::{EventTime, Span};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
+use super::signals::SignalKeys;
 use super::state::{KeyState, Turn};
 use super::{Anchor, Hit, JoinKey, Limits, Match, Shape};
+use crate::source::Origin;
 
 /// A rule, by its place in the program, and a key of it.
 pub type KeyRef = Arc<(u32, JoinKey)>;
@@ -49,6 +51,34 @@ struct Entry {
     visit: EventTime,
 }
 
+/// The rules that read alerts of the others. Time passes later for them: until nothing can change those alerts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OverAlerts {
+    /// By rule. Empty: none is.
+    pub(crate) rules: Vec<bool>,
+    pub(crate) lag: Span,
+}
+
+impl OverAlerts {
+    pub(crate) fn has(&self, rule: u32) -> bool {
+        self.rules.get(rule as usize).is_some_and(|is_over| *is_over)
+    }
+
+    /// The watermark as it is for them.
+    pub(crate) fn watermark(&self, watermark: EventTime) -> EventTime {
+        if watermark == EventTime(i64::MAX) { watermark } else { watermark - self.lag }
+    }
+
+    fn watermark_of(&self, rule: u32, watermark: EventTime) -> EventTime {
+        if self.has(rule) { self.watermark(watermark) } else { watermark }
+    }
+
+    /// The watermark at which that of the rule has come to `time`.
+    fn reached_at(&self, rule: u32, time: EventTime) -> EventTime {
+        if self.has(rule) { time + self.lag } else { time }
+    }
+}
+
 /// The keyed state machine: hits and watermarks in, changes out.
 #[derive(Debug)]
 pub struct Keyed {
@@ -61,6 +91,10 @@ pub struct Keyed {
     stale: Vec<KeyRef>,
     n_open_hits: usize,
     watermark: Option<EventTime>,
+    over_alerts: OverAlerts,
+    signals: SignalKeys,
+    /// Before this, rules over alerts have settled.
+    settled_over_alerts: Option<EventTime>,
     evictions: FxHashMap<u32, Eviction>,
     /// Keys that have changed since they were last taken to be written, where there is a store.
     unsaved: Option<FxHashSet<KeyRef>>,
@@ -76,9 +110,21 @@ impl Keyed {
             stale: Vec::new(),
             n_open_hits: 0,
             watermark: None,
+            over_alerts: OverAlerts::default(),
+            signals: SignalKeys::default(),
+            settled_over_alerts: None,
             evictions: FxHashMap::default(),
             unsaved: None,
         }
+    }
+
+    /// Says which rules read alerts. Before anything is pushed.
+    pub(crate) fn set_over_alerts(&mut self, over_alerts: OverAlerts) {
+        self.over_alerts = over_alerts;
+    }
+
+    fn watermark_of(&self, rule: u32) -> Option<EventTime> {
+        self.watermark.map(|watermark| self.over_alerts.watermark_of(rule, watermark))
     }
 
     pub fn shape(&self, rule: u32) -> Option<&Shape> {
@@ -86,6 +132,7 @@ impl Keyed {
     }
 
     pub fn push(&mut self, rule: u32, key: JoinKey, hit: Arc<Hit>) -> Vec<Change> {
+        let watermark = self.watermark_of(rule);
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return Vec::new() };
         let named = (rule, key);
         let key = match self.keys.get_key_value(&named) {
@@ -99,8 +146,11 @@ impl Keyed {
         let evicted_before = entry.state.n_evicted();
         let (open_before, was_behind) = (entry.state.n_hits(), entry.state.is_behind(shape));
         let time = hit.time();
+        if hit.event.origin == Origin::Signal {
+            self.signals.add(&hit.event, &key);
+        }
         let mut turns = Vec::new();
-        entry.state.push(shape, hit, &self.limits, self.watermark, &mut turns);
+        entry.state.push(shape, hit, &self.limits, watermark, &mut turns);
         if let Some(unsaved) = &mut self.unsaved {
             unsaved.insert(Arc::clone(&key));
         }
@@ -109,7 +159,7 @@ impl Keyed {
         if entry.state.is_behind(shape) && !was_behind {
             self.stale.push(Arc::clone(&key));
         }
-        let visit = entry.state.next_visit(shape, &self.limits);
+        let visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &self.limits));
         if visit < entry.visit {
             self.timers.remove(&(entry.visit, Arc::clone(&key)));
             entry.visit = visit;
@@ -126,14 +176,25 @@ impl Keyed {
         changes(&key, turns)
     }
 
-    /// Works in late hits that wait, and computes what was put off.
-    pub fn flush(&mut self) -> Vec<Change> {
+    /// Whether the alert of this id is an event to some key, and may still be taken back.
+    pub(crate) fn has_signal(&self, id: &str) -> bool {
+        self.signals.contains(id)
+    }
+
+    /// Takes an alert that was an event back from wherever it has not settled.
+    pub(crate) fn retract(&mut self, id: &str) -> Vec<Change> {
         let mut all = Vec::new();
-        for key in std::mem::take(&mut self.stale) {
+        for key in self.signals.take(id) {
+            let watermark = self.watermark_of(key.0);
             let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { continue };
             let Some(entry) = self.keys.get_mut(&key) else { continue };
+            let (open_before, was_behind) = (entry.state.n_hits(), entry.state.is_behind(shape));
             let mut turns = Vec::new();
-            entry.state.refresh(shape, &self.limits, self.watermark, &mut turns);
+            entry.state.retract(shape, id, &self.limits, watermark, &mut turns);
+            self.n_open_hits -= open_before - entry.state.n_hits();
+            if entry.state.is_behind(shape) && !was_behind {
+                self.stale.push(Arc::clone(&key));
+            }
             if let Some(unsaved) = &mut self.unsaved {
                 unsaved.insert(Arc::clone(&key));
             }
@@ -142,18 +203,62 @@ impl Keyed {
         all
     }
 
-    /// No event before `watermark` is expected any more.
+    /// Works in late hits that wait, and computes what was put off.
+    pub fn flush(&mut self) -> Vec<Change> {
+        let mut all = Vec::new();
+        for key in std::mem::take(&mut self.stale) {
+            let watermark = self.watermark_of(key.0);
+            let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { continue };
+            let Some(entry) = self.keys.get_mut(&key) else { continue };
+            let mut turns = Vec::new();
+            entry.state.refresh(shape, &self.limits, watermark, &mut turns);
+            if let Some(unsaved) = &mut self.unsaved {
+                unsaved.insert(Arc::clone(&key));
+            }
+            all.extend(changes(&key, turns));
+        }
+        all
+    }
+
+    /// No event before `watermark` is expected any more. Time does not pass yet for rules over alerts: what this changes may
+    /// be news to them.
     pub fn advance(&mut self, watermark: EventTime) -> Vec<Change> {
         let mut all = self.flush();
         self.watermark = self.watermark.max(Some(watermark));
-        while let Some((at, _)) = self.timers.first() {
-            if *at >= watermark {
-                break;
+        let mut over_alerts = Vec::new();
+        while let Some(timer) = self.due(watermark) {
+            match self.over_alerts.has(timer.1.0) {
+                true => over_alerts.push(timer),
+                false => self.visit(timer.1, watermark, &mut all),
             }
-            let Some((_, key)) = self.timers.pop_first() else { break };
+        }
+        self.timers.extend(over_alerts);
+        all
+    }
+
+    /// The second half of [`Self::advance`]: for rules over alerts.
+    pub(crate) fn advance_over_alerts(&mut self, watermark: EventTime) -> Vec<Change> {
+        let mut all = self.flush();
+        while let Some((_, key)) = self.due(watermark) {
             self.visit(key, watermark, &mut all);
         }
+        self.settle_over_alerts(watermark);
         all
+    }
+
+    fn settle_over_alerts(&mut self, watermark: EventTime) {
+        let settled = self.over_alerts.watermark(watermark) - self.limits.grace;
+        self.signals.expire(settled);
+        self.settled_over_alerts = self.settled_over_alerts.max(Some(settled));
+    }
+
+    /// Before when rules over alerts have settled.
+    pub(crate) fn settled_over_alerts(&self) -> Option<EventTime> {
+        self.settled_over_alerts
+    }
+
+    fn due(&mut self, watermark: EventTime) -> Option<(EventTime, KeyRef)> {
+        self.timers.first().is_some_and(|(at, _)| *at < watermark).then(|| self.timers.pop_first())?
     }
 
     fn visit(&mut self, key: KeyRef, watermark: EventTime, all: &mut Vec<Change>) {
@@ -161,7 +266,8 @@ impl Keyed {
         let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { return };
         let mut turns = Vec::new();
         let open_before = entry.state.n_hits();
-        entry.state.advance(shape, &self.limits, watermark, &mut turns);
+        let own_watermark = self.over_alerts.watermark_of(key.0, watermark);
+        entry.state.advance(shape, &self.limits, own_watermark, &mut turns);
         self.n_open_hits -= open_before - entry.state.n_hits();
         // What is merely settled is not written again: it settles the same way once more.
         if let Some(unsaved) = &mut self.unsaved
@@ -175,7 +281,8 @@ impl Keyed {
             return;
         }
         // A visit that comes too early costs little; one that never ends costs everything.
-        entry.visit = entry.state.next_visit(shape, &self.limits).max(watermark);
+        let visit = self.over_alerts.reached_at(key.0, entry.state.next_visit(shape, &self.limits));
+        entry.visit = visit.max(watermark);
         self.timers.insert((entry.visit, key));
     }
 
@@ -229,7 +336,7 @@ impl Keyed {
             .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
         entry.state.seed_term(first, last);
         let was = entry.visit;
-        entry.visit = entry.state.next_visit(shape, &self.limits);
+        entry.visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &self.limits));
         let visit = entry.visit;
         self.timers.remove(&(was, Arc::clone(&key)));
         self.timers.insert((visit, Arc::clone(&key)));
@@ -267,7 +374,10 @@ impl Keyed {
         if state.is_behind(shape) {
             self.stale.push(Arc::clone(&key));
         }
-        let visit = state.next_visit(shape, &self.limits);
+        for event in state.signals() {
+            self.signals.add(event, &key);
+        }
+        let visit = self.over_alerts.reached_at(rule, state.next_visit(shape, &self.limits));
         self.timers.insert((visit, Arc::clone(&key)));
         self.keys.insert(key, Entry { state, visit });
         while self.keys.len() > self.limits.max_keys || self.n_open_hits > self.limits.max_open_hits {
@@ -288,6 +398,7 @@ impl Keyed {
 
     pub(crate) fn resume_watermark(&mut self, watermark: EventTime) {
         self.watermark = self.watermark.max(Some(watermark));
+        self.settle_over_alerts(watermark);
     }
 }
 

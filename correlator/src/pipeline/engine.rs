@@ -9,6 +9,7 @@ use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
 use super::dedup::{self, Dedup, Seen, ShortId, short_id};
+use super::feedback::Feedback;
 use crate::alert::blind::{Blind, Heard, HostLoss};
 use crate::alert::book::{Book, RuleFacts, SavedAlert, Told, View};
 use crate::alert::cast::CastFields;
@@ -59,21 +60,22 @@ pub(crate) struct Lasting {
 
 #[derive(Debug)]
 pub struct Engine {
-    program: Arc<Program>,
-    facts: Vec<RuleFacts>,
-    limits: Limits,
+    pub(super) program: Arc<Program>,
+    pub(super) facts: Vec<RuleFacts>,
+    pub(super) limits: Limits,
     mode: Mode,
-    detect: Detect,
-    keyed: Keyed,
+    pub(super) detect: Detect,
+    pub(super) keyed: Keyed,
     contexts: Contexts,
-    archive: Archive,
-    book: Book,
+    pub(super) archive: Archive,
+    pub(super) book: Book,
     blind: Blind,
     identities: Identities,
     cast: CastFields,
     dedup: Dedup,
     stats: Stats,
     watermark: Option<EventTime>,
+    pub(super) feedback: Option<Feedback>,
     lasting: Option<Lasting>,
     /// While state is restored: windows that an earlier run closed, by when they ended. Some of their events may be left,
     /// and would make another window.
@@ -96,7 +98,12 @@ impl Engine {
             None | Some(Shape::Terms(_)) => Span(0),
             Some(shape) => shape.span(),
         };
-        let spans: Vec<Span> = shapes.iter().map(span).collect();
+        let mut spans: Vec<Span> = shapes.iter().map(span).collect();
+        let feedback = Feedback::new(&program, schema, &spans, limits);
+        let over_alerts = feedback.as_ref().map(|feedback| feedback.over_alerts.clone()).unwrap_or_default();
+        for (span, _) in spans.iter_mut().zip(&over_alerts.rules).filter(|(_, is_over)| **is_over) {
+            *span = *span + over_alerts.lag;
+        }
         let facts = |((rule, span), shape): ((&rules::rule::Rule, &Span), &Option<Shape>)| {
             let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
             let key_names = detect::key_names(rule, schema);
@@ -109,7 +116,7 @@ impl Engine {
                 held_for: *span + *span + longest,
             }
         };
-        Self {
+        let mut engine = Self {
             facts: rules.iter().zip(&spans).zip(&shapes).map(facts).collect(),
             contexts: Contexts::new(rules, &spans, limits),
             keyed: Keyed::new(shapes, limits),
@@ -126,10 +133,13 @@ impl Engine {
             settled: FxHashMap::default(),
             conflicts: Vec::new(),
             n_conflicts_told: 0,
+            feedback,
             program,
             limits,
             mode,
-        }
+        };
+        engine.keyed.set_over_alerts(over_alerts);
+        engine
     }
 
     /// Takes one event. What is new is told at once; what changes, with a [`Self::tick`].
@@ -235,19 +245,23 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, changes: Vec<Change>) {
+    pub(super) fn take(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
                 Change::Put { key, found } => self.put(key.0, &key.1, found),
-                Change::Gone { key, anchor } => {
-                    let (book, view) = self.book_and_view();
-                    book.gone(&view, key.0, &key.1, &anchor);
-                }
+                Change::Gone { key, anchor } => self.gone(key.0, &key.1, &anchor),
             }
         }
     }
 
-    fn put(&mut self, rule: u32, key: &JoinKey, found: Arc<Match>) {
+    pub(super) fn gone(&mut self, rule: u32, key: &JoinKey, anchor: &Anchor) {
+        self.take_back(rule, key, anchor);
+        let (book, view) = self.book_and_view();
+        book.gone(&view, rule, key, anchor);
+    }
+
+    pub(super) fn put(&mut self, rule: u32, key: &JoinKey, found: Arc<Match>) {
+        self.feed_back(rule, key, &found);
         let grace = self.limits.grace;
         let (book, view) = self.book_and_view();
         let Some(closes) = book.put(&view, rule, key, Arc::clone(&found), grace) else { return };
@@ -261,6 +275,8 @@ impl Engine {
     pub fn advance(&mut self, watermark: EventTime) -> Vec<AlertChange> {
         self.watermark = self.watermark.max(Some(watermark));
         let changes = self.keyed.advance(watermark);
+        self.take(changes);
+        let changes = self.keyed.advance_over_alerts(watermark);
         self.take(changes);
         let told = match self.mode {
             Mode::Revisions => self.tell(|book, view| {
@@ -283,8 +299,7 @@ impl Engine {
     /// The wall clock has moved on to `now`, counted from any fixed start. Tells changes of open alerts: each at a pace of
     /// its own, slower the longer it goes on changing, and no more of them than leaves time for sources.
     pub fn tick(&mut self, now: Duration) -> Vec<AlertChange> {
-        let changes = self.keyed.flush();
-        self.take(changes);
+        self.work_in();
         match self.mode {
             Mode::Revisions => self.tell(|book, view| book.tell_due(view, now)),
             Mode::Finals => Vec::new(),
@@ -293,11 +308,18 @@ impl Engine {
 
     /// Tells all that has changed since, without time having passed.
     pub fn flush(&mut self) -> Vec<AlertChange> {
-        let changes = self.keyed.flush();
-        self.take(changes);
+        self.work_in();
         match self.mode {
             Mode::Revisions => self.tell(Book::tell_dirty),
             Mode::Finals => Vec::new(),
+        }
+    }
+
+    /// Works in what waits: of all rules, then of those over alerts what that is news to.
+    fn work_in(&mut self) {
+        for _ in 0..2 {
+            let changes = self.keyed.flush();
+            self.take(changes);
         }
     }
 
@@ -312,6 +334,19 @@ impl Engine {
             }
         }
         changes
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            rules: self.program.rules(),
+            facts: &self.facts,
+            contexts: &self.contexts,
+            archive: &self.archive,
+            keyed: &self.keyed,
+            blind: &self.blind,
+            identities: &self.identities,
+            cast: &self.cast,
+        }
     }
 
     fn book_and_view(&mut self) -> (&mut Book, View<'_>) {
@@ -519,7 +554,7 @@ fn conflict(source: &Arc<str>, record: &Record) -> Rejected {
 }
 
 /// A rule of single events: the event is the match.
-fn single(record: &Arc<Record>) -> Match {
+pub(super) fn single(record: &Arc<Record>) -> Match {
     let time = record.event.time;
     let event = Arc::new(EventRef::of(record));
     Match {

@@ -10,6 +10,7 @@ use rules::event::Span;
 use serde_json::Value;
 
 use super::faults::Faults;
+use super::over_alerts_tests::world_over_alerts;
 use super::tests::{World, connect, described, exec, sent, world_of_all};
 use super::{Delivery, Mode, RunError, Runner};
 use crate::alert::AlertChange;
@@ -130,24 +131,29 @@ fn undisturbed(world: &World, lines: &[String]) -> (BTreeMap<String, Value>, i64
 }
 
 /// One fault at each of so many points spread over a run, then a run to the end.
-fn cut_at(n_rounds: u32, n_cuts: i64) {
-    let (world, lines) = (world_of_all(), lines(n_rounds));
-    let (expected, n_points) = undisturbed(&world, &lines);
+fn cut_at(world: &World, n_rounds: u32, n_cuts: i64) {
+    let lines = lines(n_rounds);
+    let (expected, n_points) = undisturbed(world, &lines);
     assert!(expected.len() > 12 && n_points >= n_cuts, "{} alerts, {n_points} points", expected.len());
     for cut in 0..n_cuts {
         let at = cut * n_points / n_cuts;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.db");
         let mut sink = Sink::default();
-        assert!(run(&world, &path, &lines, &Faults::after(at), &mut sink).is_err(), "cut at {at}");
-        run(&world, &path, &lines, &Faults::default(), &mut sink).unwrap();
+        assert!(run(world, &path, &lines, &Faults::after(at), &mut sink).is_err(), "cut at {at}");
+        run(world, &path, &lines, &Faults::default(), &mut sink).unwrap();
         assert_eq!(sink.stands(), expected, "cut at point {at} of {n_points}");
     }
 }
 
 #[test]
 fn a_run_that_is_cut_off_anywhere_ends_as_if_it_had_not_been() {
-    cut_at(6, FEW);
+    cut_at(&world_of_all(), 6, FEW);
+}
+
+#[test]
+fn rules_over_alerts_know_their_alerts_after_a_cut() {
+    cut_at(&world_over_alerts(), 6, FEW);
 }
 
 #[test]
@@ -162,5 +168,5 @@ fn a_run_that_is_cut_off_again_and_again_ends_as_if_it_had_not_been() {
 #[test]
 #[ignore = "minutes; `cargo test -p correlator -- --ignored soak` runs it"]
 fn soak_a_thousand_cuts() {
-    cut_at(14, MANY);
+    cut_at(&world_of_all(), 14, MANY);
 }

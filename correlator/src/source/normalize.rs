@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rules::event::{Event, EventTime, Value};
+use rules::program::ALERTS_INDEX;
 use rules::schema::{FieldId, FieldType, Schema};
 use serde_json::Map;
 use serde_json::Value as Document;
@@ -137,7 +138,7 @@ impl Record {
     pub fn document(&self) -> Document {
         let mut root = match self.origin {
             // A host event is a document already; what we derive is added to it.
-            Origin::Sensor => match serde_json::from_str(&self.raw) {
+            Origin::Sensor | Origin::Signal => match serde_json::from_str(&self.raw) {
                 Ok(Document::Object(root)) => root,
                 _ => Map::new(),
             },
@@ -153,7 +154,7 @@ impl Record {
                 }
                 sensor::derive(&facts, &mut sink);
             }
-        } else {
+        } else if self.origin != Origin::Signal {
             // The same text was read once already, so it maps.
             let _ = map(self.origin, &self.raw, &mut sink);
             sink.put("event.id", Scalar::Str(&self.event.id));
@@ -207,6 +208,14 @@ fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unre
             let found = guardduty::head(&json).ok_or_else(|| no_time("updatedAt", None))?;
             guardduty::map(&json, sink);
             Ok(Head::of_aws(Some(found.id), found.time, guardduty::DATASET))
+        }
+        Origin::Signal => {
+            // All that can be derived was, when the alert was made.
+            let (head, _) = sensor::map(&json, sink);
+            let time = head.time.ok_or_else(|| no_time("@timestamp", json.get("@timestamp")))?;
+            let id = head.id.map(str::to_owned);
+            let index = ALERTS_INDEX.to_owned();
+            Ok(Head { id, time, sequence: head.sequence, index, addresses: Vec::new(), facts: Vec::new() })
         }
         Origin::Sensor | Origin::VpcFlow => {
             let mut watch = Watch { sink, addresses: Vec::new() };

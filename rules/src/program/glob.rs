@@ -1,5 +1,6 @@
 //! The `index` globs of a rule, matched against the index an event would have.
 
+use super::over_alerts::{ALERTS_INDEX, ALERTS_NAMES};
 use crate::pattern::Case;
 use crate::pattern::wildcard::{Wildcard, pieces};
 
@@ -12,29 +13,42 @@ const FILEBEAT: &str = "filebeat-groundtrail";
 pub(super) struct IndexGlobs {
     include: Vec<Wildcard>,
     exclude: Vec<Wildcard>,
+    /// The index of alerts is a hidden one: `*` does not mean it, `.alerts-*` does.
+    has_alerts: bool,
 }
 
 impl IndexGlobs {
     pub(super) fn new(globs: &[String]) -> Self {
-        let mut all = Self { include: Vec::new(), exclude: Vec::new() };
+        let mut all = Self { include: Vec::new(), exclude: Vec::new(), has_alerts: false };
         for glob in globs {
             // `*:logs-*` names the same index on remote clusters.
             let glob = glob.rsplit_once(':').map_or(glob.as_str(), |(_, local)| local);
             match glob.strip_prefix('-') {
                 Some(glob) => all.exclude.push(compile(glob)),
-                None => all.include.push(compile(glob)),
+                None => {
+                    let compiled = compile(glob);
+                    all.has_alerts |= glob.starts_with('.') && is_alerts(&compiled);
+                    all.include.push(compiled);
+                }
             }
         }
         all
     }
 
     pub(super) fn admit(&self, index: &str) -> bool {
+        if index == ALERTS_INDEX {
+            return (self.include.is_empty() || self.has_alerts) && !self.exclude.iter().any(is_alerts);
+        }
         let is_in = |globs: &[Wildcard]| {
             let is_aws = index.starts_with("logs-aws.");
             globs.iter().any(|glob| glob.is_match(index) || (is_aws && glob.is_match(FILEBEAT)))
         };
         (self.include.is_empty() || is_in(&self.include)) && !is_in(&self.exclude)
     }
+}
+
+fn is_alerts(glob: &Wildcard) -> bool {
+    ALERTS_NAMES.iter().any(|name| glob.is_match(name))
 }
 
 fn compile(glob: &str) -> Wildcard {

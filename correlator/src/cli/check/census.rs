@@ -47,6 +47,7 @@ impl Census {
     pub(super) fn take(set: &RuleSet, config: &Config) -> Self {
         let given = Sources::of(config, &set.schema);
         let sources = if given.is_empty() { Sources::every(&set.schema) } else { given };
+        let sources = sources.with_alerts_of(&set.rules);
         let mut census = Self::default();
         for rule in &set.rules {
             let counts = census.by_type.entry(rule.kind.as_str().to_owned()).or_default();
