@@ -222,14 +222,12 @@ fn an_alert_that_is_withdrawn_takes_those_over_it_along() {
 
 #[test]
 fn an_alert_that_changes_takes_the_place_of_what_it_was() {
-    let world = world(&[BLOCK, SWEPT, EACH]);
     let by_account = EACH.replace("and host.id:*", "and kibana.alert.rule.type:threshold");
-    let world_of_both = self::world(&[SWEPT, &by_account]);
-    drop(world);
-    let mut engine = world_of_both.engine(Mode::Revisions);
+    let world = world(&[SWEPT, &by_account]);
+    let mut engine = world.engine(Mode::Revisions);
     let mut told = Vec::new();
     for (name, at) in [("Images", 100), ("Regions", 200), ("Hosts", 300), ("Volumes", 10)] {
-        told.extend(push(&world_of_both, &mut engine, &described(name, at)));
+        told.extend(push(&world, &mut engine, &described(name, at)));
     }
     told.extend(engine.advance(rules::event::EventTime(i64::MAX)));
     let opened = told.iter().filter(|change| change.state == AlertState::Open).count();

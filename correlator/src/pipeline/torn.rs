@@ -153,7 +153,7 @@ fn a_run_that_is_cut_off_anywhere_ends_as_if_it_had_not_been() {
 
 #[test]
 fn rules_over_alerts_know_their_alerts_after_a_cut() {
-    cut_at(&world_over_alerts(), 6, FEW);
+    cut_at(&world_over_alerts(), 6, FEW / 5);
 }
 
 #[test]
