@@ -247,3 +247,46 @@ fn report(suites: &[Suite], terminal: &Terminal) -> String {
 fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "description = \"d\"\nlanguage = \"kuery\"\nseverity = \"low\"\nrisk_score = 21\n";
+
+    #[test]
+    fn a_rule_over_alerts_is_tested_with_those_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let rule = |id: u32, rest: &str| {
+            format!(
+                "[rule]\nname = \"rule {id}\"\nrule_id = \"00000000-0000-4000-8000-00000000000{id}\"\n{HEAD}{rest}"
+            )
+        };
+        write(
+            "block.toml",
+            &rule(1, "type = \"query\"\nbuilding_block_type = \"default\"\nquery = 'process.name:curl'\n"),
+        );
+        let event = |id: &str, second: u32| {
+            format!(
+                r#"{{"@timestamp":"2026-11-02T10:00:0{second}Z","event":{{"id":"{id}","category":["process"]}},"host":{{"id":"web-1"}},"process":{{"name":"curl"}}}}"#
+            )
+        };
+        let over = "type = \"threshold\"\nfrom = \"now-5m\"\nindex = [\".alerts-security.*\"]\n\
+                    query = 'event.kind:signal and kibana.alert.rule.name:\"rule 1\"'\n\
+                    threshold = { field = [\"host.id\"], value = 2 }\n";
+        let case = |name: &str, expect: u64, events: &[String]| {
+            format!(
+                "[[tests]]\nname = \"{name}\"\nexpect = {expect}\nevents = '''\n{}\n'''\n",
+                events.join("\n")
+            )
+        };
+        let cases = [case("two", 1, &[event("a", 1), event("b", 2)]), case("one", 0, &[event("a", 1)])];
+        write("over.toml", &(rule(2, over) + &cases.concat()));
+        let mut schema = Schema::builtin();
+        let loaded = rules::catalogue::load([folder.path()], &mut schema);
+        assert_eq!(loaded.rules.len(), 2, "{:?}", loaded.reports);
+        assert_eq!(loaded.rules.iter().map(|rule| rule.cases.len()).sum::<usize>(), 2);
+        assert_eq!(failures(&loaded.rules, schema), Vec::<String>::new());
+    }
+}

@@ -415,6 +415,7 @@ mod tests {
     use rules::event::Span;
 
     use super::*;
+    use crate::keyed::EventRef;
     use crate::keyed::testing::{Table, hit};
     use crate::terms::TermsShape;
     use crate::window::{Test, WindowShape};
@@ -488,6 +489,41 @@ mod tests {
         assert_eq!(sorted.0[0].0, 500);
         // 199 and 500 have no common factor: every number once.
         assert_eq!(ends(&mut (0..500).map(|n| n * 199 % 500)), sorted);
+    }
+
+    fn signal(text: &str) -> Arc<Hit> {
+        let plain = hit(text);
+        let event = Arc::new(EventRef { origin: Origin::Signal, ..(*plain.event).clone() });
+        Arc::new(Hit { event, ..(*plain).clone() })
+    }
+
+    #[test]
+    fn a_signal_that_is_taken_back_unmakes_what_it_made() {
+        let mut table = Table::new(threshold(2, 10), Limits::default());
+        for text in ["A1", "A2", "A3"] {
+            table.push(&signal(text));
+        }
+        assert_eq!(table.told.values().map(|found| found.n_events).collect::<Vec<_>>(), [3]);
+        for (id, n_left) in [("A2", 1), ("A1", 0)] {
+            let changes = table.keyed.retract(id);
+            table.take(changes);
+            assert_eq!(table.told.len(), n_left, "without {id}");
+            assert!(!table.keyed.has_signal(id) && table.keyed.retract(id).is_empty());
+        }
+        table.push(&signal("A2"));
+        assert_eq!(table.told.values().map(|found| found.n_events).collect::<Vec<_>>(), [2]);
+        assert_eq!(table.keyed.n_open_hits, 2);
+    }
+
+    #[test]
+    fn a_signal_that_has_settled_stays() {
+        let mut table = Table::new(threshold(2, 10), Limits::default());
+        table.push(&signal("A1"));
+        table.push(&signal("A2"));
+        table.advance(2_000.0);
+        let changes = table.keyed.retract("A1");
+        table.take(changes);
+        assert_eq!((table.told.len(), table.n_gone), (1, 0));
     }
 
     #[test]

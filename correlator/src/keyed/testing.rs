@@ -83,7 +83,7 @@ impl Table {
         self.take(changes);
     }
 
-    fn take(&mut self, changes: Vec<Change>) {
+    pub(crate) fn take(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
                 Change::Put { key, found } => {
