@@ -135,6 +135,8 @@ pub struct Merge {
     given_out: Option<EventTime>,
     /// Handed on at the next call.
     pending: Option<EventTime>,
+    /// Something came since the watermark was last moved.
+    has_taken: bool,
     doubts: Vec<Doubt>,
     /// Records until the watermark is looked at again.
     until_look: usize,
@@ -153,6 +155,7 @@ impl Merge {
             pace,
             given_out: None,
             pending: None,
+            has_taken: false,
             doubts: Vec::new(),
             until_look: 0,
             buffer: String::new(),
@@ -203,10 +206,13 @@ impl Merge {
             }
             let waited = match self.inlets.try_next() {
                 Waited::Timeout => {
-                    // Nothing waits: time to say how far everybody is.
-                    self.move_watermark(Span(1));
-                    if self.pending.is_some() {
-                        continue;
+                    // Nothing waits: time to say how far everybody is, once for what came. The clock alone moves some
+                    // watermarks all the time, and is not asked again before the deadline.
+                    if std::mem::take(&mut self.has_taken) {
+                        self.move_watermark(Span(1));
+                        if self.pending.is_some() {
+                            continue;
+                        }
                     }
                     self.inlets.next_before(deadline)
                 }
@@ -214,6 +220,7 @@ impl Merge {
             };
             match waited {
                 Waited::Item(id, item) => {
+                    self.has_taken = true;
                     if let Some(merged) = self.take(id, item) {
                         return Some(merged);
                     }

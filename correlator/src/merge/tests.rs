@@ -300,3 +300,18 @@ fn a_source_is_open_until_it_says_otherwise() {
     let line = Rejected { kind: RejectedKind::Record, ..gone };
     assert!(is_open(Some(SourceItem::Rejected(line))), "one bad line is not the source");
 }
+
+#[test]
+fn a_running_clock_alone_keeps_nobody_busy() {
+    let mut merge = Merge::new(16, Pace::Live { idle_after: Span(1) }, Arc::new(crate::time::SystemClock));
+    let source = merge.add("sensor", late(0));
+    source.send(record(0)).unwrap();
+    let started = Instant::now();
+    let mut n_wakes = 0;
+    while started.elapsed() < Duration::from_millis(200) {
+        merge.next(Duration::from_millis(20));
+        n_wakes += 1;
+    }
+    // The record, its watermark, and one look for each time that was waited.
+    assert!(n_wakes <= 15, "{n_wakes} times in 200 ms");
+}
