@@ -627,10 +627,22 @@ fn a_run_says_how_it_is_and_status_reads_it() {
     let json: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(json["sources"][0]["counts"]["received"], 3, "{json}");
 
+    let changed = format!("{config}[[source]]\ntype = \"guardduty\"\npath = \"findings\"\n");
+    fs::write(folder.path().join("gt.toml"), changed).unwrap();
+    assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    while !get(&at, "/metrics").contains("reloads_total{outcome=\"taken\"} 1") {
+        assert!(std::time::Instant::now() < until, "never reloaded");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(asked.success() && child.wait().unwrap().success());
     let said = rest.join().unwrap();
     assert!(said.contains("1 repeated, 1 unreadable"), "{said}");
+    assert!(said.contains("[[source]] of the configuration has changed"), "{said}");
+    assert!(
+        !said.contains("output or metrics of the configuration"),
+        "flags are no change of the file: {said}"
+    );
     assert_eq!(groundtrail(folder.path(), &["status", "--url", &url], "").code, 3);
     let left = groundtrail(folder.path(), &["status", "--store", "gt.db"], "");
     assert_eq!(left.code, 0, "{}{}", left.stdout, left.stderr);

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::CliError;
-use super::flags::{RuleFlags, SourceFlags};
+use super::flags::{FormatFlag, RuleFlags, SourceFlags};
 use super::load::{self, RuleSet};
 use super::terminal::Terminal;
 use crate::config::Config;
@@ -23,6 +23,7 @@ pub(super) struct Reloader {
     pub(super) path: Option<PathBuf>,
     pub(super) flags: RuleFlags,
     pub(super) sources: SourceFlags,
+    pub(super) format: FormatFlag,
     pub(super) terminal: Terminal,
     pub(super) running: Config,
     pub(super) schema: Arc<Schema>,
@@ -73,6 +74,7 @@ impl Reloader {
             other => other.to_string(),
         })?;
         self.flags.apply(&mut configured.config);
+        self.format.apply(&mut configured.config);
         let set = load::rules_onto(&configured, (*self.schema).clone());
         set.refuse_bad_exceptions().map_err(|error| {
             load::say(&set.remarks, &self.terminal);

@@ -104,6 +104,7 @@ pub(super) fn run(
         path: configured.path.clone(),
         flags: flags.rules,
         sources: flags.sources,
+        format: flags.format,
         terminal: *terminal,
         running: config.clone(),
         schema: Arc::clone(&schema),
