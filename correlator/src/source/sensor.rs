@@ -99,11 +99,12 @@ impl<'j> Head<'j> {
         }
     }
 
-    /// The index the document would go to.
+    /// The index the document would go to. A name with a dot in front is the engine's own: no event of a source gets
+    /// into it by what it says of itself.
     pub(crate) fn index(&self) -> String {
         format!(
             "{}-{}-{}",
-            self.stream_type.unwrap_or("logs"),
+            self.stream_type.filter(|kind| !kind.starts_with('.')).unwrap_or("logs"),
             self.dataset.unwrap_or("generic"),
             self.namespace.unwrap_or("default")
         )

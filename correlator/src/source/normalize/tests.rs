@@ -72,6 +72,13 @@ fn dotted_keys_are_the_same_as_nested_ones() {
 }
 
 #[test]
+fn a_host_cannot_pass_its_events_off_as_alerts() {
+    let text = r#"{"@timestamp":"2026-11-02T10:00:00Z","data_stream":{"type":".alerts","dataset":"security.alerts","namespace":"default"}}"#;
+    let record = normalizer().read(Origin::Sensor, text).unwrap();
+    assert_eq!(&*record.event.index, "logs-security.alerts-default");
+}
+
+#[test]
 fn flows_and_connections_meet_the_indicator_lists() {
     let mut indicators = Indicators::default();
     indicators.load("192.0.2.66 # bad\n", "example-list");
