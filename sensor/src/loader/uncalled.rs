@@ -16,7 +16,11 @@ pub(super) fn count(ebpf: &Ebpf) -> Vec<(&'static str, u64)> {
 }
 
 fn kind(probe: &Probe) -> &'static str {
-    probe.program.strip_prefix("sched_process_").unwrap_or("connect")
+    match probe.program {
+        name if name.starts_with("security_") => "file",
+        name if name.starts_with("accept_") => "accept",
+        name => name.strip_prefix("sched_process_").unwrap_or("connect"),
+    }
 }
 
 /// Kernels before 5.12 do not count it.
@@ -37,6 +41,8 @@ mod tests {
     fn misses_are_read_where_the_kernel_counts_them() {
         assert_eq!(misses("prog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t64\n"), Some(64));
         assert_eq!(misses("prog_type:\t26\n"), None);
-        assert_eq!(kind(&PROBES[0]), "exit");
+        let kinds: Vec<&str> = PROBES.iter().map(kind).collect();
+        assert_eq!(kinds[..5], ["exit", "fork", "exec", "connect", "connect"]);
+        assert_eq!(kinds[8..11], ["accept", "accept", "file"]);
     }
 }
