@@ -18,7 +18,7 @@ use rules::event::{EventTime, Span, Value};
 use rules::schema::{FieldId, Schema};
 use rustc_hash::FxHashMap;
 
-use crate::source::{Origin, Position, Record, Rejected, RejectedKind, SourceItem};
+use crate::source::{Origin, Position, Receipt, Record, Rejected, RejectedKind, SourceItem};
 use crate::time::{Clock, Lateness, Watermark};
 
 pub use clock_of::{Doubt, Doubted};
@@ -41,6 +41,7 @@ pub enum Merged {
     Record(SourceId, Record),
     Rejected(Rejected),
     Position(Position),
+    Receipt(Receipt),
     /// All sources together have come so far. Only ever forward.
     Watermark(EventTime),
     /// A clock cannot be right. Said once in a while.
@@ -290,7 +291,9 @@ impl Merge {
         state.last_heard = now;
         state.is_idle = false;
         state.is_open = match &item {
-            SourceItem::Opened | SourceItem::Record(_) | SourceItem::Position(_) => Some(true),
+            SourceItem::Opened | SourceItem::Record(_) | SourceItem::Position(_) | SourceItem::Receipt(_) => {
+                Some(true)
+            }
             SourceItem::Rejected(rejected) => Some(rejected.kind != RejectedKind::Unreadable),
             // It says nothing new, so what it said before still holds.
             SourceItem::Idle | SourceItem::End => Some(state.is_open.unwrap_or(true)),
@@ -307,6 +310,7 @@ impl Merge {
                 Some(Merged::Rejected(rejected))
             }
             SourceItem::Position(position) => Some(Merged::Position(position)),
+            SourceItem::Receipt(receipt) => Some(Merged::Receipt(receipt)),
             SourceItem::Idle => {
                 state.is_idle = true;
                 None

@@ -86,6 +86,29 @@ pub struct Position {
     pub value: String,
 }
 
+/// What a sender waits for before it forgets what it sent: everything that was delivered before this is durable.
+///
+/// Whoever drops it ungiven leaves the sender to send again.
+#[derive(Clone)]
+pub struct Receipt(Arc<dyn Fn() + Send + Sync>);
+
+impl Receipt {
+    /// `given` is called once, by the thread of the run: it must not block.
+    pub fn new(given: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(given))
+    }
+
+    pub fn give(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receipt")
+    }
+}
+
 /// Something that could not be read, in words for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
@@ -118,6 +141,8 @@ pub enum SourceItem {
     Record(Record),
     Rejected(Rejected),
     Position(Position),
+    /// Everything sent before it by the same thread is covered.
+    Receipt(Receipt),
     /// Nothing new for now.
     Idle,
     /// Nothing more will come.

@@ -181,6 +181,8 @@ pub struct Store {
     conn: Connection,
     /// Held as long as this is a run's store. The system lets go of it when the process ends, however it ends.
     lock: Option<File>,
+    /// Each commit is on the disk itself when it returns.
+    is_synced: bool,
 }
 
 impl Store {
@@ -221,7 +223,7 @@ impl Store {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let conn = Connection::open_with_flags(path, flags)
                 .map_err(|source| StoreError::Open { path: path.into(), source })?;
-            Ok(Self { conn, lock: None })
+            Ok(Self { conn, lock: None, is_synced: false })
         };
         path.map(open).transpose()
     }
@@ -258,7 +260,7 @@ impl Store {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
         }
         schema::migrate(&mut conn, found).map_err(failed)?;
-        Ok(Self { conn, lock: None })
+        Ok(Self { conn, lock: None, is_synced: false })
     }
 
     /// Writes a batch, all of it or nothing.
@@ -267,6 +269,25 @@ impl Store {
     /// The disk is full or failing: nothing of the batch is acknowledged.
     pub fn commit(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         self.write(batch).map_err(StoreError::Write)
+    }
+
+    /// Has everything that was committed on the disk itself: see [`Self::open`] for what is not there by then.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        // A checkpoint begins with writing the log out, and takes no part of it back from readers. From now on every
+        // commit does that by itself, which is cheaper than a checkpoint each.
+        let all = || {
+            if !self.is_synced {
+                self.conn.query_row("pragma wal_checkpoint(passive)", [], |_row| Ok(()))?;
+                self.conn.pragma_update(None, "synchronous", "FULL")?;
+            }
+            Ok(())
+        };
+        all().map_err(StoreError::Write)?;
+        self.is_synced = true;
+        Ok(())
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {

@@ -84,7 +84,8 @@ pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
             match merge.next(Duration::from_secs(1)) {
                 Some(Merged::Record(id, record)) => read.records.push((Arc::clone(merge.name(id)), record)),
                 Some(Merged::Rejected(rejected)) => read.rejected.push(rejected),
-                Some(Merged::Position(_) | Merged::Watermark(_) | Merged::Doubt(_)) | None => {}
+                Some(Merged::Position(_) | Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_))
+                | None => {}
                 Some(Merged::End) => break,
             }
         }

@@ -27,7 +27,7 @@ use crate::pipeline::dedup::short_id;
 use crate::source::folder::Positions;
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
-use crate::source::{Position, Rejected};
+use crate::source::{Position, Receipt, Rejected};
 use crate::stats::Stats;
 use crate::store::{Batch, HeldEvent, HeldRole, KeptMember, KeyRow, OpenRow, StateRows, Store, StoreError};
 
@@ -127,6 +127,8 @@ pub struct Runner {
     store: Option<Store>,
     pending: Vec<AlertChange>,
     positions: Vec<Position>,
+    /// Given once what came before them is written; without a store, once its alerts are delivered.
+    receipts: Vec<Receipt>,
     /// How long closed alerts stay in the store.
     retention: Span,
     watermark: Option<EventTime>,
@@ -166,6 +168,7 @@ impl Runner {
             store,
             pending: Vec::new(),
             positions: Vec::new(),
+            receipts: Vec::new(),
             retention: DEFAULT_RETENTION,
             watermark,
             is_of_older,
@@ -263,6 +266,7 @@ impl Runner {
                     delivery.rejected(&rejected);
                 }
                 Some(Merged::Position(position)) => self.positions.push(position),
+                Some(Merged::Receipt(receipt)) => self.receipts.push(receipt),
                 Some(Merged::Watermark(time)) => {
                     self.watermark = Some(time);
                     let told = self.engine.advance(time);
@@ -408,13 +412,21 @@ impl Runner {
                     store.forget_older()?;
                 }
             }
+            if !self.receipts.is_empty() {
+                // Senders forget what they have a receipt for: it has to outlast a power cut as well.
+                self.patience.write(|| store.sync())?;
+            }
         }
         self.reach(Point::Committed)?;
+        if self.store.is_some() {
+            self.give_receipts();
+        }
         self.meter.note_told(&alerts);
         for alert in &alerts {
             delivery.alert(alert).map_err(RunError::Deliver)?;
             self.reach(Point::Delivered)?;
         }
+        self.give_receipts();
         self.reach(Point::BeforeMark)?;
         if let Some(store) = &mut self.store
             && !alerts.is_empty()
@@ -422,6 +434,10 @@ impl Runner {
             self.patience.write(|| store.mark_delivered(&alerts))?;
         }
         Ok(())
+    }
+
+    fn give_receipts(&mut self) {
+        self.receipts.drain(..).for_each(Receipt::give);
     }
 
     fn deliver_again(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {

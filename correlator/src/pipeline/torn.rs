@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rules::event::Span;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use super::{Delivery, Mode, RunError, Runner};
 use crate::alert::AlertChange;
 use crate::merge::{Doubt, Merge, Pace};
 use crate::source::stop::Stop;
-use crate::source::{Position, Rejected, SourceItem};
+use crate::source::{Position, Receipt, Rejected, SourceItem};
 use crate::store::Store;
 use crate::time::{Lateness, VirtualClock};
 
@@ -93,15 +94,46 @@ fn run(
 ) -> Result<(), RunError> {
     let store = Store::open_for_run(path).unwrap();
     let from = store.all_positions().unwrap().first().map_or(0, |position| position.value.parse().unwrap());
+    let position = |idx: usize| {
+        let value = (idx + 1).to_string();
+        SourceItem::Position(Position { source: "test".into(), key: "f".into(), value })
+    };
+    run_from(world, store, lines, from, &position, faults, sink)
+}
+
+/// The same from a sender that forgets each line it has a receipt for, whatever the store knows.
+fn run_receipted(
+    world: &World,
+    path: &Path,
+    lines: &[String],
+    forgotten: &Arc<AtomicUsize>,
+    faults: &Faults,
+    sink: &mut Sink,
+) -> Result<(), RunError> {
+    let store = Store::open_for_run(path).unwrap();
+    let receipt = |idx: usize| {
+        let forgotten = Arc::clone(forgotten);
+        SourceItem::Receipt(Receipt::new(move || forgotten.store(idx + 1, Ordering::SeqCst)))
+    };
+    let from = forgotten.load(Ordering::SeqCst);
+    run_from(world, store, lines, from, &receipt, faults, sink)
+}
+
+fn run_from(
+    world: &World,
+    store: Store,
+    lines: &[String],
+    from: usize,
+    after: &dyn Fn(usize) -> SourceItem,
+    faults: &Faults,
+    sink: &mut Sink,
+) -> Result<(), RunError> {
     let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T18:00:00Z").unwrap()));
     let mut merge = Merge::new(1_024, Pace::Replay, clock);
     let outlet = merge.add("test", Lateness(Span::from_secs(60)));
     for (idx, line) in lines.iter().enumerate().skip(from) {
         outlet.send(SourceItem::Record(world.read(line))).unwrap();
-        let value = (idx + 1).to_string();
-        outlet
-            .send(SourceItem::Position(Position { source: "test".into(), key: "f".into(), value }))
-            .unwrap();
+        outlet.send(after(idx)).unwrap();
     }
     drop(outlet);
     let engine = world.engine(Mode::Revisions);
@@ -162,6 +194,25 @@ fn a_run_that_is_cut_off_again_and_again_ends_as_if_it_had_not_been() {
     let (expected, _) = undisturbed(&world, &lines);
     for n in [3, 17, 101] {
         assert_eq!(torn_every(&world, &lines, n), expected, "a fault every {n} points or so");
+    }
+}
+
+#[test]
+fn what_has_a_receipt_is_not_needed_again() {
+    let (world, lines) = (world_of_all(), lines(6));
+    let (expected, n_points) = undisturbed(&world, &lines);
+    for cut in 0..FEW / 5 {
+        let at = cut * n_points / (FEW / 5);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let (mut sink, forgotten) = (Sink::default(), Arc::new(AtomicUsize::new(0)));
+        assert!(
+            run_receipted(&world, &path, &lines, &forgotten, &Faults::after(at), &mut sink).is_err(),
+            "cut at {at}"
+        );
+        run_receipted(&world, &path, &lines, &forgotten, &Faults::default(), &mut sink).unwrap();
+        assert_eq!(sink.stands(), expected, "cut at point {at} of {n_points}");
+        assert_eq!(forgotten.load(Ordering::SeqCst), lines.len(), "every line has its receipt in the end");
     }
 }
 

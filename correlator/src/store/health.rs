@@ -22,7 +22,7 @@ impl Store {
         if found > schema::VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
         }
-        Ok(Self { conn, lock: None })
+        Ok(Self { conn, lock: None, is_synced: false })
     }
 
     /// # Errors

@@ -32,7 +32,7 @@ pub(crate) fn collect(run: impl FnOnce(&Normalizer, &Outlet) + Send) -> Came {
                     came.rejected.push(format!("{}: {}", rejected.at, rejected.reason))
                 }
                 Merged::Position(position) => came.positions.push((position.key, position.value)),
-                Merged::Watermark(_) | Merged::Doubt(_) => {}
+                Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_) => {}
                 Merged::End => return came,
             }
         }
