@@ -14,6 +14,7 @@ mod inputs;
 mod junit;
 mod load;
 mod log;
+mod navigator;
 mod output;
 mod overlap;
 mod progress;

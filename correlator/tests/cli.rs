@@ -218,6 +218,24 @@ fn check_tells_what_can_never_fire_and_what_to_add() {
 }
 
 #[test]
+fn the_navigator_layer_greys_what_the_sources_cannot_feed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("trail")).unwrap();
+    let args = ["rules", "coverage", "--cloudtrail", "trail", "--navigator", "layer.json"];
+    let ended = groundtrail(folder.path(), &args, "");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""), "{}", ended.stderr);
+    let text = fs::read_to_string(folder.path().join("layer.json")).unwrap();
+    let layer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(layer["versions"]["layer"], "4.5");
+    let cells = layer["techniques"].as_array().unwrap();
+    let of = |id: &str| cells.iter().find(|cell| cell["techniqueID"] == id).unwrap();
+    // Trails are switched off in CloudTrail; a server that asks for credentials is seen on its host alone.
+    assert!(of("T1562.008")["score"].as_u64().unwrap() > 0);
+    assert_eq!(of("T1190")["score"], 0);
+    assert!(of("T1190")["comment"].as_str().unwrap().contains("--sensor"), "{}", of("T1190"));
+}
+
+#[test]
 fn check_tells_which_drop_line_takes_a_rules_events() {
     let folder = rule_folder(&call("1", "CreateAccessKey"));
     let lines =

@@ -1,12 +1,14 @@
 //! `rules list` and `rules coverage`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use rules::rule::{Rule, Severity, Threat};
 
 use super::flags::{RuleFlags, SourceFlags};
 use super::load::{self, Configured, RuleSet};
+use super::navigator::{self, At, Cell};
 use super::reach::{Reach, Sources};
 use super::table::Table;
 use super::terminal::Terminal;
@@ -18,7 +20,7 @@ pub(super) enum What {
     /// Every rule that runs: severity, type, tactics, cases
     List(Flags),
     /// ATT&CK techniques with the rules for each, and rules that cannot fire with the sources given
-    Coverage(Flags),
+    Coverage(CoverageFlags),
 }
 
 #[derive(Debug, Args)]
@@ -32,8 +34,17 @@ pub(super) struct Flags {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct CoverageFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// Write a layer for the ATT&CK Navigator into this file ("-" for stdout)
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    navigator: Option<PathBuf>,
+}
+
 pub(super) fn run(what: What, mut configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
-    let (What::List(flags) | What::Coverage(flags)) = &what;
+    let (What::List(flags) | What::Coverage(CoverageFlags { flags, .. })) = &what;
     flags.rules.apply(&mut configured.config);
     flags.sources.apply(&mut configured.config)?;
     let set = load::rules(&configured);
@@ -42,7 +53,20 @@ pub(super) fn run(what: What, mut configured: Configured, terminal: &Terminal) -
     let text = match &what {
         What::List(flags) if flags.json => list_json(&set),
         What::List(_) => list_table(&set, terminal),
-        What::Coverage(flags) if flags.json => coverage_json(&set, config),
+        What::Coverage(CoverageFlags { navigator: Some(path), .. }) => {
+            let layer = navigator_layer(&set, config);
+            if path.as_os_str() == "-" {
+                layer
+            } else {
+                std::fs::write(path, layer).map_err(|source| CliError::Run {
+                    what: format!("cannot write \"{}\"", path.display()),
+                    source: source.into(),
+                })?;
+                terminal.note("written", &path.display().to_string());
+                String::new()
+            }
+        }
+        What::Coverage(coverage) if coverage.flags.json => coverage_json(&set, config),
         What::Coverage(_) => coverage_table(&set, config, terminal),
     };
     terminal.data(&text)?;
@@ -188,4 +212,23 @@ fn coverage_json(set: &RuleSet, config: &Config) -> String {
         })
         .collect();
     load::json_lines(&rows)
+}
+
+/// Without sources given, what every source together could make fire.
+fn navigator_layer(set: &RuleSet, config: &Config) -> String {
+    let given = Sources::of(config, &set.schema);
+    let sources =
+        if given.is_empty() { Sources::every(&set.schema) } else { given }.with_alerts_of(&set.rules);
+    let found = by_technique(set);
+    let mut cells: BTreeMap<At<'_>, Cell<'_>> = BTreeMap::new();
+    for (technique, rules) in found.iter().filter(|(technique, _)| !technique.id.is_empty()) {
+        let cell = cells.entry(At { tactic: &technique.tactic, technique_id: &technique.id }).or_default();
+        for rule in rules {
+            match sources.reach(rule) {
+                Reach::Never { missing } => cell.cannot_fire.push((&rule.name, Sources::advice(&missing))),
+                Reach::WithoutContext { .. } | Reach::Full => cell.can_fire.push(&rule.name),
+            }
+        }
+    }
+    format!("{:#}\n", navigator::layer(&cells))
 }
