@@ -14,4 +14,4 @@ pub mod settings;
 pub mod text;
 
 /// Version of everything in this crate's library; the loader compares it before it attaches anything.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;

@@ -179,7 +179,7 @@ impl Kernel {
         if system::is_locked_down() {
             return Err(LoadError::LockedDown);
         }
-        let mut target = Target::read()?;
+        let mut target = Target::read(&kernel)?;
         if let Some(tamper) = options.tamper {
             tamper(&mut target.offsets);
         }
@@ -282,13 +282,14 @@ struct Target {
     offsets: Offsets,
     absent: Vec<&'static str>,
     exit_has_group_dead: bool,
+    has_typed_current: bool,
     /// Functions that programs are made for, with the arguments they have here.
     functions: Vec<(&'static str, usize)>,
     skeleton: aya::Btf,
 }
 
 impl Target {
-    fn read() -> Result<Self, LoadError> {
+    fn read(kernel: &KernelRelease) -> Result<Self, LoadError> {
         let bytes = std::fs::read(KERNEL_BTF).map_err(|source| LoadError::NoBtf { source })?;
         let btf = Btf::parse(&bytes)?;
         let resolved = offsets::resolve(&btf)?;
@@ -307,6 +308,7 @@ impl Target {
         Ok(Self {
             offsets: resolved.offsets,
             absent: resolved.absent,
+            has_typed_current: !kernel.is_older_than((5, 11)),
             exit_has_group_dead: btf.n_tracepoint_args("sched_process_exit")? > 1,
             functions,
             skeleton,
@@ -353,6 +355,7 @@ fn load_object(object: &[u8], target: &Target, ring_bytes: u32, own_tgid: u32) -
     let settings = Raw(Settings {
         own_tgid,
         exit_has_group_dead: target.exit_has_group_dead.into(),
+        has_typed_current: target.has_typed_current.into(),
         ..Settings::for_rings(ring_bytes, lineage_bytes(ring_bytes))
     });
     let offsets = Raw(target.offsets);

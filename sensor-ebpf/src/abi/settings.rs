@@ -41,6 +41,8 @@ pub struct Settings {
     pub share_bytes: u32,
     /// 1 if `sched_process_exit` passes `group_dead` (kernel 6.13 and newer).
     pub exit_has_group_dead: u32,
+    /// 1 if the kernel has `bpf_get_current_task_btf` (5.11 and newer).
+    pub has_typed_current: u32,
 }
 
 impl Settings {
@@ -56,6 +58,7 @@ impl Settings {
         window_bytes: 0,
         share_bytes: 0,
         exit_has_group_dead: 0,
+        has_typed_current: 0,
     };
 
     /// The marks for a ring of this size and a lineage ring of that.
@@ -262,5 +265,5 @@ impl Offsets {
     }
 }
 
-const _: () = assert!(size_of::<Settings>() == 40);
+const _: () = assert!(size_of::<Settings>() == 44);
 const _: () = assert!(size_of::<Offsets>() == 85 * 4);

@@ -7,7 +7,7 @@ use sensor_ebpf::abi::header::{flag, kind};
 
 use crate::emit;
 use crate::kernel::socket::ends;
-use crate::kernel::{Probed, Ptr, Typed, task};
+use crate::kernel::{Ptr, Typed, task};
 use crate::maps::setting;
 
 /// Prototype, 6.10 to 7.2: `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`.
@@ -34,7 +34,7 @@ fn accepted(sock: Ptr) -> i32 {
     emit::record(|Accepted(accept): &mut Accepted| {
         accept.origin = origin::ACCEPT;
         (accept.old_state, accept.new_state, accept.error) = (0, 0, 0);
-        task::describe::<Probed>(&mut accept.header, task::current(), flag::TASK_FAULT)?;
+        task::describe_current(&mut accept.header, flag::TASK_FAULT)?;
         ends::<Typed>(accept, sock)
     });
     0

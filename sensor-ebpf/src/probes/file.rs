@@ -10,7 +10,7 @@ use sensor_ebpf::abi::header::flag;
 
 use crate::emit::{self, raise};
 use crate::kernel::path::{self, Ended};
-use crate::kernel::{Access, Probed, Ptr, Typed, copy_name, task};
+use crate::kernel::{Access, Ptr, Typed, copy_name, task};
 use crate::maps::{WATCHED, offset, setting};
 
 /// Bits of `f_mode` (`include/linux/fs.h`), the same from 5.10 to 7.2.
@@ -141,7 +141,7 @@ fn report(op: u32, dentry: Ptr, old: Option<Ptr>, mount: Option<Ptr>) {
     }
     emit::record(|file: &mut File| {
         (file.op, file._pad) = (op, 0);
-        task::describe::<Probed>(&mut file.header, task::current(), flag::TASK_FAULT)?;
+        task::describe_current(&mut file.header, flag::TASK_FAULT)?;
         inode(file, dentry);
         let sb = Typed::load::<Ptr>(dentry, offset!(dentry_sb)).unwrap_or(core::ptr::null());
         let mount = mount.or_else(|| path::mount_of(sb)).unwrap_or(core::ptr::null());

@@ -7,7 +7,7 @@ use sensor_ebpf::abi::header::{flag, kind};
 
 use crate::emit::{self, Room, raise};
 use crate::kernel::socket::{ends, is_metadata, is_multipath};
-use crate::kernel::{Access, Probed, Ptr, Typed, task};
+use crate::kernel::{Access, Ptr, Typed, task};
 use crate::maps::{CONNECTING, offset, setting};
 
 /// States of `include/net/tcp_states.h`.
@@ -42,7 +42,7 @@ fn attempt(sock: Ptr, old_state: u32) {
         connect.old_state = old_state;
         connect.new_state = SYN_SENT;
         connect.error = 0;
-        task::describe::<Probed>(&mut connect.header, task::current(), flag::TASK_FAULT)?;
+        task::describe_current(&mut connect.header, flag::TASK_FAULT)?;
         ends::<Typed>(connect, sock)?;
         // SAFETY: sixteen bytes aligned to words are four words.
         let peer = unsafe { connect.destination.as_ptr().cast::<[u32; 4]>().read() };
