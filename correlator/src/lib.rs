@@ -20,6 +20,7 @@ pub mod identity;
 pub mod incident;
 pub mod indicator;
 pub mod keyed;
+mod kinds;
 pub mod link;
 pub mod merge;
 pub mod metrics;

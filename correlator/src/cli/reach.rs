@@ -1,77 +1,15 @@
 //! Which rules the given sources can make fire at all.
-//!
-//! Each kind of event has fields whose values are known beforehand (its dataset, on hosts the operating system) and
-//! fields that it never has. A predicate that is false whatever the other fields hold cannot match such an event.
 
 use std::collections::BTreeSet;
 
-use rules::eval;
-use rules::event::{Event, EventTime, Value};
-use rules::expr::{Expr, Scalar};
+use rules::expr::Expr;
 use rules::plan::Plan;
 use rules::program::ALERTS_INDEX;
 use rules::rule::Rule;
-use rules::schema::{FieldId, Origin, Schema};
+use rules::schema::Schema;
 
 use crate::config::{Config, Feed, Input};
-
-/// A kind of event that some source delivers.
-struct Kind {
-    dataset: &'static str,
-    /// What the source is called on the command line; none where no source delivers it yet.
-    flag: Option<&'static str>,
-    known: &'static [(&'static str, &'static str)],
-    /// Beginnings of field names that such an event never has.
-    absent: &'static [&'static str],
-}
-
-/// What rules over alerts read, and no other rule.
-const ALERTS: &str = "alerts of other rules";
-
-const KINDS: [Kind; 7] = [
-    Kind {
-        dataset: "endpoint.events.process",
-        flag: Some("--sensor -"),
-        known: &[("event.category", "process"), ("host.os.type", "linux"), ("event.kind", "event")],
-        absent: &["aws.", "destination.", "source.", "network.", "file.", "dns.", "registry."],
-    },
-    Kind {
-        dataset: "endpoint.events.network",
-        flag: Some("--sensor -"),
-        known: &[("event.category", "network"), ("host.os.type", "linux"), ("event.kind", "event")],
-        absent: &["aws.", "file.", "dns.", "registry."],
-    },
-    Kind {
-        dataset: "endpoint.events.file",
-        // From kernels that let programs in at their functions; the sensor says whether its own does.
-        flag: Some("--sensor -"),
-        known: &[("event.category", "file"), ("host.os.type", "linux"), ("event.kind", "event")],
-        absent: &["aws.", "destination.", "source.", "network.", "dns.", "registry."],
-    },
-    Kind {
-        dataset: "aws.cloudtrail",
-        flag: Some("--cloudtrail DIR"),
-        known: &[("event.module", "aws"), ("cloud.provider", "aws")],
-        absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.guardduty.", "aws.vpcflow."],
-    },
-    Kind {
-        dataset: "aws.guardduty",
-        flag: Some("--guardduty DIR"),
-        known: &[
-            ("event.kind", "alert"),
-            ("event.category", "intrusion_detection"),
-            ("cloud.provider", "aws"),
-        ],
-        absent: &["host.os.", "registry.", "aws.cloudtrail.", "aws.vpcflow."],
-    },
-    Kind {
-        dataset: "aws.vpcflow",
-        flag: Some("--vpcflow DIR"),
-        known: &[("event.kind", "event"), ("event.category", "network"), ("cloud.provider", "aws")],
-        absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.cloudtrail.", "aws.guardduty."],
-    },
-    Kind { dataset: ALERTS, flag: None, known: &[("event.kind", "signal")], absent: &["registry."] },
-];
+use crate::kinds::{self, ALERTS, KINDS, Kind};
 
 /// The datasets that the sources deliver.
 pub(super) struct Sources<'s> {
@@ -156,52 +94,7 @@ impl<'s> Sources<'s> {
         predicate: &Expr,
         reads_index: impl Fn(&str) -> bool,
     ) -> BTreeSet<&'static str> {
-        let is_able = |kind: &&Kind| {
-            let event = self.sample(kind);
-            reads_index(&event.index) && self.judge(predicate, kind, &event) != Truth::No
-        };
-        KINDS.iter().filter(is_able).map(|kind| kind.dataset).collect()
-    }
-
-    /// An event of the kind with what is known of each of its like.
-    fn sample(&self, kind: &Kind) -> Event {
-        let is_alert = kind.dataset == ALERTS;
-        let index = if is_alert { ALERTS_INDEX.to_owned() } else { format!("logs-{}-default", kind.dataset) };
-        let mut event = Event::new("sample", EventTime(0), index);
-        // An alert has the dataset of the event that it is about.
-        let dataset = [("event.dataset", kind.dataset), ("data_stream.dataset", kind.dataset)];
-        for (path, value) in dataset.iter().filter(|_| !is_alert).chain(kind.known) {
-            if let Some(field) = self.schema.id(path) {
-                event.push(field, Value::str(*value));
-            }
-        }
-        event
-    }
-
-    fn judge(&self, expr: &Expr, kind: &Kind, event: &Event) -> Truth {
-        match expr {
-            Expr::Const(bool) => Truth::from(*bool),
-            Expr::And(parts) => {
-                parts.iter().map(|part| self.judge(part, kind, event)).min().unwrap_or(Truth::Yes)
-            }
-            Expr::Or(parts) => {
-                parts.iter().map(|part| self.judge(part, kind, event)).max().unwrap_or(Truth::No)
-            }
-            Expr::Not(part) => self.judge(part, kind, event).negate(),
-            Expr::Holds(Scalar::Is(part)) => self.judge(part, kind, event),
-            leaf => {
-                let mut is_decided = true;
-                leaf.each_field(&mut |field| is_decided &= self.is_decided(field, kind, event));
-                if is_decided { Truth::from(eval::matches(leaf, event)) } else { Truth::Open }
-            }
-        }
-    }
-
-    fn is_decided(&self, field: FieldId, kind: &Kind, event: &Event) -> bool {
-        let path: &str = &self.schema.field(field).path;
-        event.get(field).is_some()
-            || self.schema.field(field).origin == Origin::Other
-            || kind.absent.iter().any(|beginning| path.starts_with(beginning))
+        kinds::able(self.schema, predicate, reads_index)
     }
 
     /// What to do about missing datasets.
@@ -235,30 +128,6 @@ fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
             Vec::new()
         }
         other => other.predicates(),
-    }
-}
-
-/// What can be said of a predicate before its event is seen. Ordered so that "and" is the least, "or" the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Truth {
-    No,
-    Open,
-    Yes,
-}
-
-impl Truth {
-    fn negate(self) -> Self {
-        match self {
-            Self::No => Self::Yes,
-            Self::Open => Self::Open,
-            Self::Yes => Self::No,
-        }
-    }
-}
-
-impl From<bool> for Truth {
-    fn from(bool: bool) -> Self {
-        if bool { Self::Yes } else { Self::No }
     }
 }
 
