@@ -1,8 +1,10 @@
 //! Alerts: from a match, and what explains it, to the document that sinks and renderers read.
 //!
 //! Reading order: [`book`] (which alerts are open and what changed), `document` (the ECS document), `story` (its sentence),
-//! [`cast`] (who takes part), [`blind`] (what could not be seen). Where alerts go is [`crate::sink`]'s.
+//! [`cast`] (who takes part), [`blind`] (what could not be seen), `absence` (what vouches for what did not come). Where
+//! alerts go is [`crate::sink`]'s.
 
+pub(crate) mod absence;
 pub mod blind;
 pub(crate) mod book;
 pub(crate) mod cast;

@@ -21,8 +21,9 @@ const STUCK: Duration = Duration::from_secs(30);
 /// What a store says of its run is this old at most while the run lives: see [`crate::pipeline`].
 const STORE_SILENT_MS: i64 = 60_000;
 
-/// All times are milliseconds since 1970, UTC.
+/// All times are milliseconds since 1970, UTC. What an older run did not write down counts as nought.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Health {
     pub version: String,
     pub at_ms: i64,
@@ -51,11 +52,14 @@ pub struct Health {
     pub alerts: BTreeMap<String, u64>,
     pub n_revisions: u64,
     pub n_withdrawn: u64,
+    /// Absences that closed untold: by rule and what was missing to vouch for them.
+    pub withheld: Vec<Withheld>,
     pub n_reloads: u64,
     pub n_reloads_refused: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceHealth {
     pub name: String,
     pub is_open: bool,
@@ -73,6 +77,7 @@ pub struct SourceHealth {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PartitionHealth {
     pub name: String,
     pub newest_ms: Option<i64>,
@@ -83,8 +88,18 @@ pub struct PartitionHealth {
     pub lag_p99_ms: Option<i64>,
 }
 
+/// Absences of a rule for which no feed vouched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Withheld {
+    pub rule_id: String,
+    pub reason: String,
+    pub n: u64,
+}
+
 /// A rule that matched, or lost state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RuleHealth {
     pub id: String,
     pub severity: String,

@@ -268,6 +268,16 @@ pub const METRICS: &[Metric] = &[
             out.count(&["withdrawn"], health.n_withdrawn);
         },
     ),
+    counter(
+        "groundtrail_absences_withheld_total",
+        &["rule_id", "reason"],
+        "matches",
+        "Matches that rest on a missing event and were never told, because no feed vouched for it.",
+        "Rises: the feed that the reason names is not connected, silent for hours, or loses events. The rule is blind meanwhile.",
+        |health, out| {
+            health.withheld.iter().for_each(|of| out.count(&[&of.rule_id, &of.reason], of.n));
+        },
+    ),
     gauge(
         "groundtrail_state_entries",
         &["kind"],

@@ -64,6 +64,9 @@ pub struct Stats {
     pub n_alerts: u64,
     pub n_revisions: u64,
     pub n_withdrawn: u64,
+    /// Matches that rest on something missing and closed untold, because no feed vouched for it: by the rule's id and
+    /// name, and what was wrong.
+    pub withheld: BTreeMap<(String, String, String), u64>,
     /// Hosts, principals and the like whose open state was given up because there were too many.
     pub n_keys_lost: u64,
     /// Events of windows and sequences that were given up, or taken out of their order, because there were too many.
@@ -162,6 +165,10 @@ impl fmt::Display for Stats {
         }
         if self.n_withdrawn > 0 {
             write!(f, ", {} withdrawn", self.n_withdrawn)?;
+        }
+        for ((_, rule, why), n) in &self.withheld {
+            let plural = if *n == 1 { "" } else { "s" };
+            write!(f, "; {n} absence{plural} of \"{}\" withheld: {why}", Untrusted(rule))?;
         }
         let lost = [
             (self.n_keys_lost, "half-seen patterns"),

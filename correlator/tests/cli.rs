@@ -281,6 +281,33 @@ fn a_replay_prints_one_line_per_alert_and_counts_what_it_could_not_read() {
 }
 
 #[test]
+fn an_absence_without_its_feed_is_withheld_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = r#"{"@timestamp":"2026-11-02T10:00:00Z","event":{"id":"w-1","kind":"event","category":["process"],"type":["start"],"action":"exec","dataset":"endpoint.events.process"},"data_stream":{"type":"logs","dataset":"endpoint.events.process","namespace":"default"},"host":{"id":"web-1","os":{"type":"linux"}},"process":{"entity_id":"e9","pid":4009,"name":"ssm-document-worker","args":["ssm-document-worker","11111111-2222-4333-8444-555555555555"],"command_line":"ssm-document-worker 11111111-2222-4333-8444-555555555555"}}"#;
+    fs::write(folder.path().join("host.ndjson"), format!("{ran}\n")).unwrap();
+    let call = |id: &str, time: &str| {
+        format!(
+            r#"{{"eventID":"{id}","eventTime":"{time}","eventSource":"ec2.amazonaws.com","eventName":"DescribeRegions","recipientAccountId":"111122223333"}}"#
+        )
+    };
+    let calls = [call("c-1", "2026-11-02T06:00:00Z"), call("c-2", "2026-11-02T10:10:00Z")].join(",");
+    fs::write(folder.path().join("calls.json"), format!("{{\"Records\":[{calls}]}}")).unwrap();
+    let name = "Systems Manager command ran that no trail of ours shows";
+
+    let host = ["replay", "--host", "host.ndjson", "--final", "--format", "ndjson"];
+    let alone = groundtrail(folder.path(), &host, "");
+    assert_eq!((alone.code, alone.stdout.as_str()), (0, ""));
+    let said = format!("1 absence of \"{name}\" withheld: no CloudTrail feed");
+    assert!(alone.stderr.contains(&said), "{}", alone.stderr);
+
+    let both = [&host[..], &["--cloudtrail", "calls.json"]].concat();
+    let told = groundtrail(folder.path(), &both, "");
+    assert!(told.stdout.contains(name), "{}{}", told.stdout, told.stderr);
+    assert!(told.stdout.contains(r#""heard_from":"2026-11-02T06:00:00.000Z""#), "{}", told.stdout);
+    assert!(!told.stderr.contains("withheld"), "{}", told.stderr);
+}
+
+#[test]
 fn nothing_to_replay_is_a_mistake_of_the_caller() {
     let folder = tempfile::tempdir().unwrap();
     let ended = groundtrail(folder.path(), &["replay"], "");

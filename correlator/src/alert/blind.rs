@@ -10,6 +10,7 @@ use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::absence::Feed;
 use crate::keyed::{Eviction, Match};
 use crate::source::{Origin, Record};
 use crate::time;
@@ -20,13 +21,19 @@ const MINUTE: i64 = 60_000_000_000;
 /// An alert names so many hosts; more would drown the rest.
 const MAX_HOSTS: usize = 8;
 
+/// Begins the names under which feeds, not hosts, are noted.
+const FEED: &str = "feed ";
+
 /// What feeds delivered, coarsely.
 #[derive(Debug)]
 pub(crate) struct Blind {
     fields: Fields,
     datasets: FxHashSet<Box<str>>,
-    /// By host or instance, the minutes with sensor events.
+    /// By host or instance, the minutes with sensor events; by feed, and by feed and account, those with any.
     minutes: FxHashMap<Box<str>, BTreeSet<i64>>,
+    /// The minutes that were noted last, so that most events cost a comparison.
+    latest: [Option<i64>; 4],
+    latest_of_account: FxHashMap<Box<str>, (Feed, i64)>,
     /// By time: whose sensor lost something, and what it says about it.
     losses: BTreeMap<(EventTime, Box<str>), Box<str>>,
     /// What the store does not have yet, where there is one: without it, a restart would take what was seen for unseen.
@@ -55,6 +62,8 @@ struct Fields {
     dataset: Option<FieldId>,
     host_id: Option<FieldId>,
     instance_id: Option<FieldId>,
+    account_id: Option<FieldId>,
+    recipient_account_id: Option<FieldId>,
     link_instance_id: Option<FieldId>,
     action: Option<FieldId>,
     message: Option<FieldId>,
@@ -66,6 +75,8 @@ impl Blind {
             dataset: schema.id("event.dataset"),
             host_id: schema.id("host.id"),
             instance_id: schema.id("cloud.instance.id"),
+            account_id: schema.id("cloud.account.id"),
+            recipient_account_id: schema.id("aws.cloudtrail.recipient_account_id"),
             link_instance_id: schema.id("groundtrail.link.instance_id"),
             action: schema.id("event.action"),
             message: schema.id("message"),
@@ -74,6 +85,8 @@ impl Blind {
             fields,
             datasets: FxHashSet::default(),
             minutes: FxHashMap::default(),
+            latest: [None; 4],
+            latest_of_account: FxHashMap::default(),
             losses: BTreeMap::new(),
             unwritten: None,
             unwritten_losses: Vec::new(),
@@ -87,25 +100,96 @@ impl Blind {
         {
             self.hear(Heard { name: dataset.into(), minute: None });
         }
+        let minute = event.time.0.div_euclid(MINUTE);
+        let Some(feed) = feed_of(record.origin) else { return };
+        if self.latest[feed as usize] != Some(minute) {
+            self.latest[feed as usize] = Some(minute);
+            self.hear_minute(&feed_name(feed, None), minute);
+        }
         if record.origin != Origin::Sensor {
+            if let Some(account) = self.account_of(event)
+                && self.latest_of_account.get(account) != Some(&(feed, minute))
+            {
+                self.latest_of_account.insert(account.into(), (feed, minute));
+                self.hear_minute(&feed_name(feed, Some(account)), minute);
+            }
             return;
         }
         let hosts = [text(event, self.fields.host_id), text(event, self.fields.instance_id)];
         for host in hosts.into_iter().flatten() {
-            let minute = event.time.0.div_euclid(MINUTE);
-            if !self.minutes.get(host).is_some_and(|minutes| minutes.contains(&minute)) {
-                self.hear(Heard { name: host.into(), minute: Some(minute) });
+            // A host that calls itself a feed must not speak for it.
+            if !host.starts_with(FEED) {
+                self.hear_minute(host, minute);
             }
         }
         if text(event, self.fields.action) == Some("groundtrail_loss") {
-            let host = text(event, self.fields.host_id).unwrap_or("a host");
+            let hosts: BTreeSet<&str> = hosts.into_iter().flatten().collect();
+            let hosts = if hosts.is_empty() { BTreeSet::from(["a host"]) } else { hosts };
             let what = text(event, self.fields.message).unwrap_or("it lost events");
-            let loss = HostLoss { host: host.into(), time: event.time, what: what.into() };
-            if self.unwritten.is_some() {
-                self.unwritten_losses.push(loss.clone());
+            for host in hosts {
+                let loss = HostLoss { host: host.into(), time: event.time, what: what.into() };
+                if self.unwritten.is_some() {
+                    self.unwritten_losses.push(loss.clone());
+                }
+                self.lose(loss);
             }
-            self.lose(loss);
         }
+    }
+
+    fn hear_minute(&mut self, name: &str, minute: i64) {
+        if !self.minutes.get(name).is_some_and(|minutes| minutes.contains(&minute)) {
+            self.hear(Heard { name: name.into(), minute: Some(minute) });
+        }
+    }
+
+    /// The hosts that an event is about.
+    pub(super) fn hosts_of<'r>(&self, record: &'r Record) -> Vec<&'r str> {
+        let event = &record.event;
+        if record.origin == Origin::Sensor {
+            let host = text(event, self.fields.host_id).or_else(|| text(event, self.fields.instance_id));
+            return host.into_iter().collect();
+        }
+        let fields = [self.fields.link_instance_id, self.fields.instance_id];
+        let values = fields.into_iter().flatten().filter_map(|field| event.get(field));
+        values.flat_map(|value| value.scalars()).filter_map(|value| value.as_str()).collect()
+    }
+
+    /// Whose account an event is of: of a call into another, the one whose trail has it.
+    pub(super) fn account_of<'e>(&self, event: &'e Event) -> Option<&'e str> {
+        text(event, self.fields.recipient_account_id).or_else(|| text(event, self.fields.account_id))
+    }
+
+    /// Whether anything of the feed was heard lately.
+    pub(super) fn is_fed_by(&self, feed: Feed) -> bool {
+        self.minutes.contains_key(&*feed_name(feed, None))
+    }
+
+    /// When the feed, of a host or account if one is given, was last heard before a span and first heard after it, to the
+    /// minute. `None`: not within `look` of both ends.
+    pub(super) fn heard_around(
+        &self,
+        feed: Feed,
+        of: Option<&str>,
+        (from, to): (EventTime, EventTime),
+        look: Span,
+    ) -> Option<(EventTime, EventTime)> {
+        let name = match (feed, of) {
+            (Feed::Sensor, Some(host)) => host.into(),
+            _ => feed_name(feed, of),
+        };
+        let minutes = self.minutes.get(&*name)?;
+        let minute = |time: EventTime| time.0.div_euclid(MINUTE);
+        // What was heard within the minute of an end may have been on either side of it.
+        let before = minutes.range(minute(from - look)..minute(from)).next_back()?;
+        let after = minutes.range(minute(to) + 1..=minute(to + look)).next()?;
+        Some((EventTime(before * MINUTE), EventTime(after * MINUTE)))
+    }
+
+    /// Whether the host's sensor, or without one anybody's, says that it lost something in the span. It says so a little
+    /// later.
+    pub(super) fn has_lost(&self, host: Option<&str>, from: EventTime, to: EventTime) -> bool {
+        let near = self.losses.range((from, "".into())..).take_while(|((at, _), _)| *at <= to + NEAR);
+        near.into_iter().any(|((_, of), _)| host.is_none_or(|host| host == &**of))
     }
 
     pub(crate) fn lose(&mut self, HostLoss { host, time, what }: HostLoss) {
@@ -136,6 +220,7 @@ impl Blind {
             }
         }
         self.minutes.retain(|_, minutes| !minutes.is_empty());
+        self.latest_of_account.clear();
         self.losses = self.losses.split_off(&(oldest, "".into()));
     }
 
@@ -224,6 +309,23 @@ fn misdated(record: &Record) -> Option<String> {
     let claimed = time::format(record.claimed?);
     let (id, arrived) = (&record.event.id, time::format(record.event.time));
     Some(format!("when event {id} happened: it says {claimed}, which cannot be; it arrived at {arrived}"))
+}
+
+fn feed_of(origin: Origin) -> Option<Feed> {
+    match origin {
+        Origin::Sensor => Some(Feed::Sensor),
+        Origin::CloudTrail => Some(Feed::CloudTrail),
+        Origin::GuardDuty => Some(Feed::GuardDuty),
+        Origin::VpcFlow => Some(Feed::VpcFlow),
+        Origin::Signal => None,
+    }
+}
+
+fn feed_name(feed: Feed, of: Option<&str>) -> Box<str> {
+    match of {
+        Some(of) => format!("{FEED}{} {of}", feed.name()).into(),
+        None => format!("{FEED}{}", feed.name()).into(),
+    }
 }
 
 fn text(event: &Event, field: Option<FieldId>) -> Option<&str> {

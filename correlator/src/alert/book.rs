@@ -13,6 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::absence::{Claim, LOOK, Stake, Withheld};
 use super::blind::Blind;
 use super::cast::{Cast, CastFields};
 use super::document::{self, Explained, Parts};
@@ -34,6 +35,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// for as long.
 const MAX_PER_TICK: usize = 32;
 
+const MINUTE: Span = Span::from_secs(60);
+
 /// What the world knows of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -53,6 +56,17 @@ pub(crate) struct RuleFacts {
     pub(crate) held_for: Span,
     /// Of what state depends on: state of another is not taken back.
     pub(crate) fingerprint: [u8; 16],
+    /// What its matches say did not come.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// An open absence whose feeds have begun, or ceased, to vouch for it.
+#[derive(Debug)]
+pub(crate) struct Weighed {
+    pub(crate) rule: u32,
+    pub(crate) key: JoinKey,
+    pub(crate) found: Arc<Match>,
+    pub(crate) is_withheld: bool,
 }
 
 /// What a document is made from, beside the match.
@@ -78,6 +92,10 @@ struct Alert {
     told: Option<Told>,
     closes: EventTime,
     pace: Pace,
+    /// What an absence needs to be told. Made anew after a restart.
+    stake: Option<Stake>,
+    /// Why it is not told: see [`Stake::weigh`].
+    withheld: Option<&'static str>,
     /// Bit n: when it was last told, its nth context had events.
     explained: u64,
 }
@@ -110,6 +128,10 @@ pub(crate) struct Book {
     waiting: FxHashMap<(usize, Link), BTreeSet<AlertId>>,
     fresh: Vec<AlertId>,
     dirty: BTreeSet<AlertId>,
+    /// Open alerts that say something did not come.
+    absences: BTreeSet<AlertId>,
+    /// Those that closed without having been told.
+    withheld: Withheld,
     pub(crate) suppressions: Suppressions,
     /// Alerts that are closed, or that an earlier run told.
     known: FxHashMap<AlertId, Told>,
@@ -174,14 +196,25 @@ impl Book {
         let reads = view.contexts.reads(rule);
         let links = links(view, reads, &found, self.alerts.get(&id));
         let longest = reads.iter().map(|reads| reads.after).max().unwrap_or_default();
-        let closes = found.end + facts.open_for + longest + grace;
+        // What vouches for an absence may come late.
+        let look = if found.is_absence { LOOK + MINUTE } else { Span(0) };
+        let closes = found.end + facts.open_for + longest + grace + look;
         for (reads, links) in reads.iter().zip(&links) {
             for link in links {
                 self.waiting.entry((reads.pool, link.clone())).or_default().insert(id.clone());
             }
         }
+        let stake = view.stake(rule, &found);
+        let withheld = stake.as_ref().and_then(|stake| stake.weigh(view.blind).err());
         if let Some(suppression) = &said.suppression {
-            self.suppressions.put(rule, suppression, &view.archive.open(&found.at), &id, &mut self.dirty);
+            if withheld.is_none() {
+                self.suppressions.put(rule, suppression, &view.archive.open(&found.at), &id, &mut self.dirty);
+            } else {
+                self.suppressions.remove(&id, &mut self.dirty);
+            }
+        }
+        if found.is_absence {
+            self.absences.insert(id.clone());
         }
         match self.alerts.get_mut(&id) {
             Some(alert) => {
@@ -190,13 +223,27 @@ impl Book {
                 }
                 self.closing.remove(&(alert.closes, id.clone()));
                 (alert.found, alert.links, alert.closes, alert.is_gone) = (found, links, closes, false);
+                (alert.stake, alert.withheld) = (stake, withheld);
                 self.dirty.insert(id.clone());
             }
             None => {
                 let told = self.known.get(&id).copied();
                 let key = key.clone();
                 let (pace, explained) = (Pace::default(), 0);
-                let alert = Alert { rule, key, found, links, is_gone: false, told, closes, pace, explained };
+                let is_gone = false;
+                let alert = Alert {
+                    rule,
+                    key,
+                    found,
+                    links,
+                    is_gone,
+                    told,
+                    closes,
+                    pace,
+                    stake,
+                    withheld,
+                    explained,
+                };
                 self.alerts.insert(id.clone(), alert);
                 match told {
                     Some(_) => {
@@ -273,8 +320,15 @@ impl Book {
         }
         self.closing.insert((closes, id.clone()));
         let told = self.known.get(&id).copied();
-        let pace = Pace::default();
-        self.alerts.insert(id, Alert { rule, key, found, links, is_gone, told, closes, pace, explained });
+        let (pace, stake) = (Pace::default(), None);
+        // So that it is weighed, and told if it can be.
+        let withheld = found.is_absence.then_some("not weighed yet");
+        if found.is_absence {
+            self.absences.insert(id.clone());
+        }
+        let alert =
+            Alert { rule, key, found, links, is_gone, told, closes, pace, stake, withheld, explained };
+        self.alerts.insert(id, alert);
         true
     }
 
@@ -333,7 +387,7 @@ impl Book {
     pub(crate) fn tell_due(&mut self, view: &View<'_>, now: Duration) -> Vec<AlertChange> {
         let mut changes = self.tell_fresh(view);
         let is_urgent = |alert: &Alert, id: &AlertId| {
-            let is_quiet = alert.is_gone || self.suppressions.is_suppressed(id);
+            let is_quiet = self.is_quiet(alert, id);
             alert.told.is_some_and(|told| told.is_withdrawn != is_quiet)
         };
         let mut due: Vec<(Duration, AlertId)> = Vec::new();
@@ -366,9 +420,56 @@ impl Book {
         changes
     }
 
+    fn is_quiet(&self, alert: &Alert, id: &AlertId) -> bool {
+        alert.is_gone || alert.withheld.is_some() || self.suppressions.is_suppressed(id)
+    }
+
+    /// Asks again what vouches for the open absences. Returns those with another answer than before.
+    pub(crate) fn weigh_all(&mut self, view: &View<'_>) -> Vec<Weighed> {
+        let mut changed = Vec::new();
+        for id in &self.absences {
+            let Some(alert) = self.alerts.get_mut(id) else { continue };
+            let stake = alert.stake.take().or_else(|| view.stake(alert.rule, &alert.found));
+            let withheld = stake.as_ref().and_then(|stake| stake.weigh(view.blind).err());
+            alert.stake = stake;
+            if std::mem::replace(&mut alert.withheld, withheld).is_some() != withheld.is_some() {
+                changed.push(id.clone());
+            }
+        }
+        let mut weighed = Vec::new();
+        for id in changed {
+            let Some(alert) = self.alerts.get(&id) else { continue };
+            if !alert.is_gone {
+                let (rule, key, found) = (alert.rule, alert.key.clone(), Arc::clone(&alert.found));
+                weighed.push(Weighed { rule, key, found, is_withheld: alert.withheld.is_some() });
+            }
+            if let Some(suppression) = &view.rules[alert.rule as usize].suppression {
+                if alert.withheld.is_some() || alert.is_gone {
+                    self.suppressions.remove(&id, &mut self.dirty);
+                } else {
+                    let at = view.archive.open(&alert.found.at);
+                    self.suppressions.put(alert.rule, suppression, &at, &id, &mut self.dirty);
+                }
+            }
+            self.touch(&id);
+            self.dirty.insert(id);
+        }
+        weighed
+    }
+
+    /// Whether one closes before `watermark`.
+    pub(crate) fn is_closing(&self, watermark: EventTime) -> bool {
+        self.closing.first().is_some_and(|(closes, _)| *closes < watermark)
+    }
+
+    /// By rule and reason, how many absences closed unsaid since this was last called.
+    pub(crate) fn take_withheld(&mut self) -> Withheld {
+        std::mem::take(&mut self.withheld)
+    }
+
     fn tell(&mut self, view: &View<'_>, id: &AlertId) -> Option<AlertChange> {
         let alert = self.alerts.get(id)?;
-        let is_quiet = alert.is_gone || self.suppressions.is_suppressed(id);
+        let is_quiet = self.is_quiet(alert, id);
         let told = alert.told;
         if is_quiet && told.is_none_or(|told| told.is_withdrawn) {
             return None;
@@ -432,7 +533,7 @@ impl Book {
 
     fn last_word(&self, view: &View<'_>, id: &AlertId) -> Option<AlertChange> {
         let alert = self.alerts.get(id)?;
-        if alert.is_gone || self.suppressions.is_suppressed(id) {
+        if self.is_quiet(alert, id) {
             return None;
         }
         let document = self.document(view, id, alert);
@@ -449,6 +550,10 @@ impl Book {
 
     fn forget(&mut self, view: &View<'_>, id: &AlertId) {
         let Some(alert) = self.alerts.remove(id) else { return };
+        self.absences.remove(id);
+        if let Some(why) = alert.withheld.filter(|_| !alert.is_gone) {
+            *self.withheld.entry((alert.rule, why)).or_default() += 1;
+        }
         for (reads, links) in view.contexts.reads(alert.rule).iter().zip(alert.links) {
             for link in links {
                 let name = (reads.pool, link);
@@ -521,6 +626,7 @@ impl Book {
             evidence,
             contexts,
             could_not_see,
+            rests_on: alert.stake.as_ref().and_then(|stake| stake.weigh(view.blind).ok()).unwrap_or_default(),
             severity,
             risk_score,
             n_suppressed: self.suppressions.n_suppressed_by(id),
@@ -529,6 +635,18 @@ impl Book {
 
     pub(crate) fn n_open(&self) -> usize {
         self.alerts.len()
+    }
+}
+
+impl View<'_> {
+    fn stake(&self, rule: u32, found: &Match) -> Option<Stake> {
+        let claim = self.facts[rule as usize].claim.as_ref();
+        Stake::of_match(claim, found, self.archive, self.blind)
+    }
+
+    /// Why a match is not to be told, if it is not.
+    pub(crate) fn withheld(&self, rule: u32, found: &Match) -> Option<&'static str> {
+        self.stake(rule, found)?.weigh(self.blind).err()
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Parts<'a> {
     pub(super) at: Arc<Record>,
     pub(super) contexts: Vec<Explained>,
     pub(super) could_not_see: Vec<String>,
+    /// What vouches for an absence.
+    pub(super) rests_on: Vec<Value>,
     pub(super) severity: Severity,
     pub(super) risk_score: u64,
     pub(super) n_suppressed: u64,
@@ -213,6 +215,7 @@ fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
     }
     if found.is_absence {
         alert["rests_on_absence"] = true.into();
+        alert["rests_on"] = parts.rests_on.into();
     }
     if !rule.note.trim().is_empty() {
         alert["note"] = rule.note.trim().into();

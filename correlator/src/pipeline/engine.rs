@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rules::event::{EventTime, Span};
-use rules::program::Program;
+use rules::program::{Program, RuleIdx};
 use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
 use super::dedup::{self, Dedup, Seen, ShortId, short_id};
 use super::feedback::Feedback;
+use crate::alert::absence::{self, Claim};
 use crate::alert::blind::{Blind, Heard, HostLoss};
-use crate::alert::book::{Book, RuleFacts, SavedAlert, Told, View};
+use crate::alert::book::{Book, RuleFacts, SavedAlert, Told, View, Weighed};
 use crate::alert::cast::CastFields;
 use crate::alert::suppression::{Member, MemberChange};
 use crate::alert::{AlertChange, AlertId, AlertState};
@@ -62,6 +63,8 @@ pub(crate) struct Lasting {
 pub struct Engine {
     pub(super) program: Arc<Program>,
     pub(super) facts: Vec<RuleFacts>,
+    /// How long what feeds delivered is remembered, beside the grace.
+    heard_for: Span,
     pub(super) limits: Limits,
     mode: Mode,
     pub(super) detect: Detect,
@@ -75,6 +78,8 @@ pub struct Engine {
     dedup: Dedup,
     stats: Stats,
     watermark: Option<EventTime>,
+    /// The minute of the watermark when absences were last weighed.
+    weighed_at: Option<i64>,
     pub(super) feedback: Option<Feedback>,
     lasting: Option<Lasting>,
     /// While state is restored: windows that an earlier run closed, by when they ended. Some of their events may be left,
@@ -98,13 +103,17 @@ impl Engine {
             None | Some(Shape::Terms(_)) => Span(0),
             Some(shape) => shape.span(),
         };
+        let claims: Vec<Option<Claim>> = (0_u32..)
+            .zip(rules)
+            .map(|(idx, rule)| Claim::of(rule, program.missing(RuleIdx(idx)), schema, limits.open_span))
+            .collect();
         let mut spans: Vec<Span> = shapes.iter().map(span).collect();
-        let feedback = Feedback::new(&program, schema, &spans, limits);
+        let feedback = Feedback::new(&program, schema, &spans, &claims, limits);
         let over_alerts = feedback.as_ref().map(|feedback| feedback.over_alerts.clone()).unwrap_or_default();
         for (span, _) in spans.iter_mut().zip(&over_alerts.rules).filter(|(_, is_over)| **is_over) {
             *span = *span + over_alerts.lag;
         }
-        let facts = |((rule, span), shape): ((&rules::rule::Rule, &Span), &Option<Shape>)| {
+        let facts = |(((rule, span), shape), claim): (((&rules::rule::Rule, &Span), &Option<Shape>), _)| {
             let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
             let key_names = detect::key_names(rule, schema);
             RuleFacts {
@@ -114,10 +123,16 @@ impl Engine {
                 open_for: *span,
                 // An alert closes this long after its first event at the latest, and needs all of them till then.
                 held_for: *span + *span + longest,
+                claim,
             }
         };
+        let facts: Vec<RuleFacts> = rules.iter().zip(&spans).zip(&shapes).zip(claims).map(facts).collect();
+        // An absence may ask for what was heard before it as long as its alert is open.
+        let asked = facts.iter().filter(|facts| facts.claim.is_some());
+        let asked = asked.map(|facts| facts.held_for + absence::LOOK + absence::LOOK).max();
         let mut engine = Self {
-            facts: rules.iter().zip(&spans).zip(&shapes).map(facts).collect(),
+            facts,
+            heard_for: asked.unwrap_or_default().max(limits.open_span),
             contexts: Contexts::new(rules, &spans, limits),
             keyed: Keyed::new(shapes, limits),
             archive: Archive::default(),
@@ -129,6 +144,7 @@ impl Engine {
             detect: Detect::new(Arc::clone(&program)),
             stats: Stats::default(),
             watermark: None,
+            weighed_at: None,
             lasting: None,
             settled: FxHashMap::default(),
             conflicts: Vec::new(),
@@ -261,7 +277,10 @@ impl Engine {
     }
 
     pub(super) fn put(&mut self, rule: u32, key: &JoinKey, found: Arc<Match>) {
-        self.feed_back(rule, key, &found);
+        match self.view().withheld(rule, &found) {
+            None => self.feed_back(rule, key, &found),
+            Some(_) => self.take_back(rule, key, &found.anchor),
+        }
         let grace = self.limits.grace;
         let (book, view) = self.book_and_view();
         let Some(closes) = book.put(&view, rule, key, Arc::clone(&found), grace) else { return };
@@ -276,6 +295,12 @@ impl Engine {
         self.watermark = self.watermark.max(Some(watermark));
         let changes = self.keyed.advance(watermark);
         self.take(changes);
+        // What vouches for absences is known to the minute.
+        let minute = Some(watermark.0.div_euclid(60_000_000_000));
+        if self.weighed_at != minute || self.book.is_closing(watermark) {
+            self.weighed_at = minute;
+            self.weigh();
+        }
         let changes = self.keyed.advance_over_alerts(watermark);
         self.take(changes);
         let told = match self.mode {
@@ -289,10 +314,15 @@ impl Engine {
         self.contexts.expire(watermark);
         self.archive.expire(watermark);
         self.dedup.expire(watermark);
-        self.blind.expire(watermark - self.limits.grace - self.limits.open_span);
+        self.blind.expire(watermark - self.limits.grace - self.heard_for);
         self.stats.n_keys_lost = self.keyed.n_evicted_keys();
         self.stats.n_hits_lost = self.keyed.n_evicted_hits();
         self.stats.n_context_lost = self.contexts.n_evicted;
+        for ((rule, why), n) in self.book.take_withheld() {
+            let rule = &self.program.rules()[rule as usize];
+            let of = (rule.id.clone(), rule.name.clone(), why.to_owned());
+            *self.stats.withheld.entry(of).or_default() += n;
+        }
         told
     }
 
@@ -320,6 +350,19 @@ impl Engine {
         for _ in 0..2 {
             let changes = self.keyed.flush();
             self.take(changes);
+            self.weigh();
+        }
+    }
+
+    /// Asks again what vouches for absences: one that is withheld is no event to rules over alerts either.
+    fn weigh(&mut self) {
+        let (book, view) = self.book_and_view();
+        for Weighed { rule, key, found, is_withheld } in book.weigh_all(&view) {
+            if is_withheld {
+                self.take_back(rule, &key, &found.anchor);
+            } else {
+                self.feed_back(rule, &key, &found);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use rules::program::{Program, RuleIdx};
 use rules::schema::Schema;
 
 use super::engine::{Engine, single};
+use crate::alert::absence::{self, Claim};
 use crate::alert::book::{mapped_severity, risk_score};
 use crate::alert::{AlertId, signal};
 use crate::keyed::{Anchor, EventRef, JoinKey, Limits, Match, OverAlerts};
@@ -28,7 +29,14 @@ pub(super) struct Feedback {
 
 impl Feedback {
     /// `spans`: how far apart the events of a match can be, by rule.
-    pub(super) fn new(program: &Program, schema: &Schema, spans: &[Span], limits: Limits) -> Option<Self> {
+    /// `claims`: what they say did not come.
+    pub(super) fn new(
+        program: &Program,
+        schema: &Schema,
+        spans: &[Span],
+        claims: &[Option<Claim>],
+        limits: Limits,
+    ) -> Option<Self> {
         let rules: Vec<bool> =
             (0..).map(RuleIdx).zip(program.rules()).map(|(idx, _)| program.is_over_alerts(idx)).collect();
         if !rules.contains(&true) {
@@ -37,7 +45,9 @@ impl Feedback {
         let ordinary = spans.iter().zip(&rules).filter(|(_, is_over)| !**is_over);
         let longest = ordinary.map(|(span, _)| *span).max().unwrap_or_default();
         // An alert bears the time of one of its events, and the last may be a span later and move for another.
-        let lag = (longest + longest).min(limits.open_span);
+        // An absence is an alert from when its feeds vouch for it.
+        let look = if claims.iter().any(Option::is_some) { absence::LOOK } else { Span(0) };
+        let lag = (longest + longest + look).min(limits.open_span);
         let is_query = |rule: &u32| {
             rules[*rule as usize] && matches!(program.rule(RuleIdx(*rule)).plan, rules::plan::Plan::Query(_))
         };

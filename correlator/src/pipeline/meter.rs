@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::engine::Engine;
 use crate::alert::{AlertChange, AlertState};
-use crate::health::{Board, Health, RuleHealth, SourceHealth, millis};
+use crate::health::{Board, Health, RuleHealth, SourceHealth, Withheld, millis};
 use crate::merge::Merge;
+use crate::stats::Stats;
 
 /// How often the board is written anew, and how often the store.
 const LOOK: Duration = Duration::from_secs(1);
@@ -105,6 +106,7 @@ impl Meter {
             alerts: self.by_severity(),
             n_revisions: stats.n_revisions,
             n_withdrawn: stats.n_withdrawn,
+            withheld: withheld(stats),
             n_reloads: self.n_reloads,
             ..Health::default()
         };
@@ -139,6 +141,15 @@ impl Meter {
             .map(|((id, severity), row)| RuleHealth { id: id.to_string(), severity, ..row })
             .collect()
     }
+}
+
+fn withheld(stats: &Stats) -> Vec<Withheld> {
+    let row = |((rule_id, _, reason), n): (&(String, String, String), &u64)| Withheld {
+        rule_id: rule_id.clone(),
+        reason: reason.clone(),
+        n: *n,
+    };
+    stats.withheld.iter().map(row).collect()
 }
 
 fn sha256(engine: &Engine) -> String {

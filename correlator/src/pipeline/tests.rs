@@ -330,23 +330,104 @@ fn a_sequence_alert_names_its_key_and_stages() {
     assert_eq!(document["@timestamp"], "2026-11-02T10:00:10.400Z", "the completing event's");
 }
 
+/// `curl` without a connection: what a host's sensor did not say.
+fn absent_on_host() -> World {
+    world(&[&ASKED.replace(
+        "[network where event.action == \"connection_attempted\"]",
+        "![network where host.os.type == \"linux\" and event.action == \"connection_attempted\"]",
+    )])
+}
+
 #[test]
 fn a_withdrawn_alert_is_told_and_may_come_back() {
-    let absent = ASKED.replace(
-        "[network where event.action == \"connection_attempted\"]",
-        "![network where event.action == \"connection_attempted\"]",
-    );
-    let world = world(&[&absent]);
+    let world = absent_on_host();
     let mut engine = world.engine(Mode::Revisions);
     let source: Arc<str> = "test".into();
-    assert!(engine.push(&source, world.read(&exec("curl", 100))).is_empty());
-    let at = crate::time::parse("2026-11-02T10:00:30Z").unwrap();
+    assert!(engine.push(&source, world.read(&exec("sh", 100))).is_empty());
+    assert!(engine.push(&source, world.read(&exec("curl", 700))).is_empty());
+    assert!(engine.push(&source, world.read(&exec("sh", 1300))).is_empty());
+    let at = crate::time::parse("2026-11-02T10:02:10Z").unwrap();
     let told = engine.advance(at);
     assert_eq!((told.len(), told[0].state), (1, AlertState::Open));
-    assert!(engine.push(&source, world.read(&connect(104))).is_empty());
+    assert!(engine.push(&source, world.read(&connect(704))).is_empty());
     let told = engine.flush();
     assert_eq!((told.len(), told[0].state, told[0].revision), (1, AlertState::Withdrawn, 2));
     assert!(engine.advance(EventTime(i64::MAX)).is_empty());
+}
+
+/// A host's command that no trail shows.
+const UNORDERED: &str = r#"
+[rule]
+name = "Unordered"
+rule_id = "00000000-0000-4000-8000-000000000009"
+description = "d"
+type = "eql"
+language = "eql"
+severity = "high"
+risk_score = 73
+query = '''
+sequence by groundtrail.link.ssm_command_id with maxspan=1m
+  ![any where data_stream.dataset == "aws.cloudtrail" and event.action == "SendCommand"]
+  [process where event.type == "start" and process.name == "worker"]
+'''
+"#;
+
+#[test]
+fn an_absence_waits_for_its_feed_and_says_what_it_rests_on() {
+    let world = world(&[UNORDERED]);
+    let mut engine = world.engine(Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    assert!(engine.push(&source, world.read(&described("Images", 100))).is_empty());
+    assert!(engine.push(&source, world.read(&exec("worker", 1300))).is_empty());
+    let at = crate::time::parse("2026-11-02T10:20:00Z").unwrap();
+    assert!(engine.advance(at).is_empty(), "the watermark alone proves nothing");
+    assert!(engine.flush().is_empty());
+    assert!(engine.push(&source, world.read(&described("Regions", 2000))).is_empty());
+    let told = engine.flush();
+    assert_eq!((told.len(), told[0].state, told[0].revision), (1, AlertState::Open, 1));
+    let rests_on = &alert(&told[0].document)["rests_on"];
+    assert_eq!(
+        rests_on,
+        &serde_json::json!([{
+            "feed": "aws.cloudtrail",
+            "heard_from": "2026-11-02T10:00:00.000Z",
+            "heard_to": "2026-11-02T10:03:00.000Z",
+            "watermark": "2026-11-02T10:02:13.000Z",
+        }])
+    );
+    assert!(engine.advance(EventTime(i64::MAX)).is_empty());
+    assert!(engine.stats().withheld.is_empty());
+}
+
+#[track_caller]
+fn check_withheld(world: &World, lines: &[String], why: &'static str) {
+    let source: Arc<str> = "test".into();
+    let inputs = lines.iter().map(|line| (Arc::clone(&source), world.read(line)));
+    let replayed = replay(Arc::clone(&world.program), &world.schema, Limits::default(), inputs);
+    assert!(replayed.alerts.is_empty());
+    let withheld: Vec<_> =
+        replayed.stats.withheld.iter().map(|((_, _, why), n)| (why.as_str(), *n)).collect();
+    assert_eq!(withheld, [(why, 1)]);
+}
+
+#[test]
+fn an_absence_that_no_feed_vouches_for_is_counted() {
+    let not_around = "the account's CloudTrail was not heard before and after";
+    let (world, ran) = (world(&[UNORDERED]), exec("worker", 1300));
+    check_withheld(&world, std::slice::from_ref(&ran), "no CloudTrail feed");
+    check_withheld(&world, &[described("Images", 100), ran.clone()], not_around);
+    check_withheld(&world, &[ran.clone(), described("Regions", 2000)], not_around);
+    check_withheld(&world, &[described("Images", 800), ran, described("Regions", 2000)], not_around);
+
+    let world = absent_on_host();
+    let seen = [exec("sh", 100), exec("curl", 700), exec("sh", 1300)];
+    assert_eq!(world.finals(&seen).len(), 1);
+    let loss = exec("sh", 800).replace("\"action\":\"exec\"", "\"action\":\"groundtrail_loss\"");
+    let lossy: Vec<String> = seen.into_iter().chain([loss]).collect();
+    check_withheld(&world, &lossy, "the host's sensor lost events");
+    let elsewhere = |line: String| line.replace("web-1", "web-2");
+    let lines = [elsewhere(exec("sh", 100)), exec("curl", 700), elsewhere(exec("sh", 1300))];
+    check_withheld(&world, &lines, "the host's sensor was not heard before and after");
 }
 
 /// Keeps what is delivered.
@@ -644,6 +725,17 @@ pub(super) fn revisions_end_where_finals_do(world: &World, lines: &[String]) {
     assert_eq!(standing.iter().map(as_final).collect::<Vec<_>>(), finals);
 }
 
+/// Runs, orders and calls that vouch for the trail.
+fn vouched_lines() -> impl Strategy<Value = Vec<String>> {
+    let line = prop_oneof![
+        (0_u32..6000).prop_map(|at| exec("worker", at)),
+        (0_u32..6000).prop_map(|at| described("Images", at)),
+        (0_u32..6000).prop_map(|at| described("Regions", at)),
+        (0_u32..3000).prop_map(sent),
+    ];
+    proptest::collection::vec(line, 0..12)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -655,6 +747,17 @@ proptest! {
         }),
     ) {
         let world = world(&[SENT, ASKED, SWEPT, FIRST]);
+        prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
+    }
+
+    #[test]
+    fn absences_are_the_same_in_any_order(
+        (lines, shuffled) in vouched_lines().prop_flat_map(|lines| {
+            let twice: Vec<String> = lines.iter().chain(&lines).cloned().collect();
+            (Just(lines), Just(twice).prop_shuffle())
+        }),
+    ) {
+        let world = world(&[UNORDERED]);
         prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
     }
 

@@ -25,6 +25,9 @@ pub(super) fn lines(alert: &Value, width: usize) -> Vec<Line> {
     for gap in texts(alert, "groundtrail.alert.could_not_see") {
         fact("unseen", Paint::Warning, vec![gap.to_owned()]);
     }
+    for feed in list(alert, "groundtrail.alert.rests_on") {
+        fact("rests on", Paint::Plain, vec![vouched(feed)]);
+    }
     for technique in techniques(alert) {
         fact("att&ck", Paint::Plain, vec![technique]);
     }
@@ -81,6 +84,15 @@ fn place(alert: &Value) -> Vec<String> {
     ));
     words.extend(labelled("container", scalar(alert, "container.id")));
     words
+}
+
+/// What an absence rests on: a feed that was heard on both sides of it.
+fn vouched(feed: &Value) -> String {
+    let [name, from, to] =
+        ["feed", "heard_from", "heard_to"].map(|path| text(feed, path).unwrap_or_default());
+    let of = labelled("of host", scalar(feed, "host")).or(labelled("of account", scalar(feed, "account")));
+    let of = of.map(|of| format!(" {of}")).unwrap_or_default();
+    format!("{name}{of}, heard at {from} and at {to}")
 }
 
 fn labelled(label: &str, value: Option<String>) -> Option<String> {
