@@ -294,7 +294,7 @@ fn an_absence_without_its_feed_is_withheld_and_counted() {
     fs::write(folder.path().join("calls.json"), format!("{{\"Records\":[{calls}]}}")).unwrap();
     let name = "Systems Manager command ran that no trail of ours shows";
 
-    let host = ["replay", "--host", "host.ndjson", "--final", "--format", "ndjson"];
+    let host = ["replay", "--host", "host.ndjson", "--final", "-o", "ndjson"];
     let alone = groundtrail(folder.path(), &host, "");
     assert_eq!((alone.code, alone.stdout.as_str()), (0, ""));
     let said = format!("1 absence of \"{name}\" withheld: no CloudTrail feed");
@@ -462,7 +462,7 @@ fn known_endpoints_of_the_configuration_are_no_news() {
         fs::write(folder.path().join("groundtrail.toml"), config).unwrap();
         let ended = groundtrail(
             folder.path(),
-            &["-c", "groundtrail.toml", "replay", "--host", "host.ndjson", "--final"],
+            &["-c", "groundtrail.toml", "replay", "--sensor", "host.ndjson", "--final"],
             "",
         );
         assert_eq!(ended.code, 0, "{}", ended.stderr);

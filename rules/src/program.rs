@@ -62,8 +62,6 @@ pub struct Program {
     globs: Vec<IndexGlobs>,
     /// By rule: whether alerts of other rules are events to it.
     over_alerts: Vec<bool>,
-    /// By rule, what must not have come for it to match.
-    missing: Vec<Vec<Expr>>,
     /// Tells the scratch of one program from that of another.
     token: u64,
 }
@@ -79,7 +77,6 @@ impl Program {
         let mut builder = GraphBuilder::default();
         let globs = rules.iter().map(|rule| IndexGlobs::new(&rule.index)).collect();
         let over_alerts = rules.iter().map(|rule| rule.is_over_alerts(schema)).collect();
-        let missing = rules.iter().map(|rule| missing(&rule.plan)).collect();
         let rules: Vec<Rule> =
             rules.into_iter().map(|rule| rule.map(&mut |expr| builder.predicate(expr))).collect();
         let drops = drops.into_iter().map(|line| line.map(&mut |expr| builder.predicate(expr))).collect();
@@ -87,7 +84,7 @@ impl Program {
         let uses = uses(&rules, graph.predicates());
         let asked = (0..).map(PredicateId).zip(&uses).filter(|(_, uses)| !uses.is_empty()).map(|(id, _)| id);
         let index = Index::new(&graph, asked, schema);
-        Self { rules, drops, graph, uses, index, globs, over_alerts, missing, token: scratch::next_token() }
+        Self { rules, drops, graph, uses, index, globs, over_alerts, token: scratch::next_token() }
     }
 
     pub fn rules(&self) -> &[Rule] {
@@ -105,12 +102,22 @@ impl Program {
         self.over_alerts[idx.0 as usize]
     }
 
+    /// The predicate written out again, its parts in the order in which they are tried.
+    ///
+    /// # Panics
+    /// If the number is of another program.
+    pub fn expr(&self, predicate: PredicateId) -> Expr {
+        self.graph.expr(self.graph.root(predicate))
+    }
+
     /// The predicates of a rule's missing events, in the order of its steps.
     ///
     /// # Panics
     /// If the number is of another program.
-    pub fn missing(&self, idx: RuleIdx) -> &[Expr] {
-        &self.missing[idx.0 as usize]
+    pub fn missing(&self, idx: RuleIdx) -> Vec<Expr> {
+        let Plan::Sequence(sequence) = &self.rule(idx).plan else { return Vec::new() };
+        let missing = sequence.steps.iter().filter(|step| step.is_missing);
+        missing.map(|step| self.expr(step.predicate)).collect()
     }
 
     pub fn drops(&self) -> &[DropLine<PredicateId>] {
@@ -191,11 +198,6 @@ impl Program {
             }
         }
     }
-}
-
-fn missing(plan: &Plan<Expr>) -> Vec<Expr> {
-    let Plan::Sequence(sequence) = plan else { return Vec::new() };
-    sequence.steps.iter().filter(|step| step.is_missing).map(|step| step.predicate.clone()).collect()
 }
 
 impl Admitted {

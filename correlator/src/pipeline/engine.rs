@@ -105,7 +105,7 @@ impl Engine {
         };
         let claims: Vec<Option<Claim>> = (0_u32..)
             .zip(rules)
-            .map(|(idx, rule)| Claim::of(rule, program.missing(RuleIdx(idx)), schema, limits.open_span))
+            .map(|(idx, rule)| Claim::of(rule, &program.missing(RuleIdx(idx)), schema, limits.open_span))
             .collect();
         let mut spans: Vec<Span> = shapes.iter().map(span).collect();
         let feedback = Feedback::new(&program, schema, &spans, &claims, limits);

@@ -125,6 +125,17 @@ impl Graph {
         &self.nodes[id.0 as usize]
     }
 
+    /// The node as it was written, but for the order of parts.
+    pub(super) fn expr(&self, id: NodeId) -> Expr {
+        let all = |parts: &[NodeId]| parts.iter().map(|part| self.expr(*part)).collect();
+        match self.node(id) {
+            Node::And(parts) => Expr::And(all(parts)),
+            Node::Or(parts) => Expr::Or(all(parts)),
+            Node::Not(part) => Expr::Not(self.expr(*part).into()),
+            Node::Atom(atom) => atom.clone(),
+        }
+    }
+
     pub(super) fn holds(&self, predicate: PredicateId, event: &Event, memo: &mut Memo) -> bool {
         self.node_holds(self.root(predicate), event, memo)
     }
