@@ -136,11 +136,11 @@ fn parts(role: Role, plan: &Plan, event: &Event) -> Vec<(JoinKey, Parts)> {
         }
         (Role::Step(step), Plan::Correlation(correlation)) => {
             let leaf = &correlation.leaves[usize::from(step)];
-            let by: Vec<FieldId> = leaf.key.iter().map(|place| leaf.fields[*place]).collect();
             let values: Box<[Box<[Box<str>]>]> =
-                leaf.fields.iter().map(|field| texts(event, *field).into()).collect();
+                leaf.fields.iter().map(|fields| first_texts(event, fields).into()).collect();
+            let by = leaf.key.iter().map(|place| (values[*place].to_vec(), false));
             let hit = || LeafHit { leaf: step, values: values.clone() };
-            under(keys(&required(&by), event), &|| Parts { leaves: vec![hit()], ..Parts::default() })
+            under(combinations(by), &|| Parts { leaves: vec![hit()], ..Parts::default() })
         }
         _ => Vec::new(),
     }
@@ -154,6 +154,11 @@ pub(crate) fn texts(event: &Event, field: FieldId) -> Vec<Box<str>> {
     event.get(field).map_or_else(Vec::new, |value| value.scalars().iter().map(text).collect())
 }
 
+/// Of the first field that has a value.
+fn first_texts(event: &Event, fields: &[FieldId]) -> Vec<Box<str>> {
+    fields.iter().map(|field| texts(event, *field)).find(|texts| !texts.is_empty()).unwrap_or_default()
+}
+
 fn text(value: &Value) -> Box<str> {
     value.to_string().into()
 }
@@ -164,12 +169,16 @@ pub(crate) fn row_key(row: &Row) -> JoinKey {
 
 /// The keys of an event: lists make one key per combination; an absent part leaves the event out unless it may be.
 pub(crate) fn keys(by: &[KeyPart], event: &Event) -> Vec<JoinKey> {
-    let mut keys: Vec<Vec<Option<Box<str>>>> = vec![Vec::with_capacity(by.len())];
-    for part in by {
-        let mut values: Vec<Option<Box<str>>> = texts(event, part.field).into_iter().map(Some).collect();
+    combinations(by.iter().map(|part| (texts(event, part.field), part.is_optional)))
+}
+
+fn combinations(parts: impl Iterator<Item = (Vec<Box<str>>, bool)>) -> Vec<JoinKey> {
+    let mut keys: Vec<Vec<Option<Box<str>>>> = vec![Vec::new()];
+    for (texts, is_optional) in parts {
+        let mut values: Vec<Option<Box<str>>> = texts.into_iter().map(Some).collect();
         values.sort();
         values.dedup();
-        if values.is_empty() && part.is_optional {
+        if values.is_empty() && is_optional {
             values.push(None);
         }
         let with = |key: Vec<Option<Box<str>>>| {
@@ -203,7 +212,7 @@ pub fn key_names(rule: &Rule, schema: &Schema) -> Vec<Arc<str>> {
         Plan::Correlation(correlation) => {
             let leaf = correlation.leaves.first();
             leaf.map_or_else(Vec::new, |leaf| {
-                leaf.key.iter().map(|place| path(leaf.fields[*place])).collect()
+                leaf.key.iter().map(|place| path(leaf.fields[*place][0])).collect()
             })
         }
     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalogue::report::Finding;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::expr::Expr;
 use crate::rule::Rule;
 use crate::schema::Schema;
@@ -67,6 +67,7 @@ impl Library {
     pub(crate) fn finish(self, options: &Options, schema: &mut Schema) -> (Vec<Rule<Expr>>, Vec<Found>) {
         let mut all = Vec::new();
         let mut rules = Vec::new();
+        let mut broken = BTreeSet::new();
         let silent = self.silent();
         let used = self.used_filters();
         for (idx, document) in self.documents.iter().enumerate() {
@@ -82,12 +83,16 @@ impl Library {
                     let plan = correlation::compile(&self, idx, options, schema, &mut found);
                     let is_silent = silent.contains(&idx);
                     // What is not to be had here is said of the correlation above; a circle has none above.
-                    found.retain(|found| !is_silent || found.severity == crate::diagnostic::Severity::Error);
+                    found.retain(|found| !is_silent || found.severity == Severity::Error);
+                    if plan.is_none() {
+                        broken.insert(idx);
+                    }
                     plan.filter(|_| !is_silent)
                         .map(|plan| document.rule(crate::plan::Plan::Correlation(plan)))
                 }
                 Body::Filter(filter) => {
-                    found = document::check_filter(document, filter, options, schema);
+                    found =
+                        document::check_filter(document, filter, &self.narrowed_by(filter), options, schema);
                     None
                 }
             };
@@ -104,7 +109,33 @@ impl Library {
                 all.push((document.file.path.clone(), findings(vec![found])));
             }
         }
+        for (idx, correlation) in self.unheard(&silent, &broken) {
+            let title = &self.documents[idx].title;
+            let message = format!("tells nothing: \"{correlation}\" stands for this rule and does not run");
+            let found = Diagnostic::warning(Code::UnknownRule, title.span.clone(), message)
+                .with_help("mend the correlation, or let it say `generate: true`");
+            all.push((self.documents[idx].file.path.clone(), findings(vec![found])));
+        }
         (rules, all)
+    }
+
+    /// Silent rules for which nothing that runs speaks, each with a correlation that should.
+    fn unheard(&self, silent: &BTreeSet<usize>, broken: &BTreeSet<usize>) -> Vec<(usize, &str)> {
+        let mut by_rule: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (idx, document) in self.documents.iter().enumerate() {
+            if let Body::Correlation(correlation) = &document.body {
+                for rule in correlation.rules.iter().filter_map(|at| self.find(&at.value)) {
+                    by_rule.entry(rule).or_default().push(idx);
+                }
+            }
+        }
+        let is_detection = |idx: &usize| matches!(self.documents[*idx].body, Body::Detection(_));
+        let of_rule = |idx: &usize| {
+            let speakers = by_rule.get(idx)?;
+            let first = speakers.iter().all(|speaker| broken.contains(speaker)).then(|| speakers[0])?;
+            Some((*idx, self.documents[first].title.value.as_str()))
+        };
+        silent.iter().filter(|idx| is_detection(idx)).filter_map(of_rule).collect()
     }
 
     /// Documents that a correlation stands for: by themselves they tell nothing, unless it says `generate`.
@@ -132,6 +163,18 @@ impl Library {
         let is_meant =
             |document: &&Document| matches!(&document.body, Body::Filter(filter) if filter.is_for(rule));
         self.documents.iter().filter(is_meant).collect()
+    }
+
+    /// The log sources of the rules that a filter is for.
+    fn narrowed_by(&self, filter: &document::Filter) -> Vec<&'static mapping::LogSource> {
+        let mut sources: Vec<&'static mapping::LogSource> = Vec::new();
+        let rules = self.documents.iter().filter(|rule| matches!(rule.body, Body::Detection(_)));
+        for source in rules.filter(|rule| filter.is_for(rule)).flat_map(Document::sources) {
+            if !sources.iter().any(|held| std::ptr::eq(*held, source)) {
+                sources.push(source);
+            }
+        }
+        sources
     }
 
     fn used_filters(&self) -> BTreeSet<usize> {

@@ -19,8 +19,8 @@ pub struct Correlation<P = PredicateId> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leaf<P = PredicateId> {
     pub predicate: P,
-    /// What is read of an event.
-    pub fields: Vec<FieldId>,
+    /// What is read of an event: of each, the first field that has a value.
+    pub fields: Vec<Box<[FieldId]>>,
     /// Places in `fields`: by these, state is kept apart. As many in each leaf.
     pub key: Vec<usize>,
 }

@@ -339,14 +339,14 @@ impl<'b> Builder<'b> {
                     by_rule.iter().find(is_meant).map(|(_, field)| field.as_str())
                 });
                 let field = alias.unwrap_or(&name.value);
-                match document.field(field, self.options, self.schema) {
-                    Some(id) => places[*leaf].push(place(&mut self.leaves[*leaf].fields, id)),
-                    None => {
-                        let message =
-                            format!("events of \"{}\" have no field \"{field}\" here", document.title.value);
-                        self.found.push(Diagnostic::note(Code::NoField, self.here(above, name), message));
-                        is_whole = false;
-                    }
+                let fields = document.fields(field, self.options, self.schema);
+                if fields.is_empty() {
+                    let message =
+                        format!("events of \"{}\" have no field \"{field}\" here", document.title.value);
+                    self.found.push(Diagnostic::note(Code::NoField, self.here(above, name), message));
+                    is_whole = false;
+                } else {
+                    places[*leaf].push(place(&mut self.leaves[*leaf].fields, fields));
                 }
             }
         }
@@ -363,9 +363,9 @@ impl<'b> Builder<'b> {
     }
 }
 
-fn place(fields: &mut Vec<FieldId>, id: FieldId) -> usize {
-    fields.iter().position(|held| *held == id).unwrap_or_else(|| {
-        fields.push(id);
+fn place(fields: &mut Vec<Box<[FieldId]>>, wanted: Box<[FieldId]>) -> usize {
+    fields.iter().position(|held| *held == wanted).unwrap_or_else(|| {
+        fields.push(wanted);
         fields.len() - 1
     })
 }

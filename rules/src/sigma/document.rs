@@ -12,7 +12,7 @@ use super::correlation::{self, Correlation};
 use super::detection::{Compiler, Fields, is_fatal};
 use super::mapping::{self, Named};
 use super::yaml::{self, Key, Node};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity as Level};
 use crate::expr::Expr;
 use crate::plan::Plan;
 use crate::rule::{Case, Kind, Language, Rule, Severity, Technique, Threat, ThreatEntry};
@@ -161,7 +161,7 @@ pub(super) fn read(file: &Arc<File>, node: Node, found: &mut Vec<Diagnostic>) ->
     let (severity, risk_score) = read_level(level.as_ref(), found);
     let cases = map.get("tests").map_or(&[][..], Node::items);
     let cases = cases.iter().filter_map(|case| read_case(&file.text, case, found)).collect();
-    if found[n_before..].iter().any(|found| found.severity == crate::diagnostic::Severity::Error) {
+    if found[n_before..].iter().any(|found| found.severity == Level::Error) {
         return None;
     }
     Some(Document {
@@ -310,7 +310,7 @@ pub(super) fn compile(
     let logsource = document.logsource.as_ref()?;
     let sources: Vec<Fields> = match options.is_raw {
         true => vec![Fields::Raw],
-        false => mapping::find(&logsource.value).into_iter().map(Fields::Mapped).collect(),
+        false => document.sources().into_iter().map(Fields::Mapped).collect(),
     };
     if sources.is_empty() {
         let message = format!("no events of {} come here", logsource.value);
@@ -324,12 +324,14 @@ pub(super) fn compile(
         let mut own = Vec::new();
         let mut compiler = Compiler::new(fields, schema, &options.placeholders, &mut own);
         let expr = detection.compile(&document.file.text, &mut compiler);
-        // Faults of a filter are told of the filter itself.
-        let mut of_filters = Vec::new();
         let allowed = filters.iter().filter_map(|filter| {
             let Body::Filter(body) = &filter.body else { return None };
-            let mut compiler = Compiler::new(fields, schema, &options.placeholders, &mut of_filters);
-            body.detection.compile(&filter.file.text, &mut compiler)
+            // [`check_filter`] tells of these.
+            let mut of_filter = Vec::new();
+            let mut compiler = Compiler::new(fields, schema, &options.placeholders, &mut of_filter);
+            let expr = body.detection.compile(&filter.file.text, &mut compiler)?;
+            // A mistyped field must not take the rule away.
+            (expr != Expr::Const(false) || of_filter.is_empty()).then_some(expr)
         });
         let allowed: Vec<Expr> = allowed.collect();
         let is_source = match fields {
@@ -362,21 +364,41 @@ pub(super) fn compile(
     Some(expr)
 }
 
-/// What is wrong with a filter by itself.
+/// What is wrong with a filter: by itself, and on the events of the rules that it is for. Whatever makes it leave nothing
+/// out is a warning, since the rule then tells what it should not.
 pub(super) fn check_filter(
     document: &Document,
     filter: &Filter,
+    sources: &[&'static mapping::LogSource],
     options: &Options,
     schema: &Schema,
 ) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let mut scratch = schema.clone();
-    let mut compiler = Compiler::new(Fields::Raw, &mut scratch, &options.placeholders, &mut found);
-    filter.detection.compile(&document.file.text, &mut compiler);
+    let on = |fields| {
+        // A look at the raw fields opens them all.
+        let mut scratch = schema.clone();
+        let mut found = Vec::new();
+        let mut compiler = Compiler::new(fields, &mut scratch, &options.placeholders, &mut found);
+        filter.detection.compile(&document.file.text, &mut compiler);
+        found
+    };
+    let mut found = on(Fields::Raw);
+    if !options.is_raw && found.is_empty() {
+        // What one kind of event lacks, another may have.
+        let each = sources.iter().map(|source| on(Fields::Mapped(source)));
+        found = each.min_by_key(Vec::len).unwrap_or_default();
+    }
+    for found in found.iter_mut().filter(|found| found.severity == Level::Note) {
+        found.severity = Level::Warning;
+    }
     found
 }
 
 impl Document {
+    /// The kinds of events that its log source names.
+    pub(super) fn sources(&self) -> Vec<&'static mapping::LogSource> {
+        self.logsource.as_ref().map_or_else(Vec::new, |at| mapping::find(&at.value))
+    }
+
     pub(super) fn is_called(&self, reference: &str) -> bool {
         self.id.as_deref() == Some(reference) || self.name.as_deref() == Some(reference)
     }
@@ -418,21 +440,25 @@ impl Document {
         }
     }
 
-    /// The field of its events that a name stands for.
-    pub(super) fn field(&self, name: &str, options: &Options, schema: &mut Schema) -> Option<FieldId> {
+    /// The fields of its events that a name may stand for. Empty: none has it.
+    pub(super) fn fields(&self, name: &str, options: &Options, schema: &mut Schema) -> Box<[FieldId]> {
         if options.is_raw {
-            return Some(schema.open(name));
+            return Box::new([schema.open(name)]);
         }
-        let source = mapping::find(&self.logsource.as_ref()?.value).into_iter().next()?;
-        source.slots(name, schema).into_iter().find_map(|slot| match slot {
-            mapping::Slot::Field(field) => Some(field),
-            mapping::Slot::Item(..) => None,
-        })
+        let sources = self.sources();
+        let mut fields = Vec::new();
+        for slot in sources.iter().flat_map(|source| source.slots(name, schema)) {
+            match slot {
+                mapping::Slot::Field(field) if !fields.contains(&field) => fields.push(field),
+                mapping::Slot::Field(_) | mapping::Slot::Item(..) => {}
+            }
+        }
+        fields.into()
     }
 
     /// Where its events would be.
     fn index(&self) -> Vec<String> {
-        let sources = self.logsource.as_ref().map_or_else(Vec::new, |at| mapping::find(&at.value));
+        let sources = self.sources();
         let mut globs: Vec<String> = sources.iter().flat_map(|source| source.index.clone()).collect();
         globs.sort();
         globs.dedup();

@@ -297,6 +297,32 @@ fn filters_narrow_the_rules_they_name() {
 }
 
 #[test]
+fn a_filter_that_leaves_nothing_out_is_warned_of_and_takes_nothing_away() {
+    let rule = format!("{LINUX}  s: {{Image|endswith: curl}}\n  condition: s\n");
+    for condition in ["not ours", "ours"] {
+        let filter = format!(
+            "---\ntitle: f\nfilter:\n  rules: any\n  ours: {{Usr: root}}\n  condition: {condition}\n"
+        );
+        let mut loaded = load(&format!("{rule}{filter}"), &Options::default());
+        let told: Vec<_> = loaded.found.iter().map(|found| (found.code, found.severity)).collect();
+        assert_eq!(told, [(Code::NoField, Severity::Warning)], "{condition}");
+        let events = testing::events(HOST, &mut loaded.schema);
+        assert_eq!(events.iter().filter(|event| holds(&loaded.rules[0], event)).count(), 1, "{condition}");
+    }
+}
+
+#[test]
+fn numbers_among_words_are_looked_for_inside_texts() {
+    for value in ["4444", "'4444'"] {
+        let text = format!("{LINUX}  words: [{value}]\n  condition: words\n");
+        let mut loaded = load(&text, &Options::default());
+        let line = HOST.lines().next().unwrap().replace("curl -o x", "nc -l 4444 -e sh");
+        let events = testing::events(&line, &mut loaded.schema);
+        assert!(holds(&loaded.rules[0], &events[0]), "{value}");
+    }
+}
+
+#[test]
 fn placeholders_come_from_the_deployment() {
     let text = format!("{LINUX}  s: {{User|expand: '%Admins%'}}\n  condition: s\n");
     let loaded = load(&text, &Options::default());
@@ -372,7 +398,7 @@ mod correlations {
         assert_eq!(plan.nodes[0].measure, Measure::EventCount);
         assert_eq!(plan.span(), Span::from_secs(600));
         let paths: Vec<_> =
-            plan.leaves[0].fields.iter().map(|id| loaded.schema.field(*id).path.to_string()).collect();
+            plan.leaves[0].fields.iter().map(|ids| loaded.schema.field(ids[0]).path.to_string()).collect();
         assert_eq!(paths, ["user.name", "host.name"]);
         assert_eq!(plan.leaves[0].key, [0, 1]);
         let by_id = body
@@ -384,11 +410,37 @@ mod correlations {
     }
 
     #[test]
+    fn a_rule_behind_a_correlation_that_does_not_run_is_told_of() {
+        let body = "type: temporal, rules: [execs, calls, typo], timespan: 1h";
+        let loaded = load(&format!("{RULES}{}", correlation(body)), &Options::default());
+        let told: Vec<_> = loaded.found.iter().map(|found| (found.code.as_str(), found.severity)).collect();
+        assert_eq!(
+            told,
+            [("GT709", Severity::Error), ("GT709", Severity::Warning), ("GT709", Severity::Warning)]
+        );
+        assert!(loaded.rules.is_empty());
+        // Another correlation that runs speaks for the first.
+        let other = "---\ntitle: D\nname: many\ncorrelation: {type: event_count, rules: [execs], timespan: 10m, condition: {gte: 5}}\n";
+        let loaded = load(&format!("{RULES}{}{other}", correlation(body)), &Options::default());
+        assert_eq!(loaded.found.iter().filter(|found| found.severity == Severity::Warning).count(), 1);
+    }
+
+    #[test]
+    fn a_group_may_be_in_more_than_one_place() {
+        let body = "type: event_count, rules: [audit], group-by: [uid], timespan: 10m, condition: {gte: 5}";
+        let rule = "title: A\nname: audit\nlogsource: {product: linux, service: auditd}\ndetection: {s: {type: SYSCALL}, condition: s}\n---\n";
+        let (plan, loaded) = planned(&format!("{rule}{}", correlation(body)));
+        let places = plan.leaves[0].fields[0].iter();
+        let paths: Vec<_> = places.map(|id| loaded.schema.field(*id).path.to_string()).collect();
+        assert_eq!(paths, ["process.real_user.id", "user.id"]);
+    }
+
+    #[test]
     fn aliases_join_fields_of_different_names() {
         let body = "type: temporal, rules: [execs, calls], group-by: [who], timespan: 1h, aliases: {who: {execs: User, calls: userIdentity.userName}}";
         let (plan, loaded) = planned(&correlation(body));
         let path = |leaf: usize| {
-            loaded.schema.field(plan.leaves[leaf].fields[plan.leaves[leaf].key[0]]).path.to_string()
+            loaded.schema.field(plan.leaves[leaf].fields[plan.leaves[leaf].key[0]][0]).path.to_string()
         };
         assert_eq!(
             (path(0), path(1)),
@@ -406,12 +458,18 @@ mod correlations {
         assert_eq!(plan.nodes[1].members, [Member::Node(0), Member::Leaf(1)]);
         assert_eq!(plan.span(), Span::from_secs(70 * 60));
         let key = |leaf: usize| {
-            loaded.schema.field(plan.leaves[leaf].fields[plan.leaves[leaf].key[0]]).path.to_string()
+            loaded.schema.field(plan.leaves[leaf].fields[plan.leaves[leaf].key[0]][0]).path.to_string()
         };
         assert_eq!((key(0), key(1)), ("user.name".to_owned(), "user.name".to_owned()));
         let coarser = inner.replace("Computer, User", "Computer");
         let coarser = planned(&format!("{coarser}{}", correlation(outer))).0;
         assert!(coarser.leaves.iter().all(|leaf| leaf.key.is_empty()));
+    }
+
+    /// Without what is said of the rules behind a correlation.
+    fn own(found: &[Diagnostic]) -> Vec<&str> {
+        let own = found.iter().filter(|found| found.severity != Severity::Warning);
+        own.map(|found| found.code.as_str()).collect()
     }
 
     #[test]
@@ -436,8 +494,7 @@ mod correlations {
             ),
         ] {
             let loaded = load(&format!("{RULES}{}", correlation(body)), &Options::default());
-            let found = loaded.found.iter().map(|found| found.code.as_str()).collect::<Vec<_>>();
-            assert_eq!(found, [code], "{body}");
+            assert_eq!(own(&loaded.found), [code], "{body}");
             assert!(loaded.rules.iter().all(|rule| rule.name != "C"), "{body}");
         }
     }
@@ -447,6 +504,6 @@ mod correlations {
         let inner = "title: D\nname: few\ncorrelation: {type: event_count, rules: [execs], timespan: 10m, condition: {lt: 5}}\n---\n";
         let outer = correlation("type: temporal, rules: [few, calls], timespan: 1h");
         let loaded = load(&format!("{RULES}{inner}{outer}"), &Options::default());
-        assert_eq!(loaded.found.iter().map(|found| found.code).collect::<Vec<_>>(), [Code::UnsupportedRule]);
+        assert_eq!(own(&loaded.found), [Code::UnsupportedRule.as_str()]);
     }
 }

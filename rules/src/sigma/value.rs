@@ -101,11 +101,12 @@ fn number_text(scalar: &Scalar) -> String {
     }
 }
 
+/// Words without a field are looked for inside texts, numbers too.
 fn is_textual(target: &Target) -> bool {
     let works_on_text = |modifier: &Modifier| {
         !matches!(modifier, Modifier::All | Modifier::Neq | Modifier::Cased | Modifier::Expand)
     };
-    target.modifiers.iter().any(works_on_text)
+    target.field.is_empty() || target.modifiers.iter().any(works_on_text)
 }
 
 /// `lt` and its kind, and parts of a time, alone or compared.
