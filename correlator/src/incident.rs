@@ -131,7 +131,12 @@ fn tell(mut members: Vec<&Member<'_>>) -> Incident {
     let mut unseen: BTreeSet<String> = BTreeSet::new();
     let mut story = Vec::new();
     for member in &members {
-        entities.extend(member.entities.iter().cloned());
+        for entity in &member.entities {
+            // The last alert that has a name for it knows best.
+            if entity.has_name() || !entities.contains(entity) {
+                entities.replace(entity.clone());
+            }
+        }
         for tactic in threat_names(member.document) {
             if !tactics.contains(&tactic) {
                 tactics.push(tactic);

@@ -1,5 +1,6 @@
 //! Who and what is in an alert, by the names that are the same on both sides.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -19,14 +20,45 @@ pub enum EntityKind {
 }
 
 /// Something that alerts can share. Addresses are left out: too many stand behind one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Entity {
     pub kind: EntityKind,
     /// What joins.
     pub id: String,
-    /// What people call it. Of one entity always the same, as far as this alert knows.
+    /// What people call it, as far as one alert knows: no part of what it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+}
+
+impl Entity {
+    fn key(&self) -> (EntityKind, &str) {
+        (self.kind, &self.id)
+    }
+
+    /// Whether people call it something that its id does not say.
+    pub(super) fn has_name(&self) -> bool {
+        !self.name.is_empty() && self.name != self.id
+    }
+}
+
+impl PartialEq for Entity {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entity {}
+
+impl PartialOrd for Entity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
 }
 
 /// The entities of one alert: of what made it fire and of the halves that were joined to it, not of what merely happened

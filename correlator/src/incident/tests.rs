@@ -110,3 +110,17 @@ fn containment_holds_only_names_of_a_known_form() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("--role-name web ") && told[1].contains("i-0123456789abcdef0"), "{told:?}");
 }
+
+#[test]
+fn a_host_is_itself_whatever_it_is_called() {
+    let named = |id: &str, minute: i64, name: &str| {
+        let mut alert = alert(id, minute, "low", "", &["i-1"]);
+        alert["groundtrail"]["alert"]["hosts"][0]["name"] = name.into();
+        alert
+    };
+    let alerts = [named("a", 0, "web-1"), named("b", 5, "ip-10-0-0-1.ec2.internal"), named("c", 6, "i-1")];
+    let told = incidents(&alerts, DEFAULT_WINDOW);
+    assert_eq!(told.len(), 1);
+    let names: Vec<&str> = told[0].entities.iter().map(|entity| entity.name.as_str()).collect();
+    assert_eq!(names, ["ip-10-0-0-1.ec2.internal"], "the last name that says more than the id");
+}
