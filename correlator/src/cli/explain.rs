@@ -39,7 +39,7 @@ pub(super) fn run(
         return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
     }
     let failed = |source| CliError::Run { what: "cannot look the alert up".to_owned(), source };
-    let store = Store::open(&path).map_err(|error| failed(error.into()))?;
+    let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
     let Some(alert) = store.alert(&flags.id).map_err(|error| failed(error.into()))? else {
         terminal.note("error", &format!("no alert's id begins with \"{}\"", Untrusted(&flags.id)));
         return Ok(Outcome::Faults);

@@ -110,7 +110,7 @@ fn from_store(path: Option<PathBuf>) -> Result<Vec<Value>, CliError> {
         return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
     }
     let failed = |source| CliError::Run { what: "cannot read the alerts".to_owned(), source };
-    let store = Store::open(&path).map_err(|error| failed(error.into()))?;
+    let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
     let stored = store.alerts().map_err(|error| failed(error.into()))?;
     let documents = stored.iter().map(|alert| serde_json::from_str(&alert.document));
     documents.collect::<Result<_, _>>().map_err(|error| failed(error.into()))

@@ -65,7 +65,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
             return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
         }
         let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
-        let store = Store::open(&path).map_err(|error| failed(error.into()))?;
+        let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
         identities.restore(store.identities().map_err(|error| failed(error.into()))?);
     }
     let mut has_faults = false;

@@ -174,7 +174,7 @@ fn records(
             return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
         }
         let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
-        let store = Store::open(&path).map_err(|error| failed(error.into()))?;
+        let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
         let mut held = Vec::new();
         for role in [HeldRole::Evidence, HeldRole::Context, HeldRole::All] {
             held.extend(store.held(role).map_err(|error| failed(error.into()))?);
