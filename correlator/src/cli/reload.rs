@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rules::catalogue::report::Report;
+use rules::catalogue::report::{Finding, Report};
+use rules::diagnostic::Severity;
 use rules::schema::Schema;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -27,15 +28,36 @@ pub(super) struct Reloader {
     pub(super) terminal: Terminal,
     pub(super) running: Config,
     pub(super) schema: Arc<Schema>,
-    /// Rule files that were wrong already. They keep nobody from loading the rest.
-    pub(super) faulty: BTreeSet<PathBuf>,
+    /// What was wrong with rule files already. It keeps nobody from loading the rest.
+    pub(super) faults: BTreeSet<Fault>,
     pub(super) board: Arc<Board>,
     pub(super) reload: Reload,
 }
 
-pub(super) fn faulty(set: &RuleSet) -> BTreeSet<PathBuf> {
-    let wrong = set.reports.iter().filter(|report| Report::has_errors(report));
-    wrong.map(|report| report.path.clone()).collect()
+/// A mistake in a rule file. A file of several documents may hold one and go on with the rest, so the path alone does not
+/// say what is new.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Fault {
+    path: PathBuf,
+    code: &'static str,
+    message: String,
+}
+
+pub(super) fn faults(set: &RuleSet) -> BTreeSet<Fault> {
+    let of_report = |report: &Report| {
+        let errors = report.findings.iter().filter(|finding| finding.diagnostic.severity == Severity::Error);
+        let fault = |finding: &Finding| Fault {
+            path: report.path.clone(),
+            code: finding.diagnostic.code.as_str(),
+            message: finding.diagnostic.message.clone(),
+        };
+        errors.map(fault).collect::<Vec<_>>()
+    };
+    set.reports.iter().flat_map(of_report).collect()
+}
+
+pub(super) fn n_files(faults: &BTreeSet<Fault>) -> usize {
+    faults.iter().map(|fault| &fault.path).collect::<BTreeSet<_>>().len()
 }
 
 impl Reloader {
@@ -80,13 +102,15 @@ impl Reloader {
             load::say(&set.remarks, &self.terminal);
             error.to_string()
         })?;
-        let wrong = faulty(&set);
-        let newly: Vec<String> =
-            wrong.difference(&self.faulty).map(|path| path.display().to_string()).collect();
+        let faults = faults(&set);
+        let newly: BTreeSet<String> =
+            faults.difference(&self.faults).map(|fault| fault.path.display().to_string()).collect();
         if !newly.is_empty() {
             set.report(&self.terminal);
+            let newly: Vec<String> = newly.into_iter().collect();
             return Err(format!("these rule files are wrong, see above: {}", newly.join(", ")));
         }
+        let n_faulty = n_files(&faults);
         let (indicators, remarks) = load::indicators(&configured.config);
         load::say(&remarks, &self.terminal);
         if remarks.iter().any(|remark| remark.is_error) {
@@ -94,8 +118,8 @@ impl Reloader {
         }
         let n_rules = set.rules.len();
         let (program, schema) = set.into_program();
-        self.board.set_faulty_rules(wrong.len());
-        (self.schema, self.faulty) = (Arc::clone(&schema), wrong);
+        self.board.set_faulty_rules(n_faulty);
+        (self.schema, self.faults) = (Arc::clone(&schema), faults);
         self.reload.stage(Staged { program, schema, indicators: Arc::new(indicators) });
         info!(rules = n_rules, "loaded and checked");
         let needs_start =
@@ -119,5 +143,34 @@ impl Reloader {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::load::Configured;
+
+    #[test]
+    fn a_second_mistake_in_a_file_that_had_one_is_new() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let document = |name: &str, field: &str| {
+            format!(
+                "title: {name}\nlogsource: {{product: linux, category: process_creation}}\ndetection: {{s: {{{field}: x}}, condition: s}}\n---\n"
+            )
+        };
+        let load = |second: &str| {
+            let text = document("first", "Image|containz") + &document("second", second);
+            std::fs::write(folder.path().join("two.yml"), text).expect("rules are written");
+            let mut config = Config::default();
+            config.rules.has_builtin = false;
+            config.rules.paths.push(folder.path().to_owned());
+            faults(&load::rules(&Configured { config, path: None }))
+        };
+        let (before, same, worse) = (load("Image"), load("Image|endswith"), load("Image|endz"));
+        assert_eq!((n_files(&before), before.len()), (1, 1));
+        assert_eq!(before, same);
+        assert_eq!(worse.difference(&before).count(), 1);
+        assert_eq!(n_files(&worse), 1);
     }
 }

@@ -77,8 +77,8 @@ pub(super) fn run(
     let (indicators, remarks) = load::indicators(config);
     load::say(&remarks, terminal);
     let n_rules = set.rules.len();
-    let faulty = reload::faulty(&set);
-    let n_faulty = faulty.len();
+    let faults = reload::faults(&set);
+    let n_faulty = reload::n_files(&faults);
     let board = Arc::new(Board::default());
     let (program, schema) = set.into_program();
     let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
@@ -108,7 +108,7 @@ pub(super) fn run(
         terminal: *terminal,
         running: config.clone(),
         schema: Arc::clone(&schema),
-        faulty,
+        faults,
         board: Arc::clone(&board),
         reload: reload.clone(),
     };
