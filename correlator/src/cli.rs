@@ -3,6 +3,7 @@
 //! Data goes to stdout, diagnostics to stderr. Each verb is a module; what several need (configuration under flags,
 //! rules under configuration) is in [`load`].
 
+mod ca;
 mod cases;
 mod check;
 mod config;
@@ -108,6 +109,11 @@ enum Verb {
         #[command(subcommand)]
         what: config::What,
     },
+    /// Certificates for sensors and this correlator, from an authority of one's own
+    Ca {
+        #[command(subcommand)]
+        what: ca::What,
+    },
     /// Print a completion script for a shell
     Completion(shell::Completion),
     /// Write the manual pages
@@ -169,6 +175,7 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
     let path = cli.config.as_deref();
     match cli.verb {
+        Verb::Ca { what } => ca::run(what, terminal),
         Verb::Check(flags) => check::run(flags, load::config(path)?, terminal),
         Verb::Completion(flags) => shell::completion(&flags, terminal),
         Verb::Man(flags) => shell::man(&flags, terminal),

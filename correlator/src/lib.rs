@@ -3,11 +3,12 @@
 //! Reading order: [`time`] (event time and watermarks), [`source`] (bytes to records), [`link`] and [`endpoint`] (what
 //! a record gains on its way in), [`merge`] (many sources, one stream), [`detect`] (records to hits), [`keyed`] (hits to
 //! matches, with [`sequence`], [`window`], [`terms`] and [`correlation`]), `archive` (the events state rests on), [`context`] and [`alert`] (matches to documents), [`store`] (what
-//! outlives the process), [`pipeline`] (all of it driven), [`why_not`] (a second opinion on what did not fire).
+//! outlives the process), [`wire`] (what sensors send, over TLS by certificates of [`ca`]), [`pipeline`] (all of it driven), [`why_not`] (a second opinion on what did not fire).
 #![forbid(unsafe_code)]
 
 pub mod alert;
 mod archive;
+pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod context;
@@ -38,3 +39,4 @@ pub mod time;
 pub mod untrusted;
 pub mod why_not;
 pub mod window;
+pub mod wire;

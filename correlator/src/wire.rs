@@ -1,0 +1,4 @@
+//! The wire from sensors: who speaks.
+
+pub mod name;
+pub mod people;
