@@ -24,7 +24,7 @@ pub(crate) struct Kind {
 /// What rules over alerts read, and no other rule.
 pub(crate) const ALERTS: &str = "alerts of other rules";
 
-pub(crate) const KINDS: [Kind; 7] = [
+pub(crate) const KINDS: [Kind; 8] = [
     Kind {
         dataset: "endpoint.events.process",
         flag: Some("--sensor -"),
@@ -43,6 +43,13 @@ pub(crate) const KINDS: [Kind; 7] = [
         flag: Some("--sensor -"),
         known: &[("event.category", "file"), ("host.os.type", "linux"), ("event.kind", "event")],
         absent: &["aws.", "destination.", "source.", "network.", "dns.", "registry."],
+    },
+    Kind {
+        // What the sensor says of itself.
+        dataset: "groundtrail.sensor",
+        flag: Some("--sensor -"),
+        known: &[("event.category", "host"), ("host.os.type", "linux"), ("event.kind", "metric")],
+        absent: &["aws.", "destination.", "source.", "network.", "file.", "dns.", "registry.", "process."],
     },
     Kind {
         dataset: "aws.cloudtrail",

@@ -40,6 +40,7 @@ impl<'s> Sources<'s> {
                     "endpoint.events.process",
                     "endpoint.events.network",
                     "endpoint.events.file",
+                    "groundtrail.sensor",
                 ]),
                 Input::Folder { kind: Feed::CloudTrail, .. } => present.extend(["aws.cloudtrail"]),
                 Input::Folder { kind: Feed::GuardDuty, .. } => present.extend(["aws.guardduty"]),
@@ -156,6 +157,7 @@ mod tests {
             "any where event.dataset : \"aws.*\" and event.action == \"x\"",
             &["aws.cloudtrail", "aws.guardduty", "aws.vpcflow"],
         );
+        check("any where data_stream.dataset == \"groundtrail.sensor\"", &["groundtrail.sensor"]);
         check("any where not event.dataset == \"aws.vpcflow\" and event.dataset : \"aws.v*\"", &[]);
     }
 
