@@ -54,8 +54,28 @@ pub(crate) const KINDS: [Kind; 8] = [
     Kind {
         dataset: "aws.cloudtrail",
         flag: Some("--cloudtrail DIR"),
-        known: &[("event.module", "aws"), ("cloud.provider", "aws")],
-        absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.guardduty.", "aws.vpcflow."],
+        known: &[("event.kind", "event"), ("event.module", "aws"), ("cloud.provider", "aws")],
+        absent: &[
+            "aws.guardduty.",
+            "aws.vpcflow.",
+            "client.",
+            "container.",
+            "destination.",
+            "dns.",
+            "email.",
+            "file.",
+            "host.os.",
+            "http.",
+            "network.",
+            "observer.",
+            "orchestrator.",
+            "process.",
+            "registry.",
+            "server.",
+            "service.",
+            "tls.server.",
+            "url.",
+        ],
     },
     Kind {
         dataset: "aws.guardduty",
@@ -87,6 +107,18 @@ pub(crate) fn able(
         reads_index(&event.index) && judge(schema, predicate, kind, &event) != Truth::No
     };
     KINDS.iter().filter(is_able).map(|kind| kind.dataset).collect()
+}
+
+/// Whether an event of one of the datasets could hold all that this one holds.
+pub(crate) fn could_be(schema: &Schema, event: &Event, datasets: &BTreeSet<&'static str>) -> bool {
+    let could_be = |kind: &Kind| {
+        let known = sample(schema, kind);
+        event.fields().all(|(field, value)| match known.get(field) {
+            Some(known) => value == known,
+            None => !is_decided(schema, field, kind, &known),
+        })
+    };
+    KINDS.iter().filter(|kind| datasets.contains(kind.dataset)).any(could_be)
 }
 
 /// An event of the kind with what is known of each of its like.

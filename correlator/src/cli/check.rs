@@ -1,12 +1,16 @@
 //! `check`: whether configuration, rules and sources are fit to run, by the loader that `run` uses.
 
 mod census;
+mod groups;
 mod sarif;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use rules::catalogue::drops::DropLine;
 use rules::catalogue::report::Report;
+use rules::event::Event;
 use rules::expr::Expr;
 use rules::program::ALERTS_INDEX;
 use serde_json::json;
@@ -48,6 +52,9 @@ pub(super) struct Flags {
     /// Show errors and the counts alone
     #[arg(long, short, conflicts_with_all = ["output", "deny_warnings"])]
     quiet: bool,
+    /// Show each finding at its place, however many there are
+    #[arg(long, conflicts_with = "quiet")]
+    all: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,8 +64,8 @@ enum Form {
     Sarif,
 }
 
-/// Beyond so many, notes are counted by their reason and not shown one by one.
-const MAX_NOTES: usize = 20;
+/// Beyond so many, findings are grouped and not shown one by one.
+const MAX_SHOWN: usize = 20;
 
 /// One thing found, beyond what rule files say of themselves.
 struct Finding {
@@ -86,7 +93,7 @@ pub(super) fn run(
     let remarks: Vec<&Remark> = set.remarks.iter().chain(&indicator_remarks).collect();
     let text = match flags.output {
         Form::Text if flags.quiet => quiet(&set, &remarks, &findings, &configured.config, terminal),
-        Form::Text => text(&set, &remarks, &findings, &configured.config, terminal),
+        Form::Text => text(&set, &remarks, &findings, &configured.config, flags.all, terminal),
         Form::Json => json(&set, &remarks, &findings, &configured.config),
         Form::Sarif => sarif(&set, &remarks, &findings),
     };
@@ -190,40 +197,53 @@ fn check_drops(set: &RuleSet) -> Vec<Finding> {
         // Most rules are about other data sets than a line is; the search for a common event is long.
         let predicates: Vec<_> =
             rule.plan.predicates().into_iter().map(|one| (one, sources.able(one, reads))).collect();
-        for (line, dropped) in &lines {
-            let is_hit = predicates.iter().any(|(predicate, read)| {
-                !read.is_disjoint(dropped)
-                    && overlap::example(&line.predicate, predicate, &set.schema, reads).is_some()
+        let takes = |(line, dropped): &&(&DropLine<Expr>, BTreeSet<&'static str>)| {
+            predicates.iter().any(|(predicate, read)| {
+                let both: BTreeSet<&str> = read.intersection(dropped).copied().collect();
+                let can_be = |event: &Event| sources.could_be(event, &both);
+                !both.is_empty()
+                    && overlap::example(&line.predicate, predicate, &set.schema, reads, can_be).is_some()
+            })
+        };
+        let taking: Vec<String> =
+            lines.iter().filter(takes).map(|(line, _)| format!("\"{}\"", Untrusted(&line.name))).collect();
+        if !taking.is_empty() {
+            findings.push(Finding {
+                is_error: false,
+                area: "drop list",
+                subject: rule.name.clone(),
+                message: format!(
+                    "events that this rule matches are dropped by {}: narrow the rule, or leave what drops them out ([drop])",
+                    taking.join(", ")
+                ),
             });
-            if is_hit {
-                findings.push(Finding {
-                    is_error: false,
-                    area: "drop list",
-                    subject: rule.name.clone(),
-                    message: format!(
-                        "the line \"{}\" drops events that this rule matches: narrow the rule, or leave the line out ([drop])",
-                        Untrusted(&line.name)
-                    ),
-                });
-            }
         }
     }
     findings
 }
 
+/// The table first: below thousands of findings nobody would see it.
 fn text(
     set: &RuleSet,
     remarks: &[&Remark],
     findings: &[Finding],
     config: &Config,
+    is_all: bool,
     terminal: &Terminal,
 ) -> String {
+    let mut out = Census::take(set, config).render(terminal.stdout.width);
+    out.push('\n');
     let (notes, faults): (Vec<&Report>, Vec<&Report>) =
         set.reports.iter().partition(|report| report.is_note());
-    let shown = if notes.len() <= MAX_NOTES { &notes[..] } else { &[] };
-    let mut out = told(faults.iter().chain(shown).copied(), remarks, findings, terminal);
-    out.push_str(&Census::take(set, config).render(terminal.stdout.width));
-    out.push('\n');
+    let n_beside = remarks.len() + findings.len();
+    let n_faults = faults.iter().map(|report| report.findings.len()).sum::<usize>() + n_beside;
+    if is_all || n_faults <= MAX_SHOWN {
+        // Why rules cannot fire is in the table already.
+        let notes = if is_all || notes.len() <= MAX_SHOWN { &notes[..] } else { &[] };
+        out.push_str(&told(faults.iter().chain(notes).copied(), remarks, findings, terminal));
+    } else {
+        out.push_str(&groups::render(&faults, remarks, findings, terminal.stdout.width));
+    }
     out + &counts(set, remarks, findings, config)
 }
 

@@ -19,18 +19,22 @@ const MAX_CANDIDATES: usize = 64;
 /// A leaf and whether it has to hold.
 type Demand<'e> = (&'e Expr, bool);
 
-/// Finds an event that satisfies both, of a data set that `reads_index` lets in. Where neither asks for a data set, any
-/// may be meant.
+/// Finds an event that satisfies both, of a data set that `reads_index` lets in, and that `can_be`. Where neither asks for a
+/// data set, any may be meant.
 pub(super) fn example(
     one: &Expr,
     other: &Expr,
     schema: &Schema,
     reads_index: impl Fn(&str) -> bool,
+    can_be: impl Fn(&Event) -> bool,
 ) -> Option<Event> {
     let search = Search { schema };
     let both = search.cross(vec![Vec::new()], [one, other].into_iter(), true);
     both.iter().filter_map(|branch| search.event(branch)).find(|event| {
-        eval::matches(one, event) && eval::matches(other, event) && search.is_read(event, &reads_index)
+        eval::matches(one, event)
+            && eval::matches(other, event)
+            && search.is_read(event, &reads_index)
+            && can_be(event)
     })
 }
 
@@ -201,7 +205,7 @@ mod tests {
     fn check(one: &str, other: &str, expect: bool) {
         let mut schema = Schema::builtin();
         let (one_expr, other_expr) = (compile(one, &mut schema), compile(other, &mut schema));
-        let found = example(&one_expr, &other_expr, &schema, |_| true);
+        let found = example(&one_expr, &other_expr, &schema, |_| true, |_| true);
         assert_eq!(found.is_some(), expect, "{one} | {other}: {found:?}");
     }
 
@@ -210,11 +214,12 @@ mod tests {
         let mut schema = Schema::builtin();
         let exec = compile("event.action == \"A\"", &mut schema);
         let line = compile("data_stream.dataset == \"aws.cloudtrail\"", &mut schema);
-        let is_found = |index: &str| example(&exec, &line, &schema, |read| read == index).is_some();
+        let is_found = |index: &str| example(&exec, &line, &schema, |read| read == index, |_| true).is_some();
         assert!(is_found("logs-aws.cloudtrail-default"));
         assert!(!is_found("logs-endpoint.events.process-default"));
+        assert!(example(&exec, &line, &schema, |_| true, |_| false).is_none(), "nor is one that cannot be");
         let other = compile("event.dataset == \"endpoint.events.process\"", &mut schema);
-        assert!(example(&other, &line, &schema, |_| true).is_none(), "one document, one data set");
+        assert!(example(&other, &line, &schema, |_| true, |_| true).is_none(), "one document, one data set");
     }
 
     #[test]

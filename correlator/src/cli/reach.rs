@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rules::event::Event;
 use rules::expr::Expr;
 use rules::plan::Plan;
 use rules::program::ALERTS_INDEX;
@@ -98,6 +99,11 @@ impl<'s> Sources<'s> {
         kinds::able(self.schema, predicate, reads_index)
     }
 
+    /// Whether an event of one of the datasets could hold all that this one holds.
+    pub(super) fn could_be(&self, event: &Event, datasets: &BTreeSet<&'static str>) -> bool {
+        kinds::could_be(self.schema, event, datasets)
+    }
+
     /// What to do about missing datasets.
     pub(super) fn advice(missing: &BTreeSet<&str>) -> String {
         let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| missing.contains(kind.dataset)).collect();
@@ -135,6 +141,7 @@ fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rules::event::{EventTime, Value};
     use rules::eql::{self, EqlRule};
 
     /// The datasets whose events could match.
@@ -172,6 +179,25 @@ mod tests {
             &["endpoint.events.network"],
         );
         check("any where aws.cloudtrail.user_identity.type == \"Root\"", &["aws.cloudtrail"]);
+    }
+
+    #[test]
+    fn an_event_is_of_a_dataset_that_has_its_fields() {
+        let schema = Schema::builtin();
+        let sources = Sources { present: BTreeSet::new(), schema: &schema };
+        let could_be = |fields: &[(&str, &str)], dataset: &'static str| {
+            let mut event = Event::new("e", EventTime(0), "");
+            fields
+                .iter()
+                .for_each(|(path, value)| event.push(schema.id(path).expect(path), Value::str(*value)));
+            sources.could_be(&event, &BTreeSet::from([dataset]))
+        };
+        let call = [("event.provider", "iam.amazonaws.com"), ("event.kind", "event")];
+        assert!(could_be(&call, "aws.cloudtrail"));
+        assert!(!could_be(&[("event.kind", "alert")], "aws.cloudtrail"));
+        assert!(!could_be(&[("network.transport", "udp")], "aws.cloudtrail"));
+        assert!(!could_be(&[("winlog.event_id", "1")], "aws.cloudtrail"), "no source here has it");
+        assert!(could_be(&[("network.transport", "udp")], "endpoint.events.network"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn render(set: &RuleSet, beside: impl Iterator<Item = (bool, String)>
                 None => diagnostic.message.clone(),
             };
             results.push(json!({
-                "ruleId": diagnostic.code.as_str(), "level": level(finding.is_error()), "message": {"text": text},
+                "ruleId": diagnostic.code.as_str(), "level": if finding.is_note() { "note" } else { level(finding.is_error()) }, "message": {"text": text},
                 "locations": [{"physicalLocation": {
                     "artifactLocation": {"uri": uri}, "region": {"startLine": report.line(finding)},
                 }}],
