@@ -7,10 +7,14 @@ use std::path::Path;
 mod btf;
 #[path = "../fuzz/targets/event_json.rs"]
 mod event_json;
+#[path = "../fuzz/targets/query_text.rs"]
+mod query_text;
 #[path = "../fuzz/targets/ring_record.rs"]
 mod ring_record;
 #[path = "../fuzz/targets/rule_text.rs"]
 mod rule_text;
+#[path = "../fuzz/targets/sigma_text.rs"]
+mod sigma_text;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -28,6 +32,16 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn rule_files_of_any_text_load_or_are_reported() {
     replay("rule_text", rule_text::run);
+}
+
+#[test]
+fn sigma_files_of_any_text_load_or_are_reported() {
+    replay("sigma_text", sigma_text::run);
+}
+
+#[test]
+fn queries_of_any_text_compile_or_are_reported_and_what_compiles_ends() {
+    replay("query_text", query_text::run);
 }
 
 #[test]

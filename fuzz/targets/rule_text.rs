@@ -6,12 +6,21 @@ use rules::catalogue;
 use rules::diagnostic::render::Style;
 use rules::event::{Event, EventTime, Value};
 use rules::program::{Program, Scratch};
+use rules::rule::format;
 use rules::schema::Schema;
 
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(once) = format::format(text) {
+        assert_eq!(format::format(&once).ok(), Some(once.clone()), "laid out once more it stays as it is");
+    }
+    load("input.toml", text);
+}
+
+/// Loads the text as a file of that name, and lets what loaded look at events.
+pub(crate) fn load(name: &str, text: &str) {
     let mut schema = Schema::builtin();
-    let loaded = catalogue::text(Path::new("input.toml"), text, &mut schema);
+    let loaded = catalogue::text(Path::new(name), text, &mut schema);
     for report in &loaded.reports {
         assert!(!report.render(Style::Plain).is_empty(), "a finding says something");
     }
@@ -24,7 +33,7 @@ pub(crate) fn run(bytes: &[u8]) {
 }
 
 /// An event that has every field, with a value that most readings take.
-fn full(schema: &Schema) -> Event {
+pub(crate) fn full(schema: &Schema) -> Event {
     let mut event = Event::new("full", EventTime(0), "logs-endpoint.events.process-default");
     for (field, _) in schema.iter() {
         event.push(field, Value::str("10.0.0.1"));
