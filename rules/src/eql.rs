@@ -12,6 +12,7 @@ mod token;
 
 use std::num::NonZeroU32;
 
+use crate::bounds::Bounds;
 use crate::diagnostic::{Compiled, Diagnostic, Severity, conclude};
 use crate::event::Span;
 use crate::expr::Expr;
@@ -60,7 +61,7 @@ impl Default for Options<'_> {
 
 /// The tree of a query, as far as there is one, and what its syntax lacks.
 pub fn parse(text: &str) -> (Option<ast::Query>, Vec<Diagnostic>) {
-    parser::parse(text)
+    parser::parse(text, &Bounds::default())
 }
 
 /// Compiles a query that takes its categories from `event.category`.
@@ -77,7 +78,7 @@ pub fn compile_with(
     schema: &mut Schema,
     options: &Options<'_>,
 ) -> Result<Compiled<EqlRule>, Vec<Diagnostic>> {
-    let (query, mut found) = parser::parse(text);
+    let (query, mut found) = parser::parse(text, schema.bounds());
     let checked = query.and_then(|query| check::check(&query, schema, options.category_field, &mut found));
     let is_sound = found.iter().all(|diagnostic| diagnostic.severity == Severity::Warning);
     let plan = checked.filter(|_| is_sound).map(|checked| compile::compile(&checked, &mut found));

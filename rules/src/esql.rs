@@ -64,7 +64,7 @@ pub fn compile_for(
     text: &str,
     schema: &mut Schema,
 ) -> Result<Compiled<Esql>, Vec<Diagnostic>> {
-    let (query, mut found) = parser::parse(text);
+    let (query, mut found) = parser::parse(text, schema.bounds());
     let plan = query.and_then(|query| check::check(&query, purpose, schema, &mut found));
     conclude(plan, found)
 }

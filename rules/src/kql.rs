@@ -10,13 +10,14 @@ mod parser;
 #[cfg(test)]
 mod tests;
 
+use crate::bounds::Bounds;
 use crate::diagnostic::{Compiled, Diagnostic, conclude};
 use crate::expr::Expr;
 use crate::schema::Schema;
 
 /// The tree of a query, as far as there is one, and what its syntax lacks.
 pub fn parse(text: &str) -> (Option<ast::Node>, Vec<Diagnostic>) {
-    parser::parse(text)
+    parser::parse(text, &Bounds::default())
 }
 
 /// Compiles a query. An empty one matches everything.
@@ -24,7 +25,7 @@ pub fn parse(text: &str) -> (Option<ast::Node>, Vec<Diagnostic>) {
 /// # Errors
 /// Everything that is wrong with it, warnings included, in text order.
 pub fn compile(text: &str, schema: &mut Schema) -> Result<Compiled<Expr>, Vec<Diagnostic>> {
-    let (query, mut found) = parser::parse(text);
+    let (query, mut found) = parser::parse(text, schema.bounds());
     let plan = query.and_then(|query| compile::compile(&query, schema, &mut found));
     conclude(plan, found)
 }

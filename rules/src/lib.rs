@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adhoc;
+pub mod bounds;
 pub mod catalogue;
 mod constant;
 pub mod diagnostic;

@@ -8,6 +8,8 @@ use rustc_hash::FxHashMap;
 
 mod table;
 
+use crate::bounds::Bounds;
+
 /// A field of the table, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldId(pub(crate) u32);
@@ -78,6 +80,8 @@ pub struct Schema {
     ids: FxHashMap<Arc<str>, FieldId>,
     /// Names of other vocabularies, with the field that holds the same.
     instead: FxHashMap<Arc<str>, Arc<str>>,
+    /// Of what is compiled against the table: whatever compiles has one.
+    bounds: Bounds,
 }
 
 impl Schema {
@@ -85,6 +89,15 @@ impl Schema {
     pub fn builtin() -> Self {
         static BUILTIN: OnceLock<Schema> = OnceLock::new();
         BUILTIN.get_or_init(table::read).clone()
+    }
+
+    /// Bounds for what is compiled against the table from here on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     pub fn id(&self, path: &str) -> Option<FieldId> {

@@ -65,7 +65,7 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn read(&mut self, path: PathBuf) -> Outcome {
-        let text = walk::read(&path)?;
+        let text = walk::read(&path, self.schema.bounds().max_file)?;
         let compiled = is_rule(&path, &text).then(|| file::read(&path, &text, &mut self.schema));
         let has_grown = self.schema.len() != self.base.len();
         if has_grown {

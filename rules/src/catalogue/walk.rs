@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// A rule is a page of text; a file beyond this is something else.
-const MAX_BYTES: u64 = 4 << 20;
 /// Links may make a circle.
 const MAX_DEPTH: usize = 32;
 
@@ -13,8 +11,11 @@ pub(super) enum Unreadable {
     Io { path: PathBuf, source: std::io::Error },
     #[error("\"{}\" is not UTF-8 text (byte {at}); save it as UTF-8", path.to_string_lossy())]
     NotText { path: PathBuf, at: usize },
-    #[error("\"{}\" has {bytes} bytes, more than the {MAX_BYTES} of a rule file", path.to_string_lossy())]
-    TooLong { path: PathBuf, bytes: u64 },
+    #[error(
+        "\"{}\" has {bytes} bytes, more than the {max} of \"max_file\" in [rules.limits]",
+        path.to_string_lossy()
+    )]
+    TooLong { path: PathBuf, bytes: u64, max: u64 },
     #[error("\"{}\" lies more than {MAX_DEPTH} folders deep: is a link a circle?", path.to_string_lossy())]
     TooDeep { path: PathBuf },
 }
@@ -68,11 +69,12 @@ fn is_wanted(path: &Path) -> bool {
     !name.starts_with('.') && name != "_deprecated"
 }
 
-pub(super) fn read(path: &Path) -> Result<String, Unreadable> {
+/// A rule is a page of text; a file of more than `max` bytes is something else.
+pub(super) fn read(path: &Path, max: u64) -> Result<String, Unreadable> {
     let io = |source| Unreadable::Io { path: path.to_owned(), source };
     let bytes = std::fs::metadata(path).map_err(io)?.len();
-    if bytes > MAX_BYTES {
-        return Err(Unreadable::TooLong { path: path.to_owned(), bytes });
+    if bytes > max {
+        return Err(Unreadable::TooLong { path: path.to_owned(), bytes, max });
     }
     let bytes = std::fs::read(path).map_err(io)?;
     String::from_utf8(bytes)

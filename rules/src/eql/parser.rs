@@ -8,23 +8,19 @@ use std::ops::Range;
 use super::ast::{Filter, Key, Maxspan, Place, Query, Runs, Sample, Sequence, Step, Unit};
 use super::lexer::lex;
 use super::token::{Symbol, Token, TokenKind};
+use crate::bounds::Bounds;
 use crate::diagnostic::{Code, Diagnostic};
 
-/// Levels of nesting. Hand-written rules need about six.
-const MAX_DEPTH: usize = 64;
-/// Levels of the tree, which has several per level of nesting.
-const MAX_HEIGHT: usize = 128;
-/// Longer than any query a person writes.
-const MAX_BYTES: usize = 256 * 1024;
+/// Levels of the tree for each level of nesting.
+const HEIGHT: usize = 2;
 
 /// The tree, as far as there is one, and all that is wrong with the text.
-pub(super) fn parse(text: &str) -> (Option<Query>, Vec<Diagnostic>) {
-    if text.len() > MAX_BYTES {
-        let message = format!("the query has {} bytes, more than {MAX_BYTES}", text.len());
+pub(super) fn parse(text: &str, bounds: &Bounds) -> (Option<Query>, Vec<Diagnostic>) {
+    if let Some(message) = bounds.too_long(text) {
         return (None, vec![Diagnostic::error(Code::TooLong, 0..0, message).with_help("split the rule")]);
     }
     let (tokens, found) = lex(text);
-    let mut parser = Parser { tokens, at: 0, depth: 0, found };
+    let mut parser = Parser { tokens, at: 0, depth: 0, max_depth: bounds.depth(), found };
     let query = parser.query();
     if query.is_some() {
         parser.expect_end();
@@ -37,6 +33,7 @@ struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    max_depth: usize,
     found: Vec<Diagnostic>,
 }
 

@@ -572,7 +572,7 @@ fn sequences_are_checked_as_a_whole() {
     check_faults(
         "sequence [process where true] by process.pid with runs=101 [file where true] by host.id",
         expect![[r#"
-            error[GT206]: `runs` is 101, not 1 to 100
+            error[GT206]: `runs` is 101, not 1 to 100, which is "max_runs" in [rules.limits]
              --> rule.eql:1:46
               |
             1 | sequence [process where true] by process.pid with runs=101 [file where true] by host.id
@@ -670,6 +670,6 @@ fn deep_nesting_is_a_diagnostic_not_a_crash() {
     }
     let wide = format!("any where {}true", "process.pid == 1 or ".repeat(5_000));
     assert!(compile(&wide, &mut Schema::builtin()).is_ok());
-    let long = format!("any where {}true", "process.pid == 1 or ".repeat(50_000));
+    let long = format!("any where {}true", "process.pid == 1 or ".repeat(60_000));
     assert_eq!(compile(&long, &mut Schema::builtin()).expect_err("too long")[0].code, Code::TooLong);
 }

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
+use crate::bounds::Bounds;
 use crate::diagnostic::{Code, Diagnostic};
-
-/// A query beyond this is no rule.
-pub(super) const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
@@ -35,10 +33,9 @@ const SIGNS: &[&str] = &[
 ];
 
 /// The tokens, closed by one of kind `End`, and what is no token.
-pub(super) fn lex(text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
+pub(super) fn lex(text: &str, bounds: &Bounds) -> (Vec<Token>, Vec<Diagnostic>) {
     let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), found: Vec::new() };
-    if text.len() > MAX_BYTES {
-        let message = format!("the query has {} bytes, more than {MAX_BYTES}", text.len());
+    if let Some(message) = bounds.too_long(text) {
         lexer.found.push(Diagnostic::error(Code::TooLong, 0..0, message));
         lexer.at = text.len();
     }

@@ -4,6 +4,7 @@ mod expression;
 
 use super::ast::{Aggregate, Assignment, Command, Name, Node, Pattern, Query, SortKey, Span};
 use super::lexer::{Kind, Token, lex};
+use crate::bounds::Bounds;
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Commands that this engine has no meaning for, and what to do instead.
@@ -19,9 +20,9 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// The tree, as far as there is one, and what its syntax lacks.
-pub(super) fn parse(text: &str) -> (Option<Query>, Vec<Diagnostic>) {
-    let (tokens, found) = lex(text);
-    let mut parser = Parser { text, tokens, at: 0, depth: 0, found };
+pub(super) fn parse(text: &str, bounds: &Bounds) -> (Option<Query>, Vec<Diagnostic>) {
+    let (tokens, found) = lex(text, bounds);
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, max_depth: bounds.depth(), found };
     let query = parser.query();
     (query, parser.found)
 }
@@ -35,7 +36,8 @@ pub(super) struct Parser<'t> {
     text: &'t str,
     tokens: Vec<Token>,
     at: usize,
-    depth: u32,
+    depth: usize,
+    max_depth: usize,
     found: Vec<Diagnostic>,
 }
 

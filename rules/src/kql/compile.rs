@@ -114,7 +114,10 @@ impl Compiler<'_> {
             }
             None if ty == Type::Text => {
                 let pattern = Wildcard::new(value.pieces.clone(), Case::Sensitive);
-                Ok(Expr::Any(field, Test::wildcard(pattern)))
+                match self.schema.bounds().too_wild(pattern.n_wildcards()) {
+                    None => Ok(Expr::Any(field, Test::wildcard(pattern))),
+                    Some(message) => Err(Diagnostic::error(Code::BadPattern, value.span.clone(), message)),
+                }
             }
             None => {
                 let help = match ty {

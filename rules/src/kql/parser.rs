@@ -4,20 +4,16 @@ use std::ops::Range;
 
 use super::ast::{Kind, Node, Value, Values};
 use super::lexer::{Token, TokenKind, lex, push};
+use crate::bounds::Bounds;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::pattern::wildcard::Piece;
 
-const MAX_DEPTH: usize = 64;
-/// Longer than any query a person writes.
-const MAX_BYTES: usize = 256 * 1024;
-
-pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
-    if text.len() > MAX_BYTES {
-        let message = format!("the query has {} bytes, more than {MAX_BYTES}", text.len());
+pub(super) fn parse(text: &str, bounds: &Bounds) -> (Option<Node>, Vec<Diagnostic>) {
+    if let Some(message) = bounds.too_long(text) {
         return (None, vec![Diagnostic::error(Code::TooLong, 0..0, message).with_help("split the rule")]);
     }
     let (tokens, found) = lex(text);
-    let mut parser = Parser { text, tokens, at: 0, depth: 0, found };
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, max_depth: bounds.depth(), found };
     if *parser.peek() == TokenKind::End {
         return (Some(Node { span: 0..text.len(), kind: Kind::All }), parser.found);
     }
@@ -34,6 +30,7 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    max_depth: usize,
     found: Vec<Diagnostic>,
 }
 
@@ -246,7 +243,7 @@ impl Parser<'_> {
 
     /// One level deeper. Bounds the stack of this parser and of everything that walks the tree.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= self.max_depth {
             if !self.found.iter().any(|earlier| earlier.code == Code::TooDeep) {
                 let found = Diagnostic::error(Code::TooDeep, self.span(), "the query is nested too deep");
                 self.found.push(found.with_help("flatten the query, or split the rule"));

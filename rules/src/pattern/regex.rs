@@ -6,9 +6,8 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use super::Case;
+use crate::bounds::Bounds;
 
-/// Bounds the compiled size: a rule file is data, and `(.{1000}){1000}` must not cost the process its memory.
-const MAX_COMPILED_BYTES: usize = 1 << 20;
 const MAX_NESTING: u32 = 64;
 
 /// A compiled expression that matches a whole value.
@@ -47,24 +46,39 @@ pub enum RegexError {
     Unclosed { what: &'static str },
     #[error("the expression ends in a lone backslash")]
     LoneBackslash,
-    #[error("the expression compiles to more than {MAX_COMPILED_BYTES} bytes; bound its repetitions")]
-    TooLarge,
+    #[error(
+        "the expression compiles to more than the {max} bytes of \"max_regex\" in [rules.limits]; bound its repetitions"
+    )]
+    TooLarge { max: usize },
     #[error("{reason}")]
     Syntax { reason: String },
 }
 
 impl Regex {
+    /// Within the usual bounds.
     pub fn new(source: &str, case: Case) -> Result<Self, RegexError> {
+        Self::bounded(source, case, &Bounds::default())
+    }
+
+    /// The compiled size is bounded: a rule file is data, and `(.{1000}){1000}` must not cost the process its memory.
+    pub fn bounded(source: &str, case: Case, bounds: &Bounds) -> Result<Self, RegexError> {
         let pattern = translate(source)?;
-        Self::build(&pattern, source, case, Dialect::Lucene)
+        Self::build(&pattern, source, case, Dialect::Lucene, bounds)
     }
 
     /// An expression of Perl's kind that is to be found anywhere in the value, as Sigma's `re` takes them.
-    pub fn perl(source: &str, case: Case, flags: PerlFlags) -> Result<Self, RegexError> {
-        Self::build(source, source, case, Dialect::Perl(flags))
+    pub fn perl(source: &str, case: Case, flags: PerlFlags, bounds: &Bounds) -> Result<Self, RegexError> {
+        Self::build(source, source, case, Dialect::Perl(flags), bounds)
     }
 
-    fn build(pattern: &str, source: &str, case: Case, dialect: Dialect) -> Result<Self, RegexError> {
+    fn build(
+        pattern: &str,
+        source: &str,
+        case: Case,
+        dialect: Dialect,
+        bounds: &Bounds,
+    ) -> Result<Self, RegexError> {
+        let max = usize::try_from(bounds.max_regex).unwrap_or(usize::MAX);
         let flags = match dialect {
             Dialect::Lucene => PerlFlags { is_multi_line: false, dot_matches_line_break: true },
             Dialect::Perl(flags) => flags,
@@ -73,11 +87,11 @@ impl Regex {
             .case_insensitive(case == Case::Folded)
             .multi_line(flags.is_multi_line)
             .dot_matches_new_line(flags.dot_matches_line_break)
-            .size_limit(MAX_COMPILED_BYTES)
-            .dfa_size_limit(MAX_COMPILED_BYTES)
+            .size_limit(max)
+            .dfa_size_limit(max)
             .nest_limit(MAX_NESTING)
             .build()
-            .map_err(|err| explain(&err))?;
+            .map_err(|err| explain(&err, max))?;
         Ok(Self { source: source.into(), case, dialect, compiled })
     }
 
@@ -95,9 +109,9 @@ impl Regex {
 }
 
 /// The last line of the crate's message, without the picture of a pattern the author never wrote.
-fn explain(err: &regex::Error) -> RegexError {
+fn explain(err: &regex::Error, max: usize) -> RegexError {
     match err {
-        regex::Error::CompiledTooBig(_) => RegexError::TooLarge,
+        regex::Error::CompiledTooBig(_) => RegexError::TooLarge { max },
         other => {
             let text = other.to_string();
             let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -387,7 +401,7 @@ mod tests {
             ("[a", RegexError::Unclosed { what: "a character class `[`" }),
             ("\"a", RegexError::Unclosed { what: "a quoted text `\"`" }),
             ("a\\", RegexError::LoneBackslash),
-            ("(.{1000}){1000}", RegexError::TooLarge),
+            ("(.{1000}){1000}", RegexError::TooLarge { max: 1 << 20 }),
         ] {
             assert_eq!(Regex::new(source, Case::Sensitive), Err(expect), "{source}");
         }

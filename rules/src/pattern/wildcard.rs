@@ -100,6 +100,11 @@ impl Wildcard {
         }
     }
 
+    /// How many wildcards are left once runs of `*` are one.
+    pub fn n_wildcards(&self) -> usize {
+        self.pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count()
+    }
+
     /// The pattern's one text where it has no wildcard.
     pub fn as_exact(&self) -> Option<&str> {
         match &self.shape {

@@ -1,4 +1,5 @@
 //! Reads `schema/*.toml` into the table. The files are part of the program, so a fault in them is a bug.
+use crate::bounds::Bounds;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
@@ -105,7 +106,12 @@ impl From<FileOrigin> for Origin {
 }
 
 pub(super) fn read() -> Schema {
-    let mut schema = Schema { fields: Vec::new(), ids: FxHashMap::default(), instead: FxHashMap::default() };
+    let mut schema = Schema {
+        fields: Vec::new(),
+        ids: FxHashMap::default(),
+        instead: FxHashMap::default(),
+        bounds: Bounds::default(),
+    };
     for (name, text) in FILES {
         let file: File = toml::from_str(text).unwrap_or_else(|err| panic!("schema/{name}.toml: {err}"));
         for group in &file.group {

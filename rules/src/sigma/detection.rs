@@ -111,7 +111,7 @@ impl<'a> Compiler<'a> {
         let slots = self.slots(target);
         let mut parts = Vec::with_capacity(nodes.len());
         for node in nodes {
-            let wants = match value::wants(target, node, self.known) {
+            let wants = match value::wants(target, node, self.known, self.schema.bounds()) {
                 Ok(wants) => wants,
                 Err(found) => {
                     self.found.push(found);

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::Placeholders;
 use super::modifier::{DatePart, Modifier, Target};
 use super::yaml::{Node, Scalar, Typed};
+use crate::bounds::Bounds;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::Range;
 use crate::literal::{FloatBits, Literal, Number};
@@ -50,7 +51,12 @@ pub(super) enum Place {
 }
 
 /// What one scalar asks for: one of several.
-pub(super) fn wants(target: &Target, node: &Node, known: &Placeholders) -> Result<Vec<Want>, Diagnostic> {
+pub(super) fn wants(
+    target: &Target,
+    node: &Node,
+    known: &Placeholders,
+    bounds: &Bounds,
+) -> Result<Vec<Want>, Diagnostic> {
     let Some(scalar) = node.scalar() else {
         let found =
             Diagnostic::error(Code::WrongKeyType, node.span.clone(), "a value is a text, a number or null");
@@ -73,7 +79,7 @@ pub(super) fn wants(target: &Target, node: &Node, known: &Placeholders) -> Resul
         false => vec![scalar.text.clone()],
     };
     if target.has(Modifier::Re) {
-        return texts.iter().map(|text| regex(target, text, node)).collect();
+        return texts.iter().map(|text| regex(target, text, node, bounds)).collect();
     }
     if target.has(Modifier::Cidr) {
         return texts.iter().map(|text| cidr(text, node)).collect();
@@ -88,7 +94,13 @@ pub(super) fn wants(target: &Target, node: &Node, known: &Placeholders) -> Resul
     }
     let mut all = Vec::new();
     for text in texts {
-        all.extend(patterns(target, &text, node)?.into_iter().map(|pieces| Want::Text(pieces, case)));
+        for pieces in patterns(target, &text, node)? {
+            let n_wildcards = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count();
+            if let Some(message) = bounds.too_wild(n_wildcards) {
+                return Err(Diagnostic::error(Code::BadPattern, node.span.clone(), message));
+            }
+            all.push(Want::Text(pieces, case));
+        }
     }
     Ok(all)
 }
@@ -157,13 +169,13 @@ fn place(target: &Target) -> Place {
     }
 }
 
-fn regex(target: &Target, text: &str, node: &Node) -> Result<Want, Diagnostic> {
+fn regex(target: &Target, text: &str, node: &Node, bounds: &Bounds) -> Result<Want, Diagnostic> {
     let case = if target.has(Modifier::Insensitive) { Case::Folded } else { Case::Sensitive };
     let flags = PerlFlags {
         is_multi_line: target.has(Modifier::MultiLine),
         dot_matches_line_break: target.has(Modifier::SingleLine),
     };
-    Regex::perl(text, case, flags).map(Want::Regex).map_err(|err| {
+    Regex::perl(text, case, flags, bounds).map(Want::Regex).map_err(|err| {
         let found = Diagnostic::error(Code::BadPattern, node.span.clone(), err.to_string());
         found.with_help("look-around and back-references are not run: they cost unbounded time")
     })

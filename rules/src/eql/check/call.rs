@@ -42,6 +42,7 @@ impl Checker<'_> {
         let case = if is_folded { Case::Folded } else { Case::Sensitive };
         let args = self.nodes(args)?;
         self.fits(signature, &args, &span).then_some(())?;
+        let bounds = *self.schema.bounds();
         match signature.meaning {
             Meaning::Scalar(function) => Some(fold(function, args, signature.result, span)),
             Meaning::Text(function) => {
@@ -51,13 +52,19 @@ impl Checker<'_> {
                 Some(net) => Ok(Test::Cidr(CidrSet::new(vec![net]))),
                 None => Err((Code::BadAddress, format!("{text:?} is no network"))),
             }),
-            Meaning::Wildcard => {
-                self.patterns(args, span, |text, _| Ok(Test::wildcard(Wildcard::new(pieces(text), case))))
-            }
-            Meaning::Match => self.patterns(args, span, |text, _| match Regex::new(text, case) {
-                Ok(regex) => Ok(Test::Regex(regex)),
-                Err(err) => Err((Code::BadPattern, err.to_string())),
+            Meaning::Wildcard => self.patterns(args, span, |text, _| {
+                let pattern = Wildcard::new(pieces(text), case);
+                match bounds.too_wild(pattern.n_wildcards()) {
+                    None => Ok(Test::wildcard(pattern)),
+                    Some(message) => Err((Code::BadPattern, message)),
+                }
             }),
+            Meaning::Match => {
+                self.patterns(args, span, |text, _| match Regex::bounded(text, case, &bounds) {
+                    Ok(regex) => Ok(Test::Regex(regex)),
+                    Err(err) => Err((Code::BadPattern, err.to_string())),
+                })
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use super::super::ast::{self, Arithmetic, Compare, ExprKind, Match, Matcher};
 use super::super::functions::Param;
 use super::call::fold;
 use super::{Checker, Kind, Node};
+use crate::bounds::Bounds;
 use crate::constant::{self, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::eval;
@@ -219,9 +220,11 @@ impl Checker<'_> {
                     constant::compare(operand.ty, Comparison::Equal, literal, case, span.clone())
                 }
                 Matcher::Colon | Matcher::Like | Matcher::LikeFolded => {
-                    wildcard(operand.ty, operator, literal, case, span.clone())
+                    wildcard(operand.ty, operator, literal, case, span.clone(), self.schema.bounds())
                 }
-                Matcher::Regex | Matcher::RegexFolded => regex(operand.ty, literal, case, span.clone()),
+                Matcher::Regex | Matcher::RegexFolded => {
+                    regex(operand.ty, literal, case, span.clone(), self.schema.bounds())
+                }
             };
             match test {
                 Ok(Test::Equals(Literal::Text(text))) => texts.push(text),
@@ -259,11 +262,16 @@ fn wildcard(
     literal: &Literal,
     case: Case,
     span: Range<usize>,
+    bounds: &Bounds,
 ) -> Result<Test, Diagnostic> {
     let has_wildcard = matches!(literal, Literal::Text(text) if text.contains(['*', '?']));
     match (ty, literal) {
         (Type::Text | Type::Null, Literal::Text(text)) => {
-            Ok(Test::wildcard(Wildcard::new(pieces(text), case)))
+            let pattern = Wildcard::new(pieces(text), case);
+            match bounds.too_wild(pattern.n_wildcards()) {
+                None => Ok(Test::wildcard(pattern)),
+                Some(message) => Err(Diagnostic::error(Code::BadPattern, span, message)),
+            }
         }
         (Type::Ip, _) if has_wildcard => {
             Err(Diagnostic::error(Code::WrongType, span, "an IP address takes no wildcard")
@@ -279,7 +287,13 @@ fn wildcard(
     }
 }
 
-fn regex(ty: Type, literal: &Literal, case: Case, span: Range<usize>) -> Result<Test, Diagnostic> {
+fn regex(
+    ty: Type,
+    literal: &Literal,
+    case: Case,
+    span: Range<usize>,
+    bounds: &Bounds,
+) -> Result<Test, Diagnostic> {
     let Literal::Text(text) = literal else {
         return Err(
             Diagnostic::error(Code::BadPattern, span, "a pattern is a text").with_help("put it in quotes")
@@ -289,7 +303,7 @@ fn regex(ty: Type, literal: &Literal, case: Case, span: Range<usize>) -> Result<
         let message = format!("`regex` matches texts, not {}", ty.as_str());
         return Err(Diagnostic::error(Code::WrongType, span, message).with_help("`string(...)` makes a text"));
     }
-    match Regex::new(text, case) {
+    match Regex::bounded(text, case, bounds) {
         Ok(regex) => Ok(Test::Regex(regex)),
         Err(err) => Err(Diagnostic::error(Code::BadPattern, span, err.to_string())
             .with_help("expressions are Lucene's: anchored at both ends, `^` and `$` are plain characters")),

@@ -10,9 +10,6 @@ use crate::diagnostic::Code;
 use crate::event::Span;
 use crate::plan::KeyPart;
 
-/// As in Elasticsearch.
-const MAX_RUNS: i64 = 100;
-
 /// A resolved join key, with where it stands.
 struct Key {
     part: KeyPart,
@@ -22,6 +19,7 @@ struct Key {
 
 impl Checker<'_> {
     pub(super) fn sequence(&mut self, sequence: &ast::Sequence) -> Option<CheckedQuery> {
+        self.bound_steps(sequence.steps.len(), &sequence.place.span());
         let shared = self.keys(&sequence.by);
         let maxspan = sequence.maxspan.as_ref().map(|maxspan| self.maxspan(maxspan));
         let head = sequence.place.span();
@@ -49,6 +47,7 @@ impl Checker<'_> {
 
     pub(super) fn sample(&mut self, sample: &ast::Sample) -> Option<CheckedQuery> {
         let head = sample.place.span();
+        self.bound_steps(sample.steps.len(), &head);
         if self.is_whole && sample.steps.len() < 2 {
             self.report(Code::TooFewSteps, &head, "a sample needs two steps or more", "use an event query");
         }
@@ -72,6 +71,15 @@ impl Checker<'_> {
         let steps: Vec<Option<CheckedStep>> =
             all.iter().zip(own).map(|(step, own)| self.step(step, shared.as_deref(), own)).collect();
         Some(CheckedQuery::Sample { steps: steps.into_iter().collect::<Option<_>>()? })
+    }
+
+    fn bound_steps(&mut self, n_steps: usize, head: &Range<usize>) {
+        let max = self.schema.bounds().max_steps;
+        if n_steps as u64 > max {
+            let message =
+                format!("{n_steps} steps are more than the {max} of \"max_steps\" in [rules.limits]");
+            self.report(Code::TooLong, head, &message, "split the rule");
+        }
     }
 
     /// What Elasticsearch demands of a sequence as a whole.
@@ -172,10 +180,12 @@ impl Checker<'_> {
 
     fn runs(&mut self, runs: Option<&ast::Runs>) -> Option<NonZeroU32> {
         let Some(runs) = runs else { return Some(NonZeroU32::MIN) };
-        let count =
-            u32::try_from(runs.count).ok().filter(|_| runs.count <= MAX_RUNS).and_then(NonZeroU32::new);
+        let max = self.schema.bounds().max_runs;
+        let is_within = u64::try_from(runs.count).is_ok_and(|count| count <= max);
+        let count = u32::try_from(runs.count).ok().filter(|_| is_within).and_then(NonZeroU32::new);
         if count.is_none() {
-            let message = format!("`runs` is {}, not 1 to {MAX_RUNS}", runs.count);
+            let message =
+                format!("`runs` is {}, not 1 to {max}, which is \"max_runs\" in [rules.limits]", runs.count);
             self.report(
                 Code::BadRuns,
                 &runs.place.0,

@@ -3,7 +3,7 @@
 
 use super::super::ast::{Arithmetic, Compare, Expr, ExprKind, KEYWORDS, Match, Matcher, Place};
 use super::super::token::{Symbol, TokenKind};
-use super::{MAX_DEPTH, MAX_HEIGHT, Parser};
+use super::{HEIGHT, Parser};
 use crate::diagnostic::{Code, Diagnostic};
 
 impl Parser {
@@ -291,7 +291,7 @@ impl Parser {
 
     /// One level deeper. Bounds the stack of this parser and of everything that walks the tree.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= self.max_depth {
             return self.too_deep();
         }
         self.depth += 1;
@@ -302,7 +302,7 @@ impl Parser {
 
     /// Chains of operators nest to the left without nesting the parser, so the tree is measured too.
     fn bounded(&mut self, expr: &Expr) -> Option<()> {
-        if expr.height() > MAX_HEIGHT { self.too_deep() } else { Some(()) }
+        if expr.height() > HEIGHT * self.max_depth { self.too_deep() } else { Some(()) }
     }
 
     fn too_deep<T>(&mut self) -> Option<T> {

@@ -59,8 +59,9 @@ impl Checker<'_> {
             Node::In(value, items) => self.is_in(value, items),
             Node::Like(value, patterns) => {
                 let value = self.text(value, "LIKE")?;
-                let patterns = patterns.iter().map(|pattern| like(&pattern.text)).collect();
-                typed(Ir::Like(value.into(), patterns), Type::Bool)
+                let patterns: Vec<Option<Wildcard>> =
+                    patterns.iter().map(|pattern| self.wildcard(pattern)).collect();
+                typed(Ir::Like(value.into(), patterns.into_iter().collect::<Option<_>>()?), Type::Bool)
             }
             Node::Rlike(value, patterns) => {
                 let value = self.text(value, "RLIKE")?;
@@ -253,8 +254,16 @@ impl Checker<'_> {
         Some(Typed { ir: Ir::In(value.ir.into(), list), kind: Type::Bool })
     }
 
+    fn wildcard(&mut self, pattern: &Pattern) -> Option<Wildcard> {
+        let compiled = like(&pattern.text);
+        match self.schema.bounds().too_wild(compiled.n_wildcards()) {
+            None => Some(compiled),
+            Some(message) => self.report(Diagnostic::error(Code::BadPattern, pattern.span.clone(), message)),
+        }
+    }
+
     fn regex(&mut self, pattern: &Pattern) -> Option<Regex> {
-        match Regex::new(&pattern.text, Case::Sensitive) {
+        match Regex::bounded(&pattern.text, Case::Sensitive, self.schema.bounds()) {
             Ok(regex) => Some(regex),
             Err(err) => {
                 let diagnostic = Diagnostic::error(Code::BadPattern, pattern.span.clone(), err.to_string());

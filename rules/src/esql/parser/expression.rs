@@ -5,8 +5,6 @@ use super::super::lexer::{Kind, Token};
 use super::{Parsed, Parser};
 use crate::diagnostic::Code;
 
-/// Deeper than any rule written by hand, and shallow enough for the stack.
-const MAX_DEPTH: u32 = 100;
 /// `a + b + …` nests to the left.
 const MAX_OPERATORS: usize = 200;
 
@@ -23,7 +21,7 @@ const UNITS: &[(&[&str], i64)] = &[
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        if self.depth > self.max_depth {
             self.depth -= 1;
             return self.too_deep();
         }

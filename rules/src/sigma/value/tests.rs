@@ -12,7 +12,7 @@ fn placeholders() -> Placeholders {
 fn read(key: &str, value: &str) -> Result<Vec<Want>, Diagnostic> {
     let (documents, found) = yaml::parse(value);
     assert_eq!(found, Vec::new(), "{value}");
-    wants(&Target::parse(key, 0).expect("a key"), &documents[0], &placeholders())
+    wants(&Target::parse(key, 0).expect("a key"), &documents[0], &placeholders(), &Bounds::default())
 }
 
 fn shown(pieces: &[Piece]) -> String {
