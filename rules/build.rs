@@ -12,7 +12,7 @@ fn main() -> io::Result<()> {
         collect(&root.join(folder), &mut files)?;
     }
     files.sort();
-    let mut code = String::from("pub(super) const FILES: &[(&str, &str)] = &[\n");
+    let mut code = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
     for file in files {
         let name = file.strip_prefix(&root).expect("below the root").to_string_lossy().replace('\\', "/");
         writeln!(code, "    ({name:?}, include_str!({:?})),", file.to_string_lossy())

@@ -1,7 +1,8 @@
-//! `rule`: help for authors. A first file to fill in, what a file means in plain words, and the form of rule files for
-//! editors.
+//! `rule`: help for authors. A first file to fill in, one layout for all files, what a file means in plain words, and the
+//! form of rule files for editors.
 
 mod explain;
+mod fmt;
 mod scaffold;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ const SCHEMA: &str = include_str!("rule/schema.json");
 pub(super) enum What {
     /// Write a first rule of a type, with cases that pass
     New(New),
+    /// Lay rule files out in one way: order of tables and keys, lists, queries; comments stay
+    Fmt(fmt::Fmt),
     /// Say in plain words what a rule file means: what it needs, when it fires, what it costs
     Explain(Explain),
     /// Print the JSON schema of rule files, for editors
@@ -59,6 +62,7 @@ pub(super) fn run(what: What, terminal: &Terminal) -> Result<Outcome, CliError> 
                 Some(path) => write_new(path, &text)?,
             }
         }
+        What::Fmt(flags) => return fmt::run(&flags, terminal),
         What::Explain(flags) => return explain_file(&flags.path, terminal),
     }
     Ok(Outcome::Clean)
