@@ -3,6 +3,7 @@
 //! What a deployment is goes into the file; how one run behaves goes into flags, which `cli` lays over it. Whether
 //! paths exist and queries compile is for those who open them.
 
+mod bounds;
 mod overlay;
 mod reader;
 mod show;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use jiff::civil::Date;
+use rules::bounds::Bounds;
 use rules::event::Span;
 use rules::sigma::Placeholders;
 
@@ -59,7 +61,7 @@ impl Default for Config {
             store: None,
             retention: DEFAULT_RETENTION,
             sources: Vec::new(),
-            rules: Rules { has_builtin: true, paths: Vec::new(), disabled: Vec::new() },
+            rules: Rules::default(),
             drop: Drop { has_builtin: true, paths: Vec::new() },
             known_endpoints: Vec::new(),
             indicators: Vec::new(),
@@ -142,6 +144,21 @@ pub struct Rules {
     pub paths: Vec<PathBuf>,
     /// Rule ids.
     pub disabled: Vec<String>,
+    /// Matches of building blocks are alerts to people too.
+    pub tells_building_blocks: bool,
+    pub bounds: Bounds,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            has_builtin: true,
+            paths: Vec::new(),
+            disabled: Vec::new(),
+            tells_building_blocks: false,
+            bounds: Bounds::default(),
+        }
+    }
 }
 
 /// Useless high-volume API events, left out at ingest.
@@ -300,6 +317,8 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             has_builtin: rules.bool("builtin", ctx).unwrap_or(true),
             paths: rules.paths("paths", ctx),
             disabled: rules.strings("disabled", ctx).into_iter().map(|id| id.value).collect(),
+            tells_building_blocks: rules.bool("building_blocks", ctx).unwrap_or(false),
+            bounds: bounds::read(&mut rules, ctx),
         },
         drop: Drop {
             has_builtin: drop.bool("builtin", ctx).unwrap_or(true),

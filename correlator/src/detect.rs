@@ -226,8 +226,8 @@ pub fn fingerprint(rule: &Rule, shape: Option<&Shape>, key_names: &[Arc<str>]) -
         .iter()
         .map(|context| (&context.name, &context.dataset, context.before, context.after))
         .collect();
-    let meant =
-        format!("{:?}", (rule.kind, rule.language, &rule.index, &rule.query, shape, key_names, contexts));
+    let asked = (rule.kind, rule.language, &rule.index, &rule.query, &rule.rests_on);
+    let meant = format!("{:?}", (asked, shape, key_names, contexts));
     let digest = Sha256::digest(meant.as_bytes());
     let mut short = [0; 16];
     short.copy_from_slice(&digest[..16]);
@@ -265,4 +265,71 @@ pub fn shape(rule: &Rule, schema: &Schema, open_span: Span) -> Option<Shape> {
             Shape::Window(WindowShape { span, is_tumbling, test })
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASES: &str = "title: Curl
+name: curl
+logsource: {product: linux, category: process_creation}
+detection:
+  selection: {Image|endswith: /curl}
+  condition: selection
+---
+title: Metadata
+name: imds
+logsource: {product: linux, category: network_connection}
+detection:
+  selection: {DestinationIp: 169.254.169.254}
+  condition: selection
+";
+    const CORRELATION: &str = "title: Both
+id: 7a3f0c1e-5f0b-4b77-9a3e-2f1d6c9b8e02
+correlation:
+  type: temporal
+  rules: [curl, imds]
+  group-by: [Computer]
+  timespan: 5m
+";
+    const FILTER: &str = "title: Not there
+logsource: {product: linux, category: process_creation}
+filter:
+  rules: [curl]
+  selection: {Computer: build-1}
+  condition: not selection
+";
+
+    fn of_correlation(files: &[(&str, String)]) -> [u8; 16] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let mut schema = Schema::builtin();
+        let loaded = rules::catalogue::load([folder.path()], &mut schema);
+        let program = Program::compile(loaded.rules, &schema);
+        let [rule] = program.rules() else { panic!("{:?}", loaded.reports) };
+        let shape = shape(rule, &schema, Span::from_secs(60));
+        fingerprint(rule, shape.as_ref(), &key_names(rule, &schema))
+    }
+
+    #[test]
+    fn a_correlation_means_what_the_rules_below_it_mean() {
+        let two = |bases: String| of_correlation(&[("bases.yml", bases), ("c.yml", CORRELATION.to_owned())]);
+        let plain = two(BASES.to_owned());
+        assert_eq!(
+            two(BASES.replace("title: Curl", "title: Any curl")),
+            plain,
+            "another title says nothing else"
+        );
+        assert_ne!(two(BASES.replace("/curl", "/wget")), plain);
+        assert_ne!(two(BASES.replace("169.254.169.254", "169.254.170.2")), plain);
+        let files = [
+            ("bases.yml", BASES.to_owned()),
+            ("c.yml", CORRELATION.to_owned()),
+            ("f.yml", FILTER.to_owned()),
+        ];
+        assert_ne!(of_correlation(&files), plain, "with a filter on one of them");
+    }
 }

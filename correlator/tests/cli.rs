@@ -154,6 +154,80 @@ fn a_case_that_fails_ends_with_1_and_says_what_each_event_was() {
 }
 
 #[test]
+fn a_case_may_be_a_recorded_trace_beside_the_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    fs::create_dir(&rules).unwrap();
+    fs::create_dir(folder.path().join("traces")).unwrap();
+    let calls = [call("1", "DeleteAccessKey"), call("2", "CreateAccessKey")].join("\n");
+    fs::write(folder.path().join("traces/keys.ndjson"), &calls).unwrap();
+    let rule = RULE.split("events = '''").next().unwrap();
+    let with = |line: &str| fs::write(rules.join("rule.toml"), format!("{rule}{line}\n")).unwrap();
+    let test = || groundtrail(folder.path(), &["test", "rules"], "");
+    with("trace = \"../traces/keys.ndjson\"");
+    let ended = test();
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{}", ended.stdout);
+    assert!(ended.stdout.contains("1 rule, 1 case, 0 failed"), "{}", ended.stdout);
+
+    with(
+        "trace = [\"../traces\"]\nevents = '''\n{}\n'''"
+            .replace("{}", &call("3", "CreateAccessKey"))
+            .as_str(),
+    );
+    let ended = test();
+    assert_eq!(ended.code, 1);
+    for part in ["expected 1 alert, got 2", "trace: event 2 matches", "line 25: event 3 matches"] {
+        assert!(ended.stdout.contains(part), "{part} is missing: {}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("event 1 "), "what a trace also holds is left out: {}", ended.stdout);
+
+    with("trace = \"../traces/none.ndjson\"");
+    let ended = test();
+    assert_eq!(ended.code, 1);
+    assert!(ended.stdout.contains("none.ndjson: cannot read"), "{}", ended.stdout);
+
+    with("trace = \"/etc/passwd\"");
+    let ended = test();
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("\"/etc/passwd\" is no path beside the rule"), "{}", ended.stderr);
+}
+
+#[test]
+fn rule_files_are_laid_out_in_place_once() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let path = folder.path().join("rule.toml");
+    let before = fs::read_to_string(&path).unwrap();
+    let untidy =
+        before.replace("severity = ", "# why so\n\n  severity=").replace("[rule]", "[rule]   # here");
+    fs::write(&path, &untidy).unwrap();
+    fs::write(folder.path().join("sigma.yml"), "title:   x\n").unwrap();
+
+    let checked = groundtrail(folder.path(), &["rule", "fmt", "--check", "."], "");
+    assert_eq!((checked.code, checked.stdout.as_str(), checked.stderr.as_str()), (1, "./rule.toml\n", ""));
+    assert_eq!(fs::read_to_string(&path).unwrap(), untidy, "--check changes nothing");
+
+    let done = groundtrail(folder.path(), &["rule", "fmt", "."], "");
+    assert_eq!((done.code, done.stdout.as_str()), (0, "./rule.toml\n"));
+    let after = fs::read_to_string(&path).unwrap();
+    assert!(
+        after.contains("[rule] # here\n") && after.contains("# why so\nseverity = \"medium\"\n"),
+        "{after}"
+    );
+    assert_eq!(groundtrail(folder.path(), &["test", "."], "").code, 0, "it says the same");
+    let again = groundtrail(folder.path(), &["rule", "fmt", "--check", "."], "");
+    assert_eq!((again.code, again.stdout.as_str()), (0, ""));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left behind");
+
+    let piped = groundtrail(folder.path(), &["rule", "fmt", "-"], &untidy);
+    assert_eq!((piped.code, piped.stdout), (0, after));
+    let broken = groundtrail(folder.path(), &["rule", "fmt", "-"], "[rule]\nname = \"x\n");
+    assert_eq!((broken.code, broken.stdout.as_str()), (1, ""));
+    assert!(broken.stderr.contains("stdin: line 2: "), "{}", broken.stderr);
+    let yaml = groundtrail(folder.path(), &["rule", "fmt", "sigma.yml"], "");
+    assert!(yaml.code == 1 && yaml.stderr.contains("is no TOML file"), "{}", yaml.stderr);
+}
+
+#[test]
 fn a_text_that_no_alert_holds_fails_the_case() {
     let folder = rule_folder(&call("1", "CreateAccessKey").replace("mallory", "alice"));
     let ended = groundtrail(folder.path(), &["test", "rule.toml"], "");
@@ -236,6 +310,104 @@ fn the_navigator_layer_greys_what_the_sources_cannot_feed() {
 }
 
 #[test]
+fn check_puts_its_table_first_and_groups_what_there_is_a_lot_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let many = folder.path().join("rules/many");
+    fs::create_dir_all(&many).unwrap();
+    for n in 0..25 {
+        let rule = RULE.split("[[tests]]").next().unwrap().replace("1f3a10", &format!("1f3a{n:02}"));
+        let rule = rule.replace("event.action:", if n % 2 == 0 { "event.acton:" } else { "event.action::" });
+        fs::write(many.join(format!("r{n:02}.toml")), rule).unwrap();
+    }
+    let check = |args: &[&str]| {
+        groundtrail(folder.path(), &[&["check", "rules", "--no-builtin-rules"], args].concat(), "")
+    };
+    let grouped = check(&[]);
+    assert_eq!(grouped.code, 1);
+    assert!(grouped.stdout.starts_with("TYPE "), "{}", grouped.stdout);
+    for part in [
+        "below rules/many:",
+        "error    13",
+        "GT101",
+        "r00.toml:17: no field is called \"event.acton\"",
+        "and 10 more",
+    ] {
+        assert!(grouped.stdout.contains(part), "{part} is missing: {}", grouped.stdout);
+    }
+    assert!(grouped.stdout.lines().count() < 30, "{}", grouped.stdout);
+    let all = check(&["--all"]);
+    assert_eq!(all.stdout.matches("did you mean").count(), 13, "{}", all.stdout);
+    assert!(all.stdout.starts_with("TYPE "));
+    for n in 2..25 {
+        fs::remove_file(many.join(format!("r{n:02}.toml"))).unwrap();
+    }
+    let few = check(&[]);
+    assert!(
+        few.stdout.contains("did you mean \"event.action\"?"),
+        "a few are shown at their places: {}",
+        few.stdout
+    );
+}
+
+#[test]
+fn building_blocks_are_told_when_asked_for() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let path = folder.path().join("rule.toml");
+    let block = fs::read_to_string(&path)
+        .unwrap()
+        .replace("severity =", "building_block_type = \"default\"\nseverity =");
+    fs::write(&path, block).unwrap();
+    fs::write(folder.path().join("calls.json"), call("1", "CreateAccessKey")).unwrap();
+    let replay = |args: &[&str]| {
+        let all = [
+            "replay",
+            "--final",
+            "-o",
+            "ndjson",
+            "--no-builtin-rules",
+            "--rules",
+            "rule.toml",
+            "--cloudtrail",
+            "calls.json",
+        ];
+        groundtrail(folder.path(), &[&all, args].concat(), "").stdout
+    };
+    assert_eq!(replay(&[]), "");
+    assert!(replay(&["--building-blocks"]).contains("\"building_block\":true"));
+    assert_eq!(
+        groundtrail(folder.path(), &["test", "rule.toml"], "").code,
+        0,
+        "its cases are about its matches"
+    );
+}
+
+#[test]
+fn bounds_of_the_configuration_refuse_what_goes_beyond() {
+    let folder = rule_folder(&call("1", "CreateAccessKey"));
+    let check = |limits: &str| {
+        fs::write(folder.path().join("groundtrail.toml"), format!("[rules.limits]\n{limits}\n")).unwrap();
+        groundtrail(
+            folder.path(),
+            &["check", "rule.toml", "-c", "groundtrail.toml", "--no-builtin-rules"],
+            "",
+        )
+    };
+    assert_eq!(check("max_file = \"2KiB\"").code, 0);
+    let refused = check("max_file = \"1KiB\"");
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stdout.contains("more than the 1024 of \"max_file\" in [rules.limits]"),
+        "{}",
+        refused.stdout
+    );
+    let wrong = check("max_depth = 1000");
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("write a number from 8 to 128"), "{}", wrong.stderr);
+    let wrong = check("max_regex = \"1GiB\"");
+    assert!(wrong.code == 2 && wrong.stderr.contains("from \"1KiB\" to \"16MiB\""), "{}", wrong.stderr);
+}
+
+#[test]
 fn check_tells_which_drop_line_takes_a_rules_events() {
     let folder = rule_folder(&call("1", "CreateAccessKey"));
     let lines =
@@ -243,7 +415,7 @@ fn check_tells_which_drop_line_takes_a_rules_events() {
     fs::write(folder.path().join("drop.toml"), lines).unwrap();
     let ended = groundtrail(folder.path(), &["check", ".", "--no-builtin-rules", "-o", "json"], "");
     assert!(
-        ended.stdout.contains("the line \\\"keys\\\" drops events that this rule matches"),
+        ended.stdout.contains("events that this rule matches are dropped by \\\"keys\\\""),
         "{}",
         ended.stdout
     );

@@ -21,7 +21,7 @@ use drops::DropLine;
 use read::ReadFile;
 use report::{Finding, Report};
 
-mod shipped {
+pub(crate) mod shipped {
     include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 }
 
@@ -55,9 +55,12 @@ pub fn load_with<P: AsRef<Path>>(
     watch: &(dyn Fn(usize, usize) + Sync),
 ) -> Loaded {
     let mut loaded = Loaded::default();
-    let files = paths.into_iter().flat_map(|path| walk::files(path.as_ref())).collect();
+    let paths: Vec<PathBuf> = paths.into_iter().map(|path| path.as_ref().to_owned()).collect();
+    let files = paths.iter().flat_map(|path| walk::files(path)).collect();
     for outcome in read::all(files, schema, watch) {
         match outcome {
+            // A checkout holds other TOML beside its rules.
+            Ok(file) if !paths.contains(&file.path) && is_other_toml(&file.path, &file.text) => {}
             Ok(ReadFile { path, text, compiled: Some((rule, findings)) }) => {
                 loaded.begin(&path, &text);
                 loaded.rules.extend(rule);
@@ -70,6 +73,11 @@ pub fn load_with<P: AsRef<Path>>(
     loaded.compile_sigma(options, schema);
     loaded.settle();
     loaded
+}
+
+/// The file itself, or the rule files below a folder, each with why it cannot be had where that is so.
+pub fn files(path: &Path) -> Vec<Result<PathBuf, String>> {
+    walk::files(path).into_iter().map(|found| found.map_err(|fault| fault.to_string())).collect()
 }
 
 /// The shipped rules and the shipped drop list, from the program itself.
@@ -214,12 +222,18 @@ impl Loaded {
     }
 }
 
+/// Nothing in the text is of a rule file: some tool's own configuration.
+fn is_other_toml(path: &Path, text: &str) -> bool {
+    const OURS: [&str; 6] = ["[rule]", "[rule.", "[metadata]", "[tests]", "[drop]", "rule."];
+    !is_yaml(path) && !OURS.iter().any(|table| text.contains(table))
+}
+
 pub(crate) fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
 }
 
 /// A file that only lists what to drop.
-fn is_drop_list(text: &str) -> bool {
+pub(crate) fn is_drop_list(text: &str) -> bool {
     text.contains("[[drop]]")
         && DeTable::parse(text)
             .is_ok_and(|file| file.get_ref().contains_key("drop") && !file.get_ref().contains_key("rule"))

@@ -62,6 +62,8 @@ pub struct Program {
     globs: Vec<IndexGlobs>,
     /// By rule: whether alerts of other rules are events to it.
     over_alerts: Vec<bool>,
+    /// By rule: whose alerts its matches are to rules over alerts.
+    signals: Vec<Option<RuleIdx>>,
     /// Tells the scratch of one program from that of another.
     token: u64,
 }
@@ -75,8 +77,8 @@ impl Program {
     /// The rules and the drop list.
     pub fn with_drops(rules: Vec<Rule<Expr>>, drops: Vec<DropLine<Expr>>, schema: &Schema) -> Self {
         let mut builder = GraphBuilder::default();
+        let (rules, over_alerts, signals) = over_alerts::with_twins(rules, schema);
         let globs = rules.iter().map(|rule| IndexGlobs::new(&rule.index)).collect();
-        let over_alerts = rules.iter().map(|rule| rule.is_over_alerts(schema)).collect();
         let rules: Vec<Rule> =
             rules.into_iter().map(|rule| rule.map(&mut |expr| builder.predicate(expr))).collect();
         let drops = drops.into_iter().map(|line| line.map(&mut |expr| builder.predicate(expr))).collect();
@@ -84,9 +86,11 @@ impl Program {
         let uses = uses(&rules, graph.predicates());
         let asked = (0..).map(PredicateId).zip(&uses).filter(|(_, uses)| !uses.is_empty()).map(|(id, _)| id);
         let index = Index::new(&graph, asked, schema);
-        Self { rules, drops, graph, uses, index, globs, over_alerts, token: scratch::next_token() }
+        let token = scratch::next_token();
+        Self { rules, drops, graph, uses, index, globs, over_alerts, signals, token }
     }
 
+    /// Those that were loaded, in their order; behind them, what feeds rules over alerts in place of one of them.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
@@ -118,6 +122,26 @@ impl Program {
         let Plan::Sequence(sequence) = &self.rule(idx).plan else { return Vec::new() };
         let missing = sequence.steps.iter().filter(|step| step.is_missing);
         missing.map(|step| self.expr(step.predicate)).collect()
+    }
+
+    /// The loaded rule whose alerts the matches of this one are, to rules over alerts.
+    pub fn signals(&self, idx: RuleIdx) -> Option<RuleIdx> {
+        self.signals[idx.0 as usize]
+    }
+
+    /// The rule itself, or the loaded one whose place it takes towards rules over alerts.
+    pub fn loaded(&self, idx: RuleIdx) -> RuleIdx {
+        self.signals(idx).unwrap_or(idx)
+    }
+
+    pub fn n_loaded(&self) -> usize {
+        (0..).map(RuleIdx).take(self.rules.len()).filter(|idx| self.loaded(*idx) == *idx).count()
+    }
+
+    /// The rule that feeds rules over alerts in place of this one, if one does.
+    pub fn twin(&self, idx: RuleIdx) -> Option<RuleIdx> {
+        let is_twin = |other: &RuleIdx| *other != idx && self.signals(*other) == Some(idx);
+        (0..).map(RuleIdx).take(self.rules.len()).find(is_twin)
     }
 
     pub fn drops(&self) -> &[DropLine<PredicateId>] {

@@ -4,6 +4,7 @@
 
 pub(crate) mod duration;
 pub(crate) mod file;
+pub mod format;
 pub(crate) mod query;
 pub(crate) mod table;
 
@@ -39,6 +40,8 @@ pub struct Rule<P = PredicateId> {
     pub kind: Kind,
     pub language: Language,
     pub query: String,
+    /// What the other rules say that this one rests on: with another text of theirs it means something else.
+    pub rests_on: Vec<String>,
     pub plan: Plan<P>,
     /// What a query of single events asks beyond its predicate: an event is a match where this keeps it.
     pub residue: Option<Arc<Pipeline>>,
@@ -50,8 +53,10 @@ pub struct Rule<P = PredicateId> {
     pub suppression: Option<Suppression>,
     /// Alerts per look-back that upstream keeps; ours counts what is beyond.
     pub max_signals: Option<u64>,
-    /// Matches feed other rules and are no alerts by themselves.
+    /// Matches are there for other rules.
     pub is_building_block: bool,
+    /// Matches are alerts to people. Those of a building block are not, unless they are asked for.
+    pub notifies: bool,
     /// The triage guide, in Markdown.
     pub note: String,
     pub cases: Vec<Case>,
@@ -214,9 +219,11 @@ pub struct Case {
     pub expect: u64,
     /// One JSON document a line.
     pub events: String,
+    /// Files or folders of recorded events, beside the rule.
+    pub traces: Vec<PathBuf>,
     /// Texts that the alert documents must hold.
     pub contains: Vec<String>,
-    /// Line of the file on which `events` starts, from 1.
+    /// Line of the file on which `events`, or else the case, starts, from 1.
     pub line: usize,
 }
 
@@ -242,12 +249,14 @@ impl<P> Rule<P> {
             kind: self.kind,
             language: self.language,
             query: self.query,
+            rests_on: self.rests_on,
             residue: self.residue,
             severity_mapping: self.severity_mapping,
             risk_score_field: self.risk_score_field,
             suppression: self.suppression,
             max_signals: self.max_signals,
             is_building_block: self.is_building_block,
+            notifies: self.notifies,
             note: self.note,
             cases: self.cases,
             path: self.path,
@@ -275,6 +284,7 @@ impl Rule<Expr> {
             kind,
             language,
             query: query.to_owned(),
+            rests_on: Vec::new(),
             plan,
             residue: None,
             severity_mapping: Vec::new(),
@@ -284,6 +294,7 @@ impl Rule<Expr> {
             suppression: None,
             max_signals: None,
             is_building_block: false,
+            notifies: true,
             note: String::new(),
             cases: Vec::new(),
             path: PathBuf::new(),

@@ -87,8 +87,10 @@ impl Library {
                     if plan.is_none() {
                         broken.insert(idx);
                     }
-                    plan.filter(|_| !is_silent)
-                        .map(|plan| document.rule(crate::plan::Plan::Correlation(plan)))
+                    plan.filter(|_| !is_silent).map(|(plan, rests_on)| Rule {
+                        rests_on,
+                        ..document.rule(crate::plan::Plan::Correlation(plan))
+                    })
                 }
                 Body::Filter(filter) => {
                     found =

@@ -189,7 +189,7 @@ impl Book {
     ) -> Option<EventTime> {
         let said = &view.rules[rule as usize];
         let facts = &view.facts[rule as usize];
-        if said.is_building_block {
+        if !said.notifies {
             return None;
         }
         let id = AlertId::new(&said.id, key, &found.anchor);

@@ -213,6 +213,9 @@ fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
     if parts.n_suppressed > 0 {
         alert["suppressed"] = parts.n_suppressed.into();
     }
+    if rule.is_building_block {
+        alert["building_block"] = true.into();
+    }
     if found.is_absence {
         alert["rests_on_absence"] = true.into();
         alert["rests_on"] = parts.rests_on.into();

@@ -11,6 +11,7 @@ use rules::rule::{Case, Rule};
 use rules::schema::Schema;
 
 use super::flags::RuleFlags;
+use super::inputs::{self, Input};
 use super::junit::{self, Suite};
 use super::load::{self, Configured};
 use super::table::Table;
@@ -24,6 +25,9 @@ use crate::source::Record;
 use crate::source::envelope;
 use crate::source::normalize::Normalizer;
 use crate::untrusted::Untrusted;
+
+/// Events of a failed case that are told one by one.
+const MAX_ROLES: usize = 50;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -110,7 +114,9 @@ impl Bench {
             true => all.iter().filter(is_with).cloned().collect(),
             false => Vec::new(),
         };
-        let rules = std::iter::once(rule.clone()).chain(others).collect();
+        // What a building block matches is what its cases are about.
+        let tested = Rule { notifies: true, ..rule.clone() };
+        let rules = std::iter::once(tested).chain(others).collect();
         let program = Arc::new(Program::with_drops(rules, self.drops.clone(), &self.schema));
         let cases = rule
             .cases
@@ -155,8 +161,8 @@ impl Bench {
                 .collect::<String>())
     }
 
-    /// The case's events with the lines of the file they stand on.
-    fn records(&self, case: &Case) -> Result<Vec<(usize, Record)>, String> {
+    /// The case's events with where they stand: on a line of the rule's file, or in a trace.
+    fn records(&self, case: &Case) -> Result<Vec<(Place, Record)>, String> {
         let mut records = Vec::new();
         for (line, text) in (case.line..).zip(case.events.lines()) {
             if text.trim().is_empty() {
@@ -165,11 +171,33 @@ impl Bench {
             let fault = |error: &dyn std::fmt::Display| format!("line {line}: {error}");
             for (origin, text) in envelope::unwrap(text).map_err(|error| fault(&error))? {
                 let record = self.normalizer.read(origin, text.as_ref()).map_err(|error| fault(&error))?;
-                records.push((line, record));
+                records.push((Place::Line(line), record));
             }
         }
+        let traces: Vec<Input> = case.traces.iter().cloned().map(Input::any).collect();
+        let read = inputs::read_all(&traces, &self.normalizer);
+        if let Some(rejected) = read.rejected.first() {
+            let more = match read.rejected.len() - 1 {
+                0 => String::new(),
+                n => format!(", and {n} more could not be read"),
+            };
+            return Err(format!("trace {}: {}{more}", rejected.at, rejected.reason));
+        }
+        if !traces.is_empty() && read.records.is_empty() {
+            let shown: Vec<String> = case.traces.iter().map(|path| path.display().to_string()).collect();
+            return Err(format!("trace {}: there are no events", shown.join(", ")));
+        }
+        records.extend(read.records.into_iter().map(|(_, record)| (Place::Trace, record)));
         Ok(records)
     }
+}
+
+/// Where an event of a case stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Of the rule's file.
+    Line(usize),
+    Trace,
 }
 
 /// Whether the document's JSON holds the text, as it stands or as JSON would write it.
@@ -183,10 +211,11 @@ fn message(alert: &AlertChange) -> String {
 }
 
 /// What each event was to the rule: where a case fails, this is where to look first.
-fn roles(program: &Program, records: &[(usize, Record)]) -> String {
+fn roles(program: &Program, records: &[(Place, Record)]) -> String {
     let mut scratch = Scratch::default();
     let mut out = String::new();
-    for (line, record) in records {
+    let mut n_shown = 0;
+    for (place, record) in records {
         let mut roles: Vec<String> = Vec::new();
         program.hits(&record.event, &mut scratch, |hit| {
             // The case's own rule is the first.
@@ -206,8 +235,25 @@ fn roles(program: &Program, records: &[(usize, Record)]) -> String {
         if let Some(dropped) = program.drop_reason(&record.event, &mut scratch) {
             roles.push(format!("is dropped by \"{}\"", dropped.name));
         }
+        // A trace is mostly about other things.
+        if roles.is_empty() && *place == Place::Trace {
+            continue;
+        }
+        n_shown += 1;
+        if n_shown > MAX_ROLES {
+            continue;
+        }
         let roles = if roles.is_empty() { "is nothing to the rule".to_owned() } else { roles.join(", ") };
-        out.push_str(&format!("\n  line {line}: event {} {roles}", record.event.id));
+        let at = match place {
+            Place::Line(line) => format!("line {line}"),
+            Place::Trace => "trace".to_owned(),
+        };
+        out.push_str(&format!("\n  {at}: event {} {roles}", record.event.id));
+    }
+    if n_shown == 0 {
+        out.push_str("\n  no event of the trace is anything to the rule");
+    } else if n_shown > MAX_ROLES {
+        out.push_str(&format!("\n  and {} more events that are something to the rule", n_shown - MAX_ROLES));
     }
     out
 }

@@ -21,12 +21,17 @@ pub(super) struct RuleFlags {
     /// Leave the shipped catalogue out
     #[arg(long)]
     no_builtin_rules: bool,
+
+    /// Tell the matches of building blocks too, which otherwise only feed other rules
+    #[arg(long)]
+    building_blocks: bool,
 }
 
 impl RuleFlags {
     pub(super) fn apply(&self, config: &mut Config) {
         config.rules.paths.extend_from_slice(&self.rules);
         config.rules.has_builtin &= !self.no_builtin_rules;
+        config.rules.tells_building_blocks |= self.building_blocks;
     }
 }
 

@@ -20,18 +20,35 @@ pub(crate) fn render(suites: &[Suite]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let n_tests: usize = suites.iter().map(|suite| suite.cases.len()).sum();
     let n_failures: usize = suites.iter().map(failed).sum();
+    // A rule without cases is a case that was skipped, or no server would show it.
+    let n_untested = suites.iter().filter(|suite| suite.cases.is_empty()).count();
+    let n_all = n_tests + n_untested;
     push(
         &mut out,
         format_args!(
-            "<testsuites name=\"groundtrail test\" tests=\"{n_tests}\" failures=\"{n_failures}\">\n"
+            "<testsuites name=\"groundtrail test\" tests=\"{n_all}\" failures=\"{n_failures}\" skipped=\"{n_untested}\">\n"
         ),
     );
     for suite in suites {
-        let (name, n_tests, n_failures) = (escape(&suite.name), suite.cases.len(), failed(suite));
+        let (name, n_failures) = (escape(&suite.name), failed(suite));
+        let (n_tests, n_skipped) = match suite.cases.len() {
+            0 => (1, 1),
+            n_cases => (n_cases, 0),
+        };
         push(
             &mut out,
-            format_args!("  <testsuite name=\"{name}\" tests=\"{n_tests}\" failures=\"{n_failures}\">\n"),
+            format_args!(
+                "  <testsuite name=\"{name}\" tests=\"{n_tests}\" failures=\"{n_failures}\" skipped=\"{n_skipped}\">\n"
+            ),
         );
+        if suite.cases.is_empty() {
+            push(
+                &mut out,
+                format_args!(
+                    "    <testcase classname=\"{name}\" name=\"has cases\">\n      <skipped message=\"the rule has no cases\"/>\n    </testcase>\n"
+                ),
+            );
+        }
         for case in &suite.cases {
             let case_name = escape(&case.name);
             match &case.failure {
@@ -102,15 +119,20 @@ mod tests {
             vec![case("fires", None), case("stays \"quiet\"", Some("expected 0 alerts, got 1\n<alert>"))];
         expect![[r#"
             <?xml version="1.0" encoding="UTF-8"?>
-            <testsuites name="groundtrail test" tests="2" failures="1">
-              <testsuite name="a.toml" tests="2" failures="1">
+            <testsuites name="groundtrail test" tests="3" failures="1" skipped="1">
+              <testsuite name="a.toml" tests="2" failures="1" skipped="0">
                 <testcase classname="a.toml" name="fires"/>
                 <testcase classname="a.toml" name="stays &quot;quiet&quot;">
                   <failure message="expected 0 alerts, got 1">expected 0 alerts, got 1&#10;&lt;alert&gt;</failure>
                 </testcase>
               </testsuite>
+              <testsuite name="b.toml" tests="1" failures="0" skipped="1">
+                <testcase classname="b.toml" name="has cases">
+                  <skipped message="the rule has no cases"/>
+                </testcase>
+              </testsuite>
             </testsuites>
-        "#]].assert_eq(&render(&[Suite { name: "a.toml".to_owned(), cases }]));
+        "#]].assert_eq(&render(&[Suite { name: "a.toml".to_owned(), cases }, Suite { name: "b.toml".to_owned(), cases: Vec::new() }]));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rules::bounds::Bounds;
 use rules::catalogue::drops::DropLine;
 use rules::catalogue::report::Report;
 use rules::catalogue::{self, Loaded};
@@ -60,7 +61,10 @@ pub(super) fn rules(configured: &Configured) -> RuleSet {
 /// The same, in terms of a schema that is in use: what the rules need beyond it is added.
 pub(super) fn rules_onto(configured: &Configured, mut schema: Schema) -> RuleSet {
     let config = &configured.config;
+    // What is shipped is within the usual bounds.
+    schema.set_bounds(Bounds::default());
     let mut builtin = catalogue::builtin(&mut schema);
+    schema.set_bounds(config.rules.bounds);
     if !config.rules.has_builtin {
         builtin.rules.clear();
         builtin.reports.retain(|report| !report.path.starts_with("catalogue"));
@@ -76,6 +80,9 @@ pub(super) fn rules_onto(configured: &Configured, mut schema: Schema) -> RuleSet
     let Loaded { rules, drops, reports, .. } = builtin.join(own);
     let mut set = RuleSet { rules, drops, reports, remarks: Vec::new(), schema };
     set.disable(&config.rules.disabled);
+    if config.rules.tells_building_blocks {
+        set.rules.iter_mut().for_each(|rule| rule.notifies = true);
+    }
     for exception in config.all_exceptions() {
         set.except(&exception, configured.path.as_deref());
     }

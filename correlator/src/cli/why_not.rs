@@ -254,8 +254,8 @@ fn fired(set: RuleSet, rule_id: &str, records: Vec<Record>, event: Option<&str>)
 
 /// All conditions are met, and there is no alert.
 fn no_alert(rule: &Rule<Expr>) -> String {
-    if rule.is_building_block {
-        "it is a building block: its matches feed other rules and are no alerts by themselves".to_owned()
+    if !rule.notifies {
+        "it is a building block: its matches feed other rules and are no alerts by themselves; --building-blocks tells them".to_owned()
     } else if rule.suppression.is_some() {
         "it is folded into another alert by the rule's alert_suppression".to_owned()
     } else {

@@ -28,6 +28,8 @@ impl Config {
         writeln!(out, "\n[rules]\nbuiltin = {}", self.rules.has_builtin)?;
         writeln!(out, "paths = {}", list(self.rules.paths.iter().map(|path| quote_path(path))))?;
         writeln!(out, "disabled = {}", list(self.rules.disabled.iter().map(|id| quote(id))))?;
+        writeln!(out, "building_blocks = {}", self.rules.tells_building_blocks)?;
+        out.push_str(&super::bounds::write(self.rules.bounds));
         writeln!(out, "\n[drop]\nbuiltin = {}", self.drop.has_builtin)?;
         writeln!(out, "paths = {}", list(self.drop.paths.iter().map(|path| quote_path(path))))?;
         let known = self.known_endpoints.iter().map(|endpoint| match endpoint {
@@ -108,7 +110,7 @@ fn duration(Span(nanos): Span) -> String {
     whole.map_or_else(|| format!("{}ms", nanos / 1_000_000), |(name, unit)| format!("{}{name}", nanos / unit))
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let whole = units.into_iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))

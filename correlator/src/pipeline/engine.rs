@@ -59,6 +59,13 @@ pub(crate) struct Lasting {
     pub(crate) suppression: Vec<MemberChange>,
 }
 
+/// A rule that feeds rules over alerts in place of one with exceptions, by their ids.
+#[derive(Debug)]
+pub(super) struct Twin {
+    pub(super) id: String,
+    pub(super) of: String,
+}
+
 #[derive(Debug)]
 pub struct Engine {
     pub(super) program: Arc<Program>,
@@ -485,6 +492,16 @@ impl Engine {
     /// The rule of that id, if it still means what it meant when its state was written.
     fn same_rule(&self, rule_id: &str, fingerprint: &[u8]) -> Option<u32> {
         self.rule_idx(rule_id).filter(|rule| self.fingerprint(*rule) == fingerprint)
+    }
+
+    /// The rules that feed rules over alerts in place of others.
+    pub(super) fn twins(&self) -> Vec<Twin> {
+        let rules = self.program.rules();
+        let twin = |(rule, idx): (&rules::rule::Rule, RuleIdx)| {
+            let twin = self.program.twin(idx)?;
+            Some(Twin { id: self.program.rule(twin).id.clone(), of: rule.id.clone() })
+        };
+        rules.iter().zip((0..).map(RuleIdx)).filter_map(twin).collect()
     }
 
     /// A key's state from an earlier run. Says whether it was taken: a rule that was edited starts afresh.

@@ -2,7 +2,7 @@
 //!
 //! An alert is an event from when its match is there, before suppression and whether or not it is told. One that changes
 //! takes the place of what it was, and one that goes is taken back, so that what such rules say is a function of the events
-//! as everything else is.
+//! as everything else is. For the same reason exceptions do not reach them: see [`Program::signals`].
 
 use std::sync::Arc;
 
@@ -64,11 +64,11 @@ impl Engine {
         if feedback.over_alerts.has(rule) {
             return;
         }
-        let said = &self.program.rules()[rule as usize];
+        let Some(said) = self.program.signals(RuleIdx(rule)).map(|of| self.program.rule(of)) else { return };
         let id = AlertId::new(&said.id, key, &found.anchor);
         let is_settled = self.keyed.settled_over_alerts().is_some_and(|settled| found.at.time < settled);
         // What rests on its last version can no longer be changed; it is not to count twice.
-        if is_settled && (said.is_building_block || self.book.knows(&id)) {
+        if is_settled && (!self.program.rule(RuleIdx(rule)).notifies || self.book.knows(&id)) {
             return;
         }
         let severity = mapped_severity(&self.view(), said, found);
@@ -111,7 +111,8 @@ impl Engine {
         if self.feedback.as_ref().is_none_or(|feedback| feedback.over_alerts.has(rule)) {
             return;
         }
-        let id = AlertId::new(&self.program.rules()[rule as usize].id, key, anchor);
+        let Some(said) = self.program.signals(RuleIdx(rule)).map(|of| self.program.rule(of)) else { return };
+        let id = AlertId::new(&said.id, key, anchor);
         let changes = self.keyed.retract(id.as_str());
         self.take(changes);
         for rule in self.queries_over_alerts() {

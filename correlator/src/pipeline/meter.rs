@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rules::event::EventTime;
+use rules::program::RuleIdx;
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
@@ -95,7 +96,7 @@ impl Meter {
             watermark_ms: merge.watermark().map(millis),
             sources,
             n_unreadable_inputs: stats.n_unreadable_inputs,
-            n_rules: engine.program().rules().len() as u64,
+            n_rules: engine.program().n_loaded() as u64,
             rules_sha256: sha256(engine),
             rules: self.rules(engine),
             drops: stats.by_drop.clone(),
@@ -133,9 +134,10 @@ impl Meter {
         let rules = engine.program().rules();
         let evictions: FxHashMap<u32, _> = engine.evictions().collect();
         for (rule, eviction) in evictions {
-            let rule = &rules[rule as usize];
+            let rule = &rules[engine.program().loaded(RuleIdx(rule)).0 as usize];
             let row = rows.entry((rule.id.as_str().into(), rule.severity.as_str().to_owned())).or_default();
-            (row.n_keys_lost, row.n_hits_lost) = (eviction.n_keys, eviction.n_hits);
+            row.n_keys_lost += eviction.n_keys;
+            row.n_hits_lost += eviction.n_hits;
         }
         rows.into_iter()
             .map(|((id, severity), row)| RuleHealth { id: id.to_string(), severity, ..row })

@@ -134,11 +134,51 @@ field = "history_window_start"
 value = "now-1d"
 "#;
 
+const EXCEPT: &str = r#"[[rule.exception]]
+name = "all that could be told"
+reason = "nobody wants to hear of it"
+query = 'event.kind:* or event.category:* or event.action:*'
+"#;
+/// Takes part of what a rule looks for.
+const EXCEPT_SOME: &str = "[[rule.exception]]\nname = \"x\"\nreason = \"y\"\nquery = 'process.name:sh or event.action:DescribeImages'\n";
 const FOLD: &str = "[rule.alert_suppression]\ngroup_by = [\"host.id\"]\n";
 
 /// Rules of every kind over alerts of rules of every kind.
 pub(super) fn world_over_alerts() -> World {
     world(&[SENT, ASKED, SWEPT, FIRST, SILENT, BLOCK, EACH, SEVERAL, ONE_BY_ONE, COUNTED, NEW])
+}
+
+const OVER: [&str; 5] = [EACH, SEVERAL, ONE_BY_ONE, COUNTED, NEW];
+/// A query, two sequences, one with an absence, a threshold and new terms.
+const FEEDING: [&str; 5] = [SENT, ASKED, SWEPT, FIRST, SILENT];
+
+/// The rules that feed, each changed so, with those over them.
+fn world_with(change: impl Fn(&str) -> String) -> World {
+    let rules: Vec<String> =
+        FEEDING.iter().map(|rule| change(rule)).chain(OVER.iter().map(|rule| rule.to_string())).collect();
+    world(&rules.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn as_block(rule: &str) -> String {
+    rule.replacen("[rule]\n", "[rule]\nbuilding_block_type = \"default\"\n", 1)
+}
+
+/// Alerts of the rules over alerts: all that they say, or which they are and what they rest on.
+fn of_rules_over(told: &[String], is_whole: bool) -> Vec<String> {
+    let over: Vec<&str> =
+        OVER.iter().filter_map(|rule| rule.lines().nth(2)?.strip_prefix("name = ")).collect();
+    let documents = told.iter().map(|text| serde_json::from_str::<Value>(text).unwrap());
+    let of_over = documents.filter(|document| over.contains(&&*document["rule"]["name"].to_string()));
+    let shown = |document: Value| match is_whole {
+        true => document.to_string(),
+        false => {
+            let alert = &document["groundtrail"]["alert"];
+            let evidence =
+                alert["evidence"].as_array().unwrap().iter().map(|item| &item["event"]["event"]["id"]);
+            format!("{} {:?}", alert["id"], evidence.collect::<Vec<_>>())
+        }
+    };
+    of_over.map(shown).collect()
 }
 
 fn names(documents: &[String]) -> Vec<String> {
@@ -203,6 +243,60 @@ fn suppression_of_one_rule_leaves_rules_over_its_alerts_alone() {
     assert_eq!(over(&after).len(), 4, "one for each, and the count of them");
 }
 
+/// What makes each rule that feeds fire.
+fn busy() -> Vec<String> {
+    let described = [("Images", 10), ("Regions", 20), ("Hosts", 30)].map(|(name, at)| described(name, at));
+    let execs = [exec("aws", 100), exec("sh", 150), exec("curl", 400), exec("curl", 450)];
+    described.into_iter().chain(execs).chain([connect(404), sent(500)]).collect()
+}
+
+#[test]
+fn what_is_told_of_a_rule_changes_nothing_for_rules_over_its_alerts() {
+    let plain = world_with(str::to_owned).finals(&busy());
+    let n_over = of_rules_over(&plain, true).len();
+    assert!(n_over >= 5 && plain.len() >= n_over + FEEDING.len(), "{n_over} of {}", plain.len());
+    let cases: [(&str, &dyn Fn(&str) -> String, bool); 4] = [
+        ("suppression", &|rule| format!("{rule}{FOLD}"), true),
+        ("an exception for everything", &|rule| format!("{rule}{EXCEPT}"), true),
+        ("an exception for some", &|rule| format!("{rule}{EXCEPT_SOME}"), true),
+        ("building block", &as_block, false),
+    ];
+    for (what, change, is_whole) in cases {
+        let told = world_with(change).finals(&busy());
+        assert!(told.len() < plain.len(), "{what}: fewer are told");
+        assert_eq!(of_rules_over(&told, is_whole), of_rules_over(&plain, is_whole), "{what}");
+    }
+}
+
+#[test]
+fn an_excepted_rule_tells_nothing_and_its_twin_is_not_seen() {
+    let world = world_with(|rule| format!("{rule}{EXCEPT}"));
+    let told = world.finals(&busy());
+    assert_eq!(told.len(), of_rules_over(&told, true).len(), "{:?}", names(&told));
+    assert_eq!(world.engine(Mode::Finals).program().n_loaded(), FEEDING.len() + OVER.len());
+    let alone = format!("{ASKED}{EXCEPT}");
+    let alone = super::tests::world(&[&alone]).engine(Mode::Finals);
+    assert_eq!(alone.program().rules().len(), 1, "without rules over alerts nobody needs a twin");
+}
+
+#[test]
+fn a_building_block_is_told_where_it_is_asked_for() {
+    let told = world(&[BLOCK]).finals(&[exec("curl", 0)]);
+    assert_eq!(told, Vec::<String>::new());
+    let told = super::tests::world_of(&[BLOCK], |rule| rule.notifies = true).finals(&[exec("curl", 0)]);
+    let document: Value = serde_json::from_str(&told[0]).unwrap();
+    assert_eq!(document["groundtrail"]["alert"]["building_block"], true);
+}
+
+#[test]
+fn the_first_exception_of_a_rule_keeps_what_its_signal_had_half_seen() {
+    let excepted = format!("{SWEPT}{EXCEPT}");
+    let over = EACH.replace("and host.id:*", "");
+    let of = |after: &[&str]| super::tests::told_over_a_reload(&[SWEPT, &over], after);
+    assert_eq!(of(&[SWEPT, &over]), ["Each alert of a host", "Swept"]);
+    assert_eq!(of(&[&excepted, &over]), ["Each alert of a host"]);
+}
+
 #[test]
 fn an_alert_that_is_withdrawn_takes_those_over_it_along() {
     let world = world(&[SILENT, EACH, NEW]);
@@ -264,6 +358,23 @@ proptest! {
     ) {
         let world = world_over_alerts();
         prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
+    }
+
+    #[test]
+    fn what_is_told_of_rules_never_changes_what_others_conclude(
+        lines in prop_oneof![close_lines(), lines()],
+        way in 0..4_usize,
+    ) {
+        let ways: [&dyn Fn(&str) -> String; 4] = [
+            &|rule| format!("{rule}{FOLD}"),
+            &|rule| format!("{rule}{EXCEPT}"),
+            &|rule| format!("{rule}{EXCEPT_SOME}"),
+            &as_block,
+        ];
+        let is_whole = way < 3;
+        let plain = world_with(str::to_owned).finals(&lines);
+        let told = world_with(ways[way]).finals(&lines);
+        prop_assert_eq!(of_rules_over(&told, is_whole), of_rules_over(&plain, is_whole));
     }
 
     #[test]

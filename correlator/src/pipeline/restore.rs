@@ -104,13 +104,23 @@ fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError>
             gone.insert((rule_id.to_owned(), fingerprint));
         }
     };
+    let mut twins = engine.twins();
     store.each_key(|rule_id, fingerprint, key, state| {
         if engine.restore_key(rule_id, fingerprint, key, state) {
             n_keys += 1;
+            twins.retain(|twin| twin.id != rule_id);
         } else {
             lose(rule_id, fingerprint);
         }
     })?;
+    // A rule that has its first exception since went on without any until now.
+    if !twins.is_empty() {
+        store.each_key(|rule_id, fingerprint, key, state| {
+            if let Some(twin) = twins.iter().find(|twin| twin.of == rule_id) {
+                engine.restore_key(&twin.id, fingerprint, key, state);
+            }
+        })?;
+    }
     for OpenRow { id, state } in store.open_alerts()? {
         let Some((rule_id, fingerprint, state)) = state else { continue };
         if engine.restore_open(&rule_id, &fingerprint, id, &state) {

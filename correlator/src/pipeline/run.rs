@@ -228,7 +228,7 @@ impl Runner {
         self.commit(delivery)?;
         let Some(store) = &mut self.store else { return Ok(()) };
         normalizer.replace(Arc::clone(&schema), indicators);
-        let n_rules = program.rules().len();
+        let n_rules = program.n_loaded();
         let mut engine = self.engine.with_program(program, &schema);
         restore::restore(&mut engine, store, &normalizer)?;
         engine.take_account_of(&self.engine);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rules::catalogue;
 use rules::event::{EventTime, Span};
+use rules::expr::Expr;
 use rules::program::Program;
+use rules::rule::Rule;
 use rules::schema::Schema;
 use serde_json::Value;
 
@@ -100,13 +102,19 @@ pub(super) struct World {
 }
 
 pub(super) fn world(rules: &[&str]) -> World {
+    world_of(rules, |_| {})
+}
+
+/// The rules, each changed so after it was loaded.
+pub(super) fn world_of(rules: &[&str], change: impl FnMut(&mut Rule<Expr>)) -> World {
     let dir = tempfile::tempdir().unwrap();
     for (idx, text) in rules.iter().enumerate() {
         std::fs::write(dir.path().join(format!("{idx}.toml")), text).unwrap();
     }
     let mut schema = Schema::builtin();
-    let loaded = catalogue::load([dir.path()], &mut schema);
+    let mut loaded = catalogue::load([dir.path()], &mut schema);
     assert_eq!(loaded.rules.len(), rules.len(), "{:?}", loaded.reports);
+    loaded.rules.iter_mut().for_each(change);
     let schema = Arc::new(schema);
     let program = Arc::new(Program::compile(loaded.rules, &schema));
     World { program, normalizer: Normalizer::new(Arc::clone(&schema), Arc::default()), schema }
@@ -768,7 +776,7 @@ proptest! {
 }
 
 /// The names of the alerts told when another set of rules is taken over after the first event.
-fn told_over_a_reload(before: &[&str], after: &[&str]) -> Vec<String> {
+pub(super) fn told_over_a_reload(before: &[&str], after: &[&str]) -> Vec<String> {
     let (old, new) = (world(before), world(after));
     let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T10:01:00Z").unwrap()));
     let mut merge = Merge::new(64, Pace::Live { idle_after: Span::from_secs(10) }, clock);

@@ -124,7 +124,7 @@ fn many_files_load_alike_on_any_number_of_threads() {
     let mut expected_schema = Schema::builtin();
     for path in walk::files(folder.path()) {
         let path = path.expect("a readable file");
-        let text = walk::read(&path).expect("a readable file");
+        let text = walk::read(&path, u64::MAX).expect("a readable file");
         one_by_one.add(&path, &text, &mut expected_schema);
     }
     let mut schema = Schema::builtin();
@@ -136,4 +136,15 @@ fn many_files_load_alike_on_any_number_of_threads() {
     assert_eq!(loaded.rules, one_by_one.rules);
     assert_eq!(schema.len(), expected_schema.len());
     assert_eq!(told.into_inner(), 200);
+}
+
+#[test]
+fn other_toml_of_a_folder_is_left_alone_and_one_that_is_named_is_not() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("pyproject.toml");
+    std::fs::write(&path, "[project]\nname = \"x\"\n").expect("written");
+    assert!(load([dir.path()], &mut Schema::builtin()).reports.is_empty());
+    assert!(load([&path], &mut Schema::builtin()).has_errors());
+    std::fs::write(&path, "[metadata]\n[rul]\nname = \"x\"\n").expect("written");
+    assert!(load([dir.path()], &mut Schema::builtin()).has_errors(), "a slip of the pen is no other file");
 }

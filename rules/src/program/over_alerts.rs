@@ -1,5 +1,6 @@
 //! Rules over alerts: which they are, and what the index is called that they read.
 
+use super::RuleIdx;
 use super::glob::IndexGlobs;
 use crate::eval;
 use crate::event::{Event, EventTime, Value};
@@ -13,6 +14,41 @@ pub const ALERTS_INDEX: &str = ".alerts-security.alerts-default";
 /// Under these names rules ask for it.
 pub(super) const ALERTS_NAMES: [&str; 3] =
     [ALERTS_INDEX, ".internal.alerts-security.alerts-default-000001", ".siem-signals-default-000001"];
+
+/// The rules; for each, whether it is over alerts; and for each, whose alerts its matches are to rules over alerts.
+///
+/// An exception is about who is told, and nothing that other rules conclude may hang on it. So where there are rules over
+/// alerts, a rule with exceptions does not feed them: a twin without exceptions does, which tells nobody.
+pub(super) fn with_twins(
+    mut rules: Vec<Rule<Expr>>,
+    schema: &Schema,
+) -> (Vec<Rule<Expr>>, Vec<bool>, Vec<Option<RuleIdx>>) {
+    let mut over_alerts: Vec<bool> = rules.iter().map(|rule| rule.is_over_alerts(schema)).collect();
+    let mut signals: Vec<Option<RuleIdx>> = (0..).map(RuleIdx).map(Some).take(rules.len()).collect();
+    if !over_alerts.contains(&true) {
+        return (rules, over_alerts, signals);
+    }
+    for place in 0..rules.len() {
+        let rule = &rules[place];
+        if over_alerts[place] || rule.exceptions.is_empty() {
+            continue;
+        }
+        let twin = Rule {
+            // State is kept by the id, and this one's is another.
+            id: format!("{} without exceptions", rule.id),
+            exceptions: Vec::new(),
+            contexts: Vec::new(),
+            suppression: None,
+            notifies: false,
+            ..rule.clone()
+        };
+        rules.push(twin);
+        over_alerts.push(false);
+        let of = signals[place].take();
+        signals.push(of);
+    }
+    (rules, over_alerts, signals)
+}
 
 impl Rule<Expr> {
     /// Whether alerts of other rules are events to it: its index names them, or it names no index and asks for what alerts

@@ -1,6 +1,6 @@
 //! Reads a rule file: Elastic's TOML shapes, and ours beside them. Everything that is wrong is reported at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::query::{self, Query};
 use super::table::{self, At, Findings, Table};
@@ -69,8 +69,11 @@ fn read_document(
         metadata.ignore(METADATA_KEYS);
         metadata.finish(found);
     }
-    let cases =
-        file.tables("tests", found).into_iter().filter_map(|case| read_case(case, text, found)).collect();
+    let cases = file
+        .tables("tests", found)
+        .into_iter()
+        .filter_map(|case| read_case(case, path, text, found))
+        .collect();
     let mut table = file.needed_table("rule", found)?;
     let rule = read_rule(&mut table, cases, schema, found);
     table.ignore(PLAIN_KEYS);
@@ -152,6 +155,7 @@ fn read_rule(
         kind,
         language,
         query: query?.value,
+        rests_on: Vec::new(),
         plan: plan.plan,
         residue: plan.residue,
         severity_mapping,
@@ -161,6 +165,7 @@ fn read_rule(
         suppression,
         max_signals,
         is_building_block,
+        notifies: !is_building_block,
         note,
         cases,
         path: Path::new("").into(),
@@ -359,24 +364,49 @@ fn read_entry(table: &mut Table<'_>, found: &mut Findings) -> Option<ThreatEntry
     Some(ThreatEntry { id: id?.value, name: name?.value, reference })
 }
 
-fn read_case(mut table: Table<'_>, text: &str, found: &mut Findings) -> Option<Case> {
+fn read_case(mut table: Table<'_>, path: &Path, text: &str, found: &mut Findings) -> Option<Case> {
     let name = table.needed_text("name", found);
     if !table.has("expect") {
         table.missing("expect", found);
     }
     let expect = table.count("expect", found);
-    let events = table.needed_text("events", found);
+    let traces = table.texts("trace", found);
+    let events = match table.has("trace") {
+        true => table.text("events", found),
+        false => table.needed_text("events", found),
+    };
     let contains = values(table.texts("contains", found));
+    let start = events.as_ref().map_or(table.span().start, |events| events.span.start);
     table.finish(found);
-    let events = events?;
-    let before = &text[..events.span.start.min(text.len())];
+    let traces = traces.iter().map(|at| {
+        let trace = trace(&at.value, path);
+        if trace.is_none() {
+            found.add(no_trace(&at.value, at.span.clone()));
+        }
+        trace
+    });
+    let traces: Option<Vec<PathBuf>> = traces.collect();
+    let before = &text[..start.min(text.len())];
     Some(Case {
         name: name?.value,
         expect: expect?.value,
         line: before.matches('\n').count() + 1,
-        events: events.value,
+        traces: traces?,
+        events: events.map(|at| at.value).unwrap_or_default(),
         contains,
     })
+}
+
+/// A path that starts at the folder of the rule's file, so that both can move together.
+pub(crate) fn trace(text: &str, file: &Path) -> Option<PathBuf> {
+    let is_beside = !text.is_empty() && !Path::new(text).is_absolute();
+    is_beside.then(|| file.parent().unwrap_or(Path::new("")).join(text))
+}
+
+pub(crate) fn no_trace(text: &str, span: std::ops::Range<usize>) -> Diagnostic {
+    let message = format!("\"{text}\" is no path beside the rule");
+    let help = "write it as it is from the folder of this file: traces/one.ndjson";
+    Diagnostic::error(Code::BadValue, span, message).with_help(help)
 }
 
 /// The field of a key that holds a field's path.

@@ -171,14 +171,14 @@ fn bad(span: &std::ops::Range<usize>, message: &str) -> Diagnostic {
     Diagnostic::error(Code::BadCorrelation, span.clone(), message)
 }
 
-/// None: a fault is noted, or why it cannot fire here.
+/// With what the documents below say. None: a fault is noted, or why it cannot fire here.
 pub(super) fn compile(
     library: &Library,
     at: usize,
     options: &Options,
     schema: &mut Schema,
     found: &mut Vec<Diagnostic>,
-) -> Option<plan::Correlation<Expr>> {
+) -> Option<(plan::Correlation<Expr>, Vec<String>)> {
     let mut builder = Builder {
         library,
         options,
@@ -187,9 +187,10 @@ pub(super) fn compile(
         leaves: Vec::new(),
         nodes: Vec::new(),
         owners: Vec::new(),
+        rests_on: Vec::new(),
     };
     builder.node(at, &mut Vec::new())?;
-    let Builder { mut leaves, mut nodes, .. } = builder;
+    let Builder { mut leaves, mut nodes, rests_on, .. } = builder;
     for node in &mut nodes {
         node.by.resize(leaves.len(), Vec::new());
         node.value.resize(leaves.len(), Vec::new());
@@ -205,7 +206,7 @@ pub(super) fn compile(
     if nodes.iter().all(is_finer) {
         leaves.iter_mut().zip(root).for_each(|(leaf, key)| leaf.key = key);
     }
-    Some(plan::Correlation { leaves, nodes })
+    Some((plan::Correlation { leaves, nodes }, rests_on))
 }
 
 /// Whether the leaf is below the node.
@@ -225,6 +226,8 @@ struct Builder<'b> {
     nodes: Vec<Node>,
     /// By leaf: its document.
     owners: Vec<usize>,
+    /// What the documents below say, filters included.
+    rests_on: Vec<String>,
 }
 
 impl<'b> Builder<'b> {
@@ -249,6 +252,7 @@ impl<'b> Builder<'b> {
                 return None;
             }
             let document = &library.documents[idx];
+            self.rests_on.push(document.query().to_owned());
             let member = match &document.body {
                 Body::Detection(_) => {
                     let leaf = self.leaf(idx, document, &self.here(above, name))?;
@@ -304,6 +308,7 @@ impl<'b> Builder<'b> {
     fn leaf(&mut self, idx: usize, document: &'b Document, span: &std::ops::Range<usize>) -> Option<usize> {
         let Body::Detection(detection) = &document.body else { return None };
         let filters = self.library.filters_of(document);
+        self.rests_on.extend(filters.iter().map(|filter| filter.query().to_owned()));
         // Faults are told of the rule itself.
         let mut own = Vec::new();
         let expr = document::compile(document, detection, &filters, self.options, self.schema, &mut own);

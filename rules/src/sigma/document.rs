@@ -1,7 +1,7 @@
 //! One YAML document: a detection, a correlation or a filter, with what it says about itself.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -160,7 +160,7 @@ pub(super) fn read(file: &Arc<File>, node: Node, found: &mut Vec<Diagnostic>) ->
     let level = map.text("level", found);
     let (severity, risk_score) = read_level(level.as_ref(), found);
     let cases = map.get("tests").map_or(&[][..], Node::items);
-    let cases = cases.iter().filter_map(|case| read_case(&file.text, case, found)).collect();
+    let cases = cases.iter().filter_map(|case| read_case(file, case, found)).collect();
     if found[n_before..].iter().any(|found| found.severity == Level::Error) {
         return None;
     }
@@ -247,7 +247,7 @@ fn read_level(level: Option<&At<String>>, found: &mut Vec<Diagnostic>) -> (Sever
 }
 
 /// Our own key `tests`, shaped as the `[[tests]]` of our rule files.
-fn read_case(file: &str, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Case> {
+fn read_case(file: &File, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Case> {
     let map = Map::new(node, "a test", found)?;
     let name = map.needed("name", found).and_then(|node| text(node, "name", found));
     let expect = map.needed("expect", found).and_then(|node| text(node, "expect", found));
@@ -259,10 +259,23 @@ fn read_case(file: &str, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Cas
         }
         number
     });
-    let events = map.needed("events", found).and_then(|node| text(node, "events", found));
+    let traces = map.texts("trace", found);
+    let events = match traces.is_empty() {
+        true => map.needed("events", found).and_then(|node| text(node, "events", found)),
+        false => map.text("events", found).or(Some(At { value: String::new(), span: 0..0 })),
+    };
+    let traces: Option<Vec<PathBuf>> = traces.iter().map(|at| beside(at, &file.path, found)).collect();
     let contains = map.texts("contains", found).into_iter().map(|at| at.value).collect();
-    let line = file[..node.span.start].matches('\n').count() + 1;
-    Some(Case { name: name?.value, expect: expect?, events: events?.value, contains, line })
+    let line = file.text[..node.span.start].matches('\n').count() + 1;
+    Some(Case { name: name?.value, expect: expect?, events: events?.value, traces: traces?, contains, line })
+}
+
+fn beside(at: &At<String>, file: &Path, found: &mut Vec<Diagnostic>) -> Option<PathBuf> {
+    let path = crate::rule::file::trace(&at.value, file);
+    if path.is_none() {
+        found.push(crate::rule::file::no_trace(&at.value, at.span.clone()));
+    }
+    path
 }
 
 impl Filter {
@@ -423,7 +436,8 @@ impl Document {
                 _ => Kind::Sigma,
             },
             language: Language::Sigma,
-            query: self.file.text.get(self.query.clone()).unwrap_or_default().to_owned(),
+            query: self.query().to_owned(),
+            rests_on: Vec::new(),
             plan,
             residue: None,
             severity_mapping: Vec::new(),
@@ -433,6 +447,7 @@ impl Document {
             suppression: None,
             max_signals: None,
             is_building_block: false,
+            notifies: true,
             note: String::new(),
             cases: self.cases.clone(),
             path: self.file.path.clone(),
@@ -456,6 +471,11 @@ impl Document {
         fields.into()
     }
 
+    /// The text that says what it looks for.
+    pub(super) fn query(&self) -> &str {
+        self.file.text.get(self.query.clone()).unwrap_or_default()
+    }
+
     /// Where its events would be.
     fn index(&self) -> Vec<String> {
         let sources = self.sources();
@@ -470,7 +490,7 @@ impl Document {
         let mut hash = Sha256::new();
         hash.update(self.title.value.as_bytes());
         hash.update([0]);
-        hash.update(self.file.text.get(self.query.clone()).unwrap_or_default().as_bytes());
+        hash.update(self.query().as_bytes());
         let hex = hex(&hash.finalize());
         format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
     }

@@ -52,7 +52,7 @@ pub(super) fn text(rule: &Rule<Expr>, schema: &Schema) -> String {
         line("excepts", format!("{} kinds of events", rule.exceptions.len()));
     }
     if rule.is_building_block {
-        line("feeds", "other rules: its matches are no alerts by themselves".to_owned());
+        line("feeds", "other rules: its matches are told with --building-blocks alone".to_owned());
     }
     line("cost", cost(rule, schema));
     line(
