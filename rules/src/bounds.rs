@@ -155,7 +155,7 @@ mod tests {
             ("max_depth", "query", deep("(", ")", 40).replace("{}", "process.name:a"), 20, None),
             ("max_depth", "eql", format!("any where {}", deep("(", ")", 40).replace("{}", "true")), 20, None),
             ("max_depth", "esql", esql(&deep("(", ")", 40).replace("{}", "host.id == \"a\"")), 20, None),
-            ("max_query", "query", long.clone(), 1_024, Some("max_query")),
+            ("max_query", "query", long, 1_024, Some("max_query")),
             (
                 "max_query",
                 "eql",

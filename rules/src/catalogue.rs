@@ -224,7 +224,7 @@ impl Loaded {
 
 /// Nothing in the text is of a rule file: some tool's own configuration.
 fn is_other_toml(path: &Path, text: &str) -> bool {
-    const OURS: [&str; 6] = ["[rule]", "[rule.", "[metadata]", "[tests]", "[drop]", "rule."];
+    const OURS: [&str; 5] = ["[rule", "[metadata]", "[tests]", "[drop]", "rule."];
     !is_yaml(path) && !OURS.iter().any(|table| text.contains(table))
 }
 

@@ -141,8 +141,8 @@ fn required(plan: &Plan<Expr>) -> Vec<&Expr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rules::event::{EventTime, Value};
     use rules::eql::{self, EqlRule};
+    use rules::event::{EventTime, Value};
 
     /// The datasets whose events could match.
     #[track_caller]

@@ -152,6 +152,9 @@ const OVER: [&str; 5] = [EACH, SEVERAL, ONE_BY_ONE, COUNTED, NEW];
 /// A query, two sequences, one with an absence, a threshold and new terms.
 const FEEDING: [&str; 5] = [SENT, ASKED, SWEPT, FIRST, SILENT];
 
+/// What is changed in the text of a rule.
+type Change<'c> = &'c dyn Fn(&str) -> String;
+
 /// The rules that feed, each changed so, with those over them.
 fn world_with(change: impl Fn(&str) -> String) -> World {
     let rules: Vec<String> =
@@ -255,7 +258,7 @@ fn what_is_told_of_a_rule_changes_nothing_for_rules_over_its_alerts() {
     let plain = world_with(str::to_owned).finals(&busy());
     let n_over = of_rules_over(&plain, true).len();
     assert!(n_over >= 5 && plain.len() >= n_over + FEEDING.len(), "{n_over} of {}", plain.len());
-    let cases: [(&str, &dyn Fn(&str) -> String, bool); 4] = [
+    let cases: [(&str, Change<'_>, bool); 4] = [
         ("suppression", &|rule| format!("{rule}{FOLD}"), true),
         ("an exception for everything", &|rule| format!("{rule}{EXCEPT}"), true),
         ("an exception for some", &|rule| format!("{rule}{EXCEPT_SOME}"), true),
@@ -365,7 +368,7 @@ proptest! {
         lines in prop_oneof![close_lines(), lines()],
         way in 0..4_usize,
     ) {
-        let ways: [&dyn Fn(&str) -> String; 4] = [
+        let ways: [Change<'_>; 4] = [
             &|rule| format!("{rule}{FOLD}"),
             &|rule| format!("{rule}{EXCEPT}"),
             &|rule| format!("{rule}{EXCEPT_SOME}"),

@@ -142,9 +142,9 @@ fn many_files_load_alike_on_any_number_of_threads() {
 fn other_toml_of_a_folder_is_left_alone_and_one_that_is_named_is_not() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("pyproject.toml");
-    std::fs::write(&path, "[project]\nname = \"x\"\n").expect("written");
+    fs::write(&path, "[project]\nname = \"x\"\n").expect("written");
     assert!(load([dir.path()], &mut Schema::builtin()).reports.is_empty());
     assert!(load([&path], &mut Schema::builtin()).has_errors());
-    std::fs::write(&path, "[metadata]\n[rul]\nname = \"x\"\n").expect("written");
+    fs::write(&path, "[metadata]\n[rul]\nname = \"x\"\n").expect("written");
     assert!(load([dir.path()], &mut Schema::builtin()).has_errors(), "a slip of the pen is no other file");
 }

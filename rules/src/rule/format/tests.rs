@@ -163,7 +163,7 @@ proptest! {
         let (path, text) = SHIPPED[at];
         let untidy = untidy(text, seed);
         let once = format(&untidy).unwrap_or_else(|error| panic!("{path}: {error}\n{untidy}"));
-        prop_assert_eq!(format(&once).unwrap(), once.clone());
+        prop_assert_eq!(&format(&once).unwrap(), &once);
         let n_comments = |text: &str| text.lines().filter(|line| line.trim_start().starts_with('#')).count();
         prop_assert_eq!(n_comments(&once), n_comments(&untidy));
     }
