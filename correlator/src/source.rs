@@ -17,7 +17,9 @@ pub mod feed;
 pub mod folder;
 pub mod guardduty;
 pub mod json;
+pub mod layout;
 pub mod normalize;
+pub mod notice;
 pub(crate) mod repair;
 pub mod sensor;
 pub mod split;
@@ -129,6 +131,8 @@ pub enum RejectedKind {
     Truncated,
     /// A whole file or folder, at least for now.
     Unreadable,
+    /// One file or message of a source that is otherwise well.
+    Object,
     /// Larger than a configured cap.
     TooLarge,
 }

@@ -104,7 +104,7 @@ impl Stats {
     /// Accounts for what a source could not read.
     pub fn count_rejected(&mut self, source: &Arc<str>, kind: RejectedKind) {
         match kind {
-            RejectedKind::Unreadable => self.n_unreadable_inputs += 1,
+            RejectedKind::Unreadable | RejectedKind::Object => self.n_unreadable_inputs += 1,
             RejectedKind::Record | RejectedKind::Truncated | RejectedKind::TooLarge => {
                 self.count(source, Fate::Rejected);
             }

@@ -7,6 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::IgnoredAny;
 
 use crate::merge::{Closed, Outlet};
+use crate::source::layout::Kind;
 use crate::source::normalize::Normalizer;
 use crate::source::split::{End, Piece, split};
 use crate::source::{Origin, Rejected, RejectedKind, SourceItem, vpcflow};
@@ -36,22 +37,60 @@ pub struct Feed<'n> {
 }
 
 /// How a file went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub n_records: u64,
     pub n_rejected: u64,
     /// The end is missing; the file may still be growing.
     pub is_truncated: bool,
+    /// The sender stopped before the end, which says nothing about the file: see [`INTERRUPTED`]. Nothing is rejected then.
+    pub is_interrupted: bool,
+    /// Unpacked.
+    pub n_bytes: u64,
+    /// What was wrong first.
+    pub first_fault: Option<String>,
 }
 
+/// The kind of error by which a reader says that the rest may be had another time.
+pub const INTERRUPTED: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+
 impl Feed<'_> {
-    /// Reads JSON records in any envelope, packed or not.
-    pub fn json(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
-        let mut outcome = Outcome::default();
+    /// Reads an object by what its name says, or else by how it begins.
+    pub fn object(&self, name: &str, kind: Kind, reader: impl Read) -> Result<Outcome, Closed> {
         let mut unpacked = match Unpacked::open(reader, self.limits.max_file_bytes) {
             Ok(unpacked) => unpacked,
-            Err(reason) => return self.refuse_file(name, &reason),
+            Err(error) => return self.refuse_file(name, error),
         };
+        let is_flow_log = match kind {
+            Kind::CloudTrail | Kind::GuardDuty => false,
+            Kind::VpcFlow => true,
+            // What cannot be read now is said by whoever reads on.
+            _ => {
+                let head = String::from_utf8_lossy(unpacked.peek());
+                head.lines().next().is_some_and(|line| vpcflow::is_header(line) || line.starts_with("2 "))
+            }
+        };
+        let mut outcome = match is_flow_log {
+            true => self.flow_log_of(name, unpacked),
+            false => self.json_of(name, unpacked),
+        }?;
+        if outcome.n_bytes == 0 && outcome.n_rejected == 0 && !outcome.is_interrupted {
+            let reason = "is empty: nothing was read from it; look at what writes there".to_owned();
+            self.reject(name.to_owned(), reason, RejectedKind::Object, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Reads JSON records in any envelope, packed or not.
+    pub fn json(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
+        match Unpacked::open(reader, self.limits.max_file_bytes) {
+            Ok(unpacked) => self.json_of(name, unpacked),
+            Err(error) => self.refuse_file(name, error),
+        }
+    }
+
+    fn json_of<R: Read>(&self, name: &str, mut unpacked: Unpacked<R>) -> Result<Outcome, Closed> {
+        let mut outcome = Outcome::default();
         let mut closed = None;
         let is_whole = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
         let end = split(&mut unpacked, self.limits.max_record_bytes, &is_whole, &mut |piece| {
@@ -65,25 +104,14 @@ impl Feed<'_> {
         if let End::Truncated { at, reason } = end {
             self.truncated(name, at, &reason, &unpacked, &mut outcome)?;
         }
+        outcome.n_bytes = unpacked.n_read;
         Ok(outcome)
     }
 
     fn piece(&self, name: &str, piece: Piece, outcome: &mut Outcome) -> Result<(), Closed> {
         match piece {
             Piece::Document { text, at, number } => {
-                for read in self.normalizer.read_any(&text) {
-                    match read {
-                        Ok(record) => {
-                            outcome.n_records += 1;
-                            self.outlet.send(SourceItem::Record(record))?;
-                        }
-                        Err(error) => {
-                            let at = place(name, number, at);
-                            self.reject(at, error.to_string(), RejectedKind::Record, outcome)?;
-                        }
-                    }
-                }
-                Ok(())
+                self.document(&text, &|| place(name, number, at), outcome)
             }
             Piece::Broken { at, number, reason } => {
                 self.reject(place(name, number, at), reason.to_owned(), RejectedKind::Record, outcome)
@@ -97,11 +125,14 @@ impl Feed<'_> {
 
     /// Reads flow log lines under their header, packed or not.
     pub fn flow_log(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
+        match Unpacked::open(reader, self.limits.max_file_bytes) {
+            Ok(unpacked) => self.flow_log_of(name, unpacked),
+            Err(error) => self.refuse_file(name, error),
+        }
+    }
+
+    fn flow_log_of<R: Read>(&self, name: &str, unpacked: Unpacked<R>) -> Result<Outcome, Closed> {
         let mut outcome = Outcome::default();
-        let unpacked = match Unpacked::open(reader, self.limits.max_file_bytes) {
-            Ok(unpacked) => unpacked,
-            Err(reason) => return self.refuse_file(name, &reason),
-        };
         let mut lines = Lines::new(BufReader::new(unpacked), self.limits.max_record_bytes);
         let mut header = vpcflow::DEFAULT_HEADER.to_owned();
         loop {
@@ -132,14 +163,16 @@ impl Feed<'_> {
                         &mut outcome,
                     )?;
                 }
-                Ok(None) => return Ok(outcome),
+                Ok(None) => break,
                 Err(error) => {
                     let at = lines.at;
                     self.truncated(name, at, &error.to_string(), lines.reader.get_ref(), &mut outcome)?;
-                    return Ok(outcome);
+                    break;
                 }
             }
         }
+        outcome.n_bytes = lines.reader.get_ref().n_read;
+        Ok(outcome)
     }
 
     /// Reads one line of a host event stream: an ECS document, or a record of any other kind.
@@ -159,16 +192,18 @@ impl Feed<'_> {
         if text.is_empty() {
             return Ok(());
         }
+        self.document(text, &|| format!("{name}, line {number}"), outcome)
+    }
+
+    /// Reads whatever one JSON document holds.
+    pub fn document(&self, text: &str, at: &dyn Fn() -> String, outcome: &mut Outcome) -> Result<(), Closed> {
         for read in self.normalizer.read_any(text) {
             match read {
                 Ok(record) => {
                     outcome.n_records += 1;
                     self.outlet.send(SourceItem::Record(record))?;
                 }
-                Err(error) => {
-                    let at = format!("{name}, line {number}");
-                    self.reject(at, error.to_string(), RejectedKind::Record, outcome)?;
-                }
+                Err(error) => self.reject(at(), error.to_string(), RejectedKind::Record, outcome)?,
             }
         }
         Ok(())
@@ -189,6 +224,11 @@ impl Feed<'_> {
         unpacked: &Unpacked<R>,
         outcome: &mut Outcome,
     ) -> Result<(), Closed> {
+        if unpacked.is_interrupted {
+            outcome.is_interrupted = true;
+            outcome.first_fault = Some(reason.to_owned());
+            return Ok(());
+        }
         let n_records = outcome.n_records;
         let at = format!("{name}, byte {at}");
         if unpacked.is_over_limit {
@@ -208,9 +248,17 @@ impl Feed<'_> {
         self.reject(at, reason, RejectedKind::Truncated, outcome)
     }
 
-    fn refuse_file(&self, name: &str, reason: &str) -> Result<Outcome, Closed> {
+    fn refuse_file(&self, name: &str, refusal: NotOpened) -> Result<Outcome, Closed> {
         let mut outcome = Outcome::default();
-        self.reject(name.to_owned(), reason.to_owned(), RejectedKind::Unreadable, &mut outcome)?;
+        match refusal {
+            NotOpened::Interrupted(reason) => {
+                outcome.is_interrupted = true;
+                outcome.first_fault = Some(reason);
+            }
+            NotOpened::Refused(reason) => {
+                self.reject(name.to_owned(), reason, RejectedKind::Object, &mut outcome)?;
+            }
+        }
         Ok(outcome)
     }
 
@@ -222,6 +270,7 @@ impl Feed<'_> {
         outcome: &mut Outcome,
     ) -> Result<(), Closed> {
         outcome.n_rejected += 1;
+        outcome.first_fault.get_or_insert_with(|| format!("{at}: {reason}"));
         self.outlet.send(SourceItem::Rejected(Rejected {
             source: Arc::clone(&self.source),
             at,
@@ -239,8 +288,19 @@ fn place(name: &str, number: u64, at: u64) -> String {
 pub struct Unpacked<R: Read> {
     inner: Inner<R>,
     left: u64,
+    n_read: u64,
     is_packed: bool,
     is_over_limit: bool,
+    is_interrupted: bool,
+    /// Looked at, and still to be read.
+    peeked: Vec<u8>,
+    peek_error: Option<io::Error>,
+}
+
+/// Why a file was not even begun.
+enum NotOpened {
+    Refused(String),
+    Interrupted(String),
 }
 
 enum Inner<R: Read> {
@@ -251,13 +311,16 @@ enum Inner<R: Read> {
 impl<R: Read> Unpacked<R> {
     /// # Errors
     /// In words, when the first bytes are of a format that is not read, or cannot be had.
-    fn open(reader: R, max_bytes: u64) -> Result<Self, String> {
+    fn open(reader: R, max_bytes: u64) -> Result<Self, NotOpened> {
         let mut reader = BufReader::with_capacity(64 * 1024, reader);
         let head = loop {
             match reader.fill_buf() {
                 Ok(head) => break head,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("cannot read: {error}")),
+                Err(error) if error.kind() == INTERRUPTED => {
+                    return Err(NotOpened::Interrupted(error.to_string()));
+                }
+                Err(error) => return Err(NotOpened::Refused(format!("cannot read: {error}"))),
             }
         };
         let is_packed = head.starts_with(&[0x1f, 0x8b]);
@@ -265,28 +328,62 @@ impl<R: Read> Unpacked<R> {
             [(&b"PAR1"[..], "Parquet"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"), (b"BZh", "bzip2")]
         {
             if head.starts_with(magic) {
-                return Err(format!(
+                return Err(NotOpened::Refused(format!(
                     "is {format}, which is not read; hand over JSON or text, plain or gzipped"
-                ));
+                )));
             }
         }
         let inner =
             if is_packed { Inner::Gzip(Box::new(MultiGzDecoder::new(reader))) } else { Inner::Plain(reader) };
-        Ok(Self { inner, left: max_bytes, is_packed, is_over_limit: false })
+        Ok(Self {
+            inner,
+            left: max_bytes,
+            n_read: 0,
+            is_packed,
+            is_over_limit: false,
+            is_interrupted: false,
+            peeked: Vec::new(),
+            peek_error: None,
+        })
+    }
+
+    /// Some of the first bytes, which are still there to be read; an error, too.
+    fn peek(&mut self) -> &[u8] {
+        let mut head = vec![0; 512];
+        let read = loop {
+            match self.read(&mut head) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        head.truncate(*read.as_ref().unwrap_or(&0));
+        (self.peeked, self.peek_error) = (head, read.err());
+        &self.peeked
     }
 }
 
 impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.peeked.is_empty() {
+            let len = self.peeked.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&self.peeked[..len]);
+            self.peeked.drain(..len);
+            return Ok(len);
+        }
+        if let Some(error) = self.peek_error.take() {
+            return Err(error);
+        }
         let n_read = match &mut self.inner {
             Inner::Plain(reader) => reader.read(buffer),
             Inner::Gzip(reader) => reader.read(buffer),
-        }?;
+        }
+        .inspect_err(|error| self.is_interrupted |= error.kind() == INTERRUPTED)?;
         if n_read as u64 > self.left {
             self.is_over_limit = true;
             return Err(io::Error::other("too large"));
         }
         self.left -= n_read as u64;
+        self.n_read += n_read as u64;
         Ok(n_read)
     }
 }

@@ -1,4 +1,4 @@
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -132,7 +132,7 @@ fn flow_lines_follow_the_last_header() {
         let feed =
             Feed { source: "test".into(), normalizer, outlet: outlet.clone(), limits: Limits::default() };
         let outcome = feed.flow_log("f.log.gz", gzip(text).as_slice()).unwrap();
-        assert_eq!(outcome, Outcome { n_records: 2, n_rejected: 1, is_truncated: false });
+        assert_eq!((outcome.n_records, outcome.n_rejected, outcome.is_truncated), (2, 1, false));
     });
     assert_eq!(came.ids.len(), 2);
     assert!(
@@ -152,4 +152,86 @@ fn lines_are_capped_and_their_ends_known() {
     assert_eq!(lines.next_whole().unwrap(), None);
     assert_eq!(lines.at, 17);
     assert_eq!((lines.next_line().unwrap(), lines.next_line().unwrap()), (text("last", 4), None));
+}
+
+fn object(kind: Kind, reader: impl Read + Send, limits: Limits) -> (Came, Outcome) {
+    let mut outcome = Outcome::default();
+    let came = collect(|normalizer, outlet| {
+        let feed = Feed { source: "test".into(), normalizer, outlet: outlet.clone(), limits };
+        outcome = feed.object("x", kind, reader).unwrap();
+    });
+    (came, outcome)
+}
+
+#[test]
+fn an_object_of_no_known_name_is_told_by_its_content() {
+    let flows = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status\n\
+                 2 111122223333 eni-1 10.0.0.1 10.0.0.2 1 2 6 1 40 1793613600 1793613660 ACCEPT OK\n";
+    let bare = flows.lines().nth(1).unwrap();
+    let calls = format!(r#"{{"Records":[{}]}}"#, call("a"));
+    for text in [flows, bare, &calls] {
+        for bytes in [text.as_bytes().to_vec(), gzip(text)] {
+            let (came, outcome) = object(Kind::Unknown, &*bytes, Limits::default());
+            assert_eq!((came.ids.len(), came.rejected.len()), (1, 0), "{text}: {:?}", came.rejected);
+            assert_eq!(outcome.n_bytes, text.len() as u64, "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_object_is_said_and_not_waited_for() {
+    for bytes in [Vec::new(), gzip("")] {
+        for kind in [Kind::CloudTrail, Kind::VpcFlow, Kind::Unknown] {
+            let (came, outcome) = object(kind, &*bytes, Limits::default());
+            assert_eq!(came.rejected.len(), 1, "{kind:?}");
+            assert!(outcome.first_fault.is_some_and(|fault| fault.contains("empty")));
+        }
+    }
+    let (came, outcome) = object(Kind::CloudTrail, &b"{\"Records\":[]}"[..], Limits::default());
+    assert_eq!((came, outcome.first_fault), (Came::default(), None), "a quiet trail is no fault");
+}
+
+#[test]
+fn faults_of_an_object_are_told() {
+    let whole = gzip(&format!(r#"{{"Records":[{},{}]}}"#, call("a"), call("b")));
+    let bomb = gzip(&format!(r#"{{"Records":[{}]}}"#, " ".repeat(1 << 20)));
+    let small = Limits { max_file_bytes: 1 << 16, ..Limits::default() };
+    for (bytes, limits, says) in [
+        (&whole[..whole.len() - 9], Limits::default(), "truncated or damaged gzip"),
+        (&bomb, small, "unpacks to more than"),
+        (&b"<html>not here</html>"[..], Limits::default(), "text between the records"),
+        (&b"PAR1"[..], Limits::default(), "Parquet"),
+    ] {
+        let (_, outcome) = object(Kind::Unknown, bytes, limits);
+        let fault = outcome.first_fault.unwrap_or_default();
+        assert!(fault.contains(says), "{fault}");
+    }
+}
+
+/// Some bytes, and then the line is cut.
+struct Cut<'b>(&'b [u8]);
+
+impl Read for Cut<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            Ok(0) => Err(io::Error::new(INTERRUPTED, "cut")),
+            read => read,
+        }
+    }
+}
+
+#[test]
+fn a_sender_that_stops_is_no_fault_of_the_object() {
+    let text = format!(r#"{{"Records":[{},{}]}}"#, call("a"), call("b"));
+    let packed = gzip(&text);
+    for len in [0, 2, 40, packed.len() - 4] {
+        for kind in [Kind::CloudTrail, Kind::VpcFlow, Kind::Unknown] {
+            let (came, outcome) = object(kind, Cut(&packed[..len]), Limits::default());
+            assert!(outcome.is_interrupted, "{len} {kind:?}: {outcome:?}");
+            // Half a document taken for flow log lines is not this test's.
+            if kind == Kind::CloudTrail {
+                assert_eq!(came.rejected, [""; 0], "{len}");
+            }
+        }
+    }
 }

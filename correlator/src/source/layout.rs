@@ -1,0 +1,168 @@
+//! What the name of an object says before it is read: AWS lays its logs down by service, account, region and time.
+
+use rules::event::EventTime;
+
+use crate::time;
+
+/// Whose log an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    CloudTrail,
+    /// Lists the log files of an hour. Holds no events.
+    Digest,
+    GuardDuty,
+    VpcFlow,
+    /// OCSF, as Security Lake writes it.
+    SecurityLake,
+    /// A service whose logs are not read here.
+    Foreign,
+    /// By no name that is known: its content tells.
+    Unknown,
+}
+
+/// The names of the folders that services write below.
+const SERVICES: &[(&str, Kind)] = &[
+    ("CloudTrail", Kind::CloudTrail),
+    ("CloudTrail-Insight", Kind::CloudTrail),
+    ("CloudTrail-NetworkActivity", Kind::CloudTrail),
+    ("CloudTrail-Digest", Kind::Digest),
+    ("GuardDuty", Kind::GuardDuty),
+    ("vpcflowlogs", Kind::VpcFlow),
+    ("Config", Kind::Foreign),
+    ("elasticloadbalancing", Kind::Foreign),
+    ("WAFLogs", Kind::Foreign),
+    ("vpcdnsquerylogs", Kind::Foreign),
+    ("network-firewall", Kind::Foreign),
+];
+
+impl Kind {
+    /// The service that a folder's name stands for.
+    pub fn of_folder(name: &str) -> Option<Self> {
+        let name = name.strip_prefix("aws-service=").unwrap_or(name);
+        SERVICES.iter().find(|(service, _)| *service == name).map(|(_, kind)| *kind)
+    }
+}
+
+/// An account's number, as a folder's name.
+pub fn is_account(name: &str) -> bool {
+    name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whose log the object at this key is, however many folders of the user's own stand before AWS's.
+pub fn kind(key: &str) -> Kind {
+    let mut is_inside = false;
+    for part in key.split('/') {
+        if is_inside && let Some(kind) = Kind::of_folder(part) {
+            return kind;
+        }
+        // `accountId=` and `eventDay=` are Security Lake's own words.
+        if part.starts_with("eventDay=") && key.contains("accountId=") {
+            return Kind::SecurityLake;
+        }
+        is_inside |= part == "AWSLogs" || is_account(part) || part.starts_with("aws-account-id=");
+    }
+    Kind::Unknown
+}
+
+/// What the object covers began at this time, as far as its name tells: to the minute in the file's name, or else to the day
+/// of its folder.
+pub fn time_of(key: &str) -> Option<EventTime> {
+    let (folders, file) = key.rsplit_once('/').unwrap_or(("", key));
+    file.split(['_', '.']).find_map(stamp).or_else(|| day_of(folders))
+}
+
+/// `20261102T1005Z`.
+fn stamp(word: &str) -> Option<EventTime> {
+    let (day, minute) = word.strip_suffix('Z')?.split_once('T')?;
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !(day.len() == 8 && matches!(minute.len(), 4 | 6) && is_number(day) && is_number(minute)) {
+        return None;
+    }
+    let second = minute.get(4..6).unwrap_or("00");
+    let (year, month, day) = (&day[..4], &day[4..6], &day[6..]);
+    time::parse(&format!("{year}-{month}-{day}T{}:{}:{second}Z", &minute[..2], &minute[2..4]))
+}
+
+/// `2026/11/02`, `2026/11/02/10`, the same as `year=2026/…`, and `eventDay=20261102`.
+fn day_of(folders: &str) -> Option<EventTime> {
+    let parts: Vec<&str> = folders.split('/').collect();
+    let at = |text: String| time::parse(&text);
+    if let Some(day) = parts.iter().find_map(|part| part.strip_prefix("eventDay=")) {
+        let (year, month, day) = (day.get(..4)?, day.get(4..6)?, day.get(6..8)?);
+        return at(format!("{year}-{month}-{day}T00:00:00Z"));
+    }
+    let number = |part: &str, name: &str, len: usize| {
+        let text = part.strip_prefix(name).unwrap_or(part);
+        (text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.to_owned())
+    };
+    parts.windows(3).enumerate().find_map(|(idx, day)| {
+        let (year, month) = (number(day[0], "year=", 4)?, number(day[1], "month=", 2)?);
+        let day = number(day[2], "day=", 2)?;
+        let hour = parts.get(idx + 3).and_then(|part| number(part, "hour=", 2));
+        at(format!("{year}-{month}-{day}T{}:00:00Z", hour.as_deref().unwrap_or("00")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(key: &str, expect: Kind, begins: Option<&str>) {
+        assert_eq!(kind(key), expect, "{key}");
+        assert_eq!(time_of(key).map(time::format), begins.map(str::to_owned), "{key}");
+    }
+
+    #[test]
+    fn keys_as_aws_writes_them() {
+        let minute = Some("2026-11-02T10:05:00.000Z");
+        let day = Some("2026-11-02T00:00:00.000Z");
+        check(
+            "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/02/111122223333_CloudTrail_eu-west-1_20261102T1005Z_kZ1bR4xXw2v0Q1aB.json.gz",
+            Kind::CloudTrail,
+            minute,
+        );
+        check(
+            "logs/team a/AWSLogs/o-abc123/111122223333/CloudTrail-Insight/eu-west-1/2026/11/02/111122223333_CloudTrail-Insight_eu-west-1_20261102T1005Z_x.json.gz",
+            Kind::CloudTrail,
+            minute,
+        );
+        check(
+            "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/02/111122223333_CloudTrail-Digest_eu-west-1_main_eu-west-1_20261102T100500Z.json.gz",
+            Kind::Digest,
+            minute,
+        );
+        check(
+            "AWSLogs/111122223333/GuardDuty/eu-west-1/2026/11/02/1a2b3c4d-0000-4000-8000-000000000000.jsonl.gz",
+            Kind::GuardDuty,
+            day,
+        );
+        check(
+            "AWSLogs/111122223333/vpcflowlogs/eu-west-1/2026/11/02/111122223333_vpcflowlogs_eu-west-1_fl-0a1b_20261102T1005Z_9f8e.log.gz",
+            Kind::VpcFlow,
+            minute,
+        );
+        check(
+            "AWSLogs/aws-account-id=111122223333/aws-service=vpcflowlogs/aws-region=eu-west-1/year=2026/month=11/day=02/hour=10/x.log.parquet",
+            Kind::VpcFlow,
+            Some("2026-11-02T10:00:00.000Z"),
+        );
+        check(
+            "aws/CLOUD_TRAIL_MGMT/2.0/region=eu-west-1/accountId=111122223333/eventDay=20261102/1a2b.gz.parquet",
+            Kind::SecurityLake,
+            day,
+        );
+        check("AWSLogs/111122223333/Config/eu-west-1/2026/11/2/ConfigHistory/x.json.gz", Kind::Foreign, None);
+        check("AWSLogs/111122223333/elasticloadbalancing/eu-west-1/2026/11/02/x.log.gz", Kind::Foreign, day);
+    }
+
+    #[test]
+    fn other_names_say_nothing() {
+        // A bucket may hold a folder of that name that is not AWS's.
+        check("CloudTrail/notes.json", Kind::Unknown, None);
+        check("export/findings.json", Kind::Unknown, None);
+        check("AWSLogs/111122223333/Novel/2026/13/45/x_20269999T9999Z_y.json", Kind::Unknown, None);
+        check("", Kind::Unknown, None);
+        check("é/2026/11/0é/x", Kind::Unknown, None);
+    }
+}
