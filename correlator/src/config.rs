@@ -3,6 +3,7 @@
 //! What a deployment is goes into the file; how one run behaves goes into flags, which `cli` lays over it. Whether
 //! paths exist and queries compile is for those who open them.
 
+pub mod aws;
 mod bounds;
 mod overlay;
 mod reader;
@@ -94,6 +95,7 @@ impl Source {
             Input::Folder { kind: Feed::CloudTrail, .. } => Lateness::CLOUDTRAIL,
             Input::Folder { kind: Feed::GuardDuty, .. } => Lateness::GUARDDUTY,
             Input::Folder { kind: Feed::VpcFlow, .. } => Lateness::VPCFLOW,
+            Input::Queue(_) | Input::Bucket(_) => Lateness::CLOUDTRAIL,
         };
         Self { input, lateness, max_record_bytes: MIB, max_file_bytes: 512 * MIB }
     }
@@ -103,6 +105,8 @@ impl Source {
 pub enum Input {
     Sensor(SensorInput),
     Folder { kind: Feed, path: PathBuf, follow: bool },
+    Queue(aws::Queue),
+    Bucket(aws::Bucket),
 }
 
 /// How sensor events arrive.
@@ -390,15 +394,18 @@ fn source(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Source> {
     enum Type {
         Sensor,
         Feed(Feed),
+        Queue,
+        Bucket,
     }
-    let types: Vec<(&str, Type)> = std::iter::once(("sensor", Type::Sensor))
+    let types: Vec<(&str, Type)> = [("sensor", Type::Sensor), ("sqs", Type::Queue), ("s3", Type::Bucket)]
+        .into_iter()
         .chain(Feed::ALL.iter().map(|(name, feed)| (*name, Type::Feed(*feed))))
         .collect();
     if table.is_absent("type") {
         ctx.fault(
             table.span(),
             "\"type\" is missing",
-            "add type = \"sensor\", \"cloudtrail\", \"guardduty\" or \"vpcflow\"",
+            "add type = \"sensor\", \"sqs\", \"s3\", \"cloudtrail\", \"guardduty\" or \"vpcflow\"",
         );
     }
     let chosen = table.choice("type", &types, ctx);
@@ -409,9 +416,11 @@ fn source(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Source> {
             let follow = table.bool("follow", ctx).unwrap_or(true);
             path.map(|path| Input::Folder { kind, path, follow })
         }
+        Some(Type::Queue) => aws::queue(&mut table, ctx).map(Input::Queue),
+        Some(Type::Bucket) => aws::bucket(&mut table, ctx).map(Input::Bucket),
         None => {
             // Without a type every key of any type is as good as known.
-            for key in ["path", "file", "unix", "stdin", "follow"] {
+            for key in ["path", "file", "unix", "stdin", "follow"].iter().chain(aws::KEYS) {
                 table.ask(key);
             }
             None

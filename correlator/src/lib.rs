@@ -8,6 +8,8 @@
 
 pub mod alert;
 mod archive;
+#[cfg(feature = "aws")]
+mod aws;
 pub mod ca;
 pub mod cli;
 pub mod config;

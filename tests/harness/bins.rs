@@ -5,34 +5,46 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// Says that the binaries are there and current.
+pub const ARE_BUILT: &str = "GROUNDTRAIL_BINS_ARE_BUILT";
+
 /// The `groundtrail` binary of this build.
 pub fn groundtrail() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("correlator", "groundtrail"))
+    BUILT.get_or_init(|| build("correlator", "groundtrail", &[]))
+}
+
+/// The same with the sources that ask AWS. Only tests that ask for the feature themselves ask for this.
+pub fn groundtrail_with_aws() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("correlator", "groundtrail", &["--features", "aws"]))
 }
 
 /// The `groundtrail-sensor` binary of this build, with the eBPF object where the environment hands one over.
 pub fn sensor() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("sensor", "groundtrail-sensor"))
+    BUILT.get_or_init(|| build("sensor", "groundtrail-sensor", &[]))
 }
 
 /// The `groundtrail-stage` binary of this build.
 pub fn stage() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests", "groundtrail-stage"))
+    BUILT.get_or_init(|| build("tests", "groundtrail-stage", &[]))
 }
 
 /// Cargo names the binaries of a test's own package to it and of no other. `cargo xtask` has built them all and says so;
 /// whoever runs one test by hand has cargo asked to build what is wanted.
-fn build(package: &str, name: &str) -> PathBuf {
+fn build(package: &str, name: &str, more: &[&str]) -> PathBuf {
     let folder = profile_folder();
-    if env::var_os("GROUNDTRAIL_BINS_ARE_BUILT").is_some() {
+    if env::var_os(ARE_BUILT).is_some() {
         return folder.join(name);
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", package, "--bin", name]).current_dir(workspace());
+    command
+        .args(["build", "--quiet", "--package", package, "--bin", name])
+        .args(more)
+        .current_dir(workspace());
     if folder.ends_with("release") {
         command.arg("--release");
     }

@@ -8,6 +8,7 @@ pub mod cloudtrail;
 pub mod digest;
 pub mod http;
 pub mod imds;
+pub mod moto;
 pub mod netns;
 pub mod shuffle;
 pub mod skip;

@@ -102,7 +102,7 @@ fn build(arch: Arch) -> Result<Built, Failure> {
     ebpf::prepare()?;
     shell::say(format!("building static release binaries for {}", arch.machine()));
     let mut cargo = statics::cargo(arch, "build")?;
-    cargo.args(["--package", "sensor", "--package", "correlator", "--bins"]);
+    cargo.args(["--package", "sensor", "--package", "correlator", "--bins", "--features", "correlator/aws"]);
     statics::executables(&mut cargo, &["groundtrail-sensor", "groundtrail"])?;
     let version = version()?;
     let out = folder().join(arch.machine());

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use self::census::Census;
 use super::flags::{RuleFlags, SourceFlags};
+use super::follow;
 use super::load::{self, Configured, Remark, RuleSet};
 use super::overlap;
 use super::reach::{Reach, Sources};
@@ -138,6 +139,12 @@ fn check_sources(config: &Config) -> Vec<Finding> {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 if folder.is_some_and(|folder| !folder.is_dir()) {
                     found(path, "cannot listen here: the socket's folder does not exist".to_owned());
+                }
+            }
+            // Whether AWS lets us is for the run to find out: a check asks nobody.
+            Input::Queue(_) | Input::Bucket(_) => {
+                if let Err(reason) = follow::is_built_for_aws() {
+                    found(Path::new(&follow::name(&source.input)), reason.to_owned());
                 }
             }
             Input::Folder { kind, path, .. } => {

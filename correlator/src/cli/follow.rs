@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::CliError;
+use crate::config::aws::{self, DeadLetters};
 use crate::config::{Feed, Input, SensorInput, Source};
 use crate::merge::{Closed, Merge, Outlet};
 use crate::source::feed::Limits;
@@ -42,9 +44,11 @@ pub(super) fn start(
     normalizer: &Arc<Normalizer>,
     positions: &Arc<dyn Positions>,
     stop: &Stop,
+    store: Option<&Path>,
 ) -> Result<Vec<JoinHandle<()>>, CliError> {
     let mut threads = Vec::new();
     for source in sources {
+        let source = &with_dead_letters(source, store);
         let name: Arc<str> = name(&source.input).into();
         let around = Around {
             normalizer: Arc::clone(normalizer),
@@ -58,12 +62,14 @@ pub(super) fn start(
 }
 
 /// The name a source has in positions, counters and messages: the same in every run.
-fn name(input: &Input) -> String {
+pub(super) fn name(input: &Input) -> String {
     match input {
         Input::Sensor(SensorInput::Stdin) => "sensor -".to_owned(),
         Input::Sensor(SensorInput::File { path, .. }) => format!("sensor {}", path.display()),
         Input::Sensor(SensorInput::Unix(path)) => format!("sensor unix:{}", path.display()),
         Input::Folder { kind, path, .. } => format!("{} {}", kind.name(), path.display()),
+        Input::Queue(queue) => format!("sqs {}", queue.url),
+        Input::Bucket(bucket) => format!("s3 {}/{}", bucket.name, bucket.prefix),
     }
 }
 
@@ -76,6 +82,9 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
         && let Ok(data) = std::fs::metadata(path)
     {
         stream::refuse(path, data.file_type()).map_err(|error| CliError::Usage(error.to_string()))?;
+    }
+    if matches!(source.input, Input::Queue(_) | Input::Bucket(_)) {
+        is_built_for_aws().map_err(|reason| CliError::Usage(reason.to_owned()))?;
     }
     let is_open = matches!(source.input, Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)));
     let stream = Stream { source: Arc::clone(&name), limits };
@@ -122,6 +131,8 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
                 })),
             }
         })),
+        Input::Queue(of) => spawn(queue(of, name, limits)),
+        Input::Bucket(of) => spawn(bucket(of, name, limits)),
         Input::Folder { kind, path, follow } => {
             let content = content(kind);
             let folder = Folder { source: name, path, content, limits };
@@ -134,6 +145,58 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
             }))
         }
     })
+}
+
+/// Beside the store, where nothing else is said: what cannot be read shall not go round for ever.
+fn with_dead_letters(source: &Source, store: Option<&Path>) -> Source {
+    let mut source = source.clone();
+    if let (Input::Queue(queue), Some(store)) = (&mut source.input, store) {
+        queue.dead_letters.get_or_insert_with(|| {
+            let mut path = store.as_os_str().to_owned();
+            path.push("-dead-letters.ndjson");
+            DeadLetters::File(path.into())
+        });
+    }
+    source
+}
+
+/// # Errors
+/// In words, when this program cannot ask AWS.
+pub(super) fn is_built_for_aws() -> Result<(), &'static str> {
+    match cfg!(feature = "aws") {
+        true => Ok(()),
+        false => Err(
+            "this groundtrail was built without the sources that ask AWS: take a released one, or build it with \
+             --features aws",
+        ),
+    }
+}
+
+#[cfg(feature = "aws")]
+fn queue(queue: aws::Queue, source: Arc<str>, limits: Limits) -> Work {
+    let queued = crate::aws::Queued { source, queue, limits };
+    Box::new(move |around| queued.follow(&around.normalizer, &around.outlet, &around.stop))
+}
+
+#[cfg(feature = "aws")]
+fn bucket(bucket: aws::Bucket, source: Arc<str>, limits: Limits) -> Work {
+    let listing = crate::aws::Listing { source, bucket, limits };
+    Box::new(move |around| {
+        let Around { normalizer, positions, stop, outlet } = around;
+        listing.read(normalizer, outlet, &**positions, stop)
+    })
+}
+
+/// Never called: [`is_built_for_aws`] says no first.
+#[cfg(not(feature = "aws"))]
+fn queue(_: aws::Queue, _: Arc<str>, _: Limits) -> Work {
+    Box::new(|_| Ok(()))
+}
+
+/// As [`queue`].
+#[cfg(not(feature = "aws"))]
+fn bucket(_: aws::Bucket, _: Arc<str>, _: Limits) -> Work {
+    Box::new(|_| Ok(()))
 }
 
 fn content(feed: Feed) -> Content {

@@ -93,7 +93,8 @@ pub(super) fn run(
     let stop = Stop::default();
     let mut merge =
         Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock)).by_clock(&schema);
-    let threads = follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop)?;
+    let threads =
+        follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop, config.store.as_deref())?;
     stop_on_signals(&stop)?;
     let kept_in =
         config.store.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rules::event::Span;
 
+use super::aws::{Access, Bucket, DeadLetters, Queue};
 use super::{Config, Feed, Input, KnownEndpoint, SensorInput, Source};
 
 impl Config {
@@ -85,10 +86,53 @@ fn write_source(source: &Source, out: &mut String) -> std::fmt::Result {
             let kind = Feed::name(*kind);
             writeln!(out, "type = \"{kind}\"\npath = {}\nfollow = {follow}", quote_path(path))?;
         }
+        Input::Queue(queue) => write_queue(queue, out)?,
+        Input::Bucket(bucket) => write_bucket(bucket, out)?,
     }
     writeln!(out, "lateness = \"{}\"", duration(source.lateness))?;
     let (record, file) = (size(source.max_record_bytes), size(source.max_file_bytes));
     writeln!(out, "max_record = \"{record}\"\nmax_file = \"{file}\"")
+}
+
+fn write_queue(queue: &Queue, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "type = \"sqs\"\nqueue = {}", quote(&queue.url))?;
+    write_access(&queue.access, out)?;
+    writeln!(out, "workers = {}\nvisibility = \"{}\"", queue.workers, duration(queue.visibility))?;
+    writeln!(out, "max_receives = {}", queue.max_receives)?;
+    match &queue.dead_letters {
+        Some(DeadLetters::File(path)) => writeln!(out, "dead_letters = {}", quote_path(path)),
+        Some(DeadLetters::Queue(url)) => writeln!(out, "dead_letter_queue = {}", quote(url)),
+        None => Ok(()),
+    }
+}
+
+fn write_bucket(bucket: &Bucket, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "type = \"s3\"\nbucket = {}\nprefix = {}", quote(&bucket.name), quote(&bucket.prefix))?;
+    write_access(&bucket.access, out)?;
+    for (key, time) in [("since", bucket.since), ("until", bucket.until)] {
+        if let Some(time) = time {
+            writeln!(out, "{key} = \"{}\"", crate::time::format(time))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
+    let Access { region, profile, role, endpoint } = access;
+    let arn = role.as_ref().map(|role| &role.arn);
+    let external_id = role.as_ref().and_then(|role| role.external_id.as_ref());
+    for (key, value) in [
+        ("region", region.as_ref()),
+        ("profile", profile.as_ref()),
+        ("role", arn),
+        ("external_id", external_id),
+        ("endpoint", endpoint.as_ref()),
+    ] {
+        if let Some(value) = value {
+            writeln!(out, "{key} = {}", quote(value))?;
+        }
+    }
+    Ok(())
 }
 
 fn quote(text: &str) -> String {

@@ -39,7 +39,7 @@ fn every_example_of_the_shipped_file_is_accepted() {
     let mut read_back = parse(&config.to_toml()).unwrap_or_else(|error| panic!("{}", error.render(false)));
     read_back.exceptions[0].query_at = config.exceptions[0].query_at.clone();
     assert_eq!(read_back, config, "what `config show` prints reads back as the same");
-    assert_eq!(config.sources.len(), 4);
+    assert_eq!(config.sources.len(), 6);
     assert_eq!(config.known_endpoints.len(), 3);
     assert_eq!(config.exceptions.len(), 1);
     assert_eq!(config.exceptions[0].expires.map(|at| at.to_string()).as_deref(), Some("2030-01-01"));
@@ -93,7 +93,7 @@ reason = 5
             5 | type = "cloudtrial"
               |        ^^^^^^^^^^^^
               |
-              = help: did you mean "cloudtrail"? possible: sensor, cloudtrail, guardduty, vpcflow
+              = help: did you mean "cloudtrail"? possible: sensor, sqs, s3, cloudtrail, guardduty, vpcflow
 
             error: unknown key "folow"
               --> /etc/groundtrail/groundtrail.toml:11:1
@@ -253,4 +253,34 @@ fn metrics_stay_on_this_machine_unless_asked() {
           |
           = help: did you mean "metrics"?"#]],
     );
+}
+
+#[test]
+fn faults_of_queues_and_buckets() {
+    for (source, says) in [
+        ("type = \"sqs\"", "\"queue\" is missing"),
+        ("type = \"sqs\"\nqueue = \"trail\"", "not a queue's address"),
+        (
+            "type = \"sqs\"\nqueue = \"https://sqs.eu-west-1.amazonaws.com/1/q\"\nvisibility = \"1s\"",
+            "out of bounds",
+        ),
+        ("type = \"sqs\"\nqueue = \"https://a/q\"\nrole = \"groundtrail\"", "not a role's ARN"),
+        ("type = \"sqs\"\nqueue = \"https://a/q\"\nexternal_id = \"x\"", "goes with a role"),
+        ("type = \"sqs\"\nqueue = \"https://a/q\"\ndead_letter_queue = \"https://a/q\"", "another queue"),
+        (
+            "type = \"sqs\"\nqueue = \"https://a/q\"\ndead_letters = \"x\"\ndead_letter_queue = \"https://a/d\"",
+            "one place",
+        ),
+        ("type = \"s3\"\nbucket = \"s3://trail/AWSLogs\"", "not a bucket's name"),
+        ("type = \"s3\"\nbucket = \"trail\"\nsince = \"yesterday\"", "is not a time"),
+        ("type = \"s3\"\nbucket = \"trail\"\nsince = \"2026-11-02\"\nuntil = \"2026-11-01\"", "not after"),
+        ("type = \"s3\"\nbucket = \"trail\"\nqueue = \"x\"", "unknown key"),
+    ] {
+        let shown = parse(&format!("[[source]]\n{source}")).expect_err(source).render(false);
+        assert!(shown.contains(says), "{says}: {shown}");
+    }
+    let config =
+        parse("[[source]]\ntype = \"sqs\"\nqueue = \"https://sqs.eu-west-1.amazonaws.com/1/q\"").unwrap();
+    let Input::Queue(queue) = &config.sources[0].input else { panic!("{config:?}") };
+    assert_eq!(queue.access.region.as_deref(), Some("eu-west-1"));
 }

@@ -1,0 +1,371 @@
+//! A bucket listed from the beginning to its end, for what was written before a queue told of it.
+//!
+//! Objects are read in the order of their times across accounts and regions, not in that of their names: each folder with
+//! dates below it is a strand of its own, and strands are merged. So joins find their halves, and how far each strand has
+//! come is a position.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rules::event::EventTime;
+use tokio::runtime::Handle;
+
+use super::access::{Clients, Failure, failure};
+use super::fetch;
+use crate::config::aws::Bucket;
+use crate::merge::{Closed, Outlet};
+use crate::source::feed::{Feed, Limits, Outcome};
+use crate::source::folder::Positions;
+use crate::source::layout::{self, Kind};
+use crate::source::normalize::Normalizer;
+use crate::source::notice::ObjectAt;
+use crate::source::stop::Stop;
+use crate::source::{Position, RejectedKind, SourceItem};
+
+/// Names held of each strand.
+const PAGE: i32 = 200;
+/// Folders nested deeper hold no logs of AWS's.
+const MAX_DEPTH: usize = 12;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// An object that is refused so often is left out, and said.
+const MAX_TRIES: u32 = 6;
+
+/// A bucket and what of it is read.
+pub(crate) struct Listing {
+    pub(crate) source: Arc<str>,
+    pub(crate) bucket: Bucket,
+    pub(crate) limits: Limits,
+}
+
+/// Objects in the order of their names, which is that of their times.
+struct Strand {
+    prefix: String,
+    /// Objects of folders below belong to other strands.
+    is_flat: bool,
+    /// The last name that was listed.
+    after: String,
+    has_more: bool,
+    waiting: VecDeque<(EventTime, String)>,
+}
+
+struct Walk<'w> {
+    listing: &'w Listing,
+    clients: Clients,
+    handle: Handle,
+    stop: &'w Stop,
+    feed: Feed<'w>,
+    said: Option<String>,
+}
+
+/// Why a walk is over before its end.
+enum Cut {
+    Stopped,
+    Closed(Closed),
+}
+
+impl From<Closed> for Cut {
+    fn from(closed: Closed) -> Self {
+        Self::Closed(closed)
+    }
+}
+
+impl Listing {
+    /// Reads every object once, over all runs of one store.
+    ///
+    /// # Errors
+    /// When nobody takes the records any more.
+    pub(crate) fn read(
+        &self,
+        normalizer: &Normalizer,
+        outlet: &Outlet,
+        positions: &dyn Positions,
+        stop: &Stop,
+    ) -> Result<(), Closed> {
+        let feed = Feed {
+            source: Arc::clone(&self.source),
+            normalizer,
+            outlet: outlet.clone(),
+            limits: self.limits,
+        };
+        let runtime = match super::runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let reason = format!("cannot start the threads that ask AWS: {error}");
+                let at = self.bucket.name.clone();
+                return feed.reject(at, reason, RejectedKind::Unreadable, &mut Outcome::default());
+            }
+        };
+        let handle = runtime.handle().clone();
+        let clients = handle.block_on(Clients::new(&self.bucket.access));
+        let mut walk = Walk { listing: self, clients, handle, stop, feed, said: None };
+        let walked = walk.run(positions);
+        drop(walk);
+        runtime.shutdown_background();
+        match walked {
+            Ok(()) | Err(Cut::Stopped) => outlet.send(SourceItem::End),
+            Err(Cut::Closed(closed)) => Err(closed),
+        }
+    }
+
+    /// What a position is of: other bounds make another backfill.
+    fn key(&self, prefix: &str) -> String {
+        let bound = |time: Option<EventTime>| time.map(crate::time::format).unwrap_or_default();
+        format!("{prefix} {}/{}", bound(self.bucket.since), bound(self.bucket.until))
+    }
+
+    fn is_within(&self, time: EventTime) -> bool {
+        self.bucket.since.is_none_or(|since| time >= since)
+            && self.bucket.until.is_none_or(|until| time < until)
+    }
+}
+
+impl Walk<'_> {
+    fn run(&mut self, positions: &dyn Positions) -> Result<(), Cut> {
+        let bucket = &self.listing.bucket;
+        let mut strands = Vec::new();
+        for (prefix, is_flat) in self.strands(&bucket.prefix)? {
+            let kept = positions.value(&self.listing.source, &self.listing.key(&prefix));
+            let after = kept.unwrap_or_else(|| match bucket.since.filter(|_| !is_flat) {
+                // Years of names before that need not be listed.
+                Some(since) => format!("{prefix}{}", before_day(&prefix, since)),
+                None => String::new(),
+            });
+            strands.push(Strand { prefix, is_flat, after, has_more: true, waiting: VecDeque::new() });
+        }
+        loop {
+            for strand in &mut strands {
+                while strand.waiting.is_empty() && strand.has_more {
+                    self.list(strand)?;
+                }
+            }
+            let first = strands
+                .iter_mut()
+                .filter(|strand| !strand.waiting.is_empty())
+                .min_by_key(|strand| strand.waiting.front().map(|(time, _)| *time));
+            let Some(strand) = first else { return Ok(()) };
+            let Some((_, key)) = strand.waiting.pop_front() else { continue };
+            self.read(&key)?;
+            let position = Position {
+                source: Arc::clone(&self.listing.source),
+                key: self.listing.key(&strand.prefix),
+                value: key,
+            };
+            self.feed.outlet.send(SourceItem::Position(position))?;
+        }
+    }
+
+    /// Folders with dates below them, and folders with objects and no dates.
+    fn strands(&mut self, prefix: &str) -> Result<Vec<(String, bool)>, Cut> {
+        let mut found = Vec::new();
+        let mut folders = vec![(prefix.to_owned(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let (mut after, mut has_objects, mut below) = (String::new(), false, Vec::new());
+            loop {
+                let page = self.page(&folder, &after, true)?;
+                has_objects |= page.keys.iter().any(|(_, key)| !key.ends_with('/'));
+                below.extend(page.folders);
+                match page.next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+            if below.iter().any(|path| is_dated(path)) {
+                found.push((folder, false));
+                continue;
+            }
+            if has_objects {
+                found.push((folder, true));
+            }
+            if depth < MAX_DEPTH {
+                let own = below.into_iter().filter(|path| !is_foreign(path));
+                folders.extend(own.map(|path| (path, depth + 1)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn list(&mut self, strand: &mut Strand) -> Result<(), Cut> {
+        let page = self.page(&strand.prefix, &strand.after, strand.is_flat)?;
+        if let Some((_, last)) = page.keys.last() {
+            strand.after.clone_from(last);
+        }
+        match page.next {
+            Some(next) => strand.after = next,
+            None => strand.has_more = false,
+        }
+        let until = self.listing.bucket.until;
+        for (written, key) in page.keys {
+            let time = layout::time_of(&key).unwrap_or(written);
+            if !strand.is_flat && until.is_some_and(|until| time >= until) {
+                // In a strand with dates nothing older follows.
+                strand.has_more = false;
+                break;
+            }
+            if !key.ends_with('/') && !is_foreign(&key) && self.listing.is_within(time) {
+                strand.waiting.push_back((time, key));
+            }
+        }
+        Ok(())
+    }
+
+    /// One page of names; asked for until it comes.
+    fn page(&mut self, prefix: &str, after: &str, with_folders: bool) -> Result<Page, Cut> {
+        let mut pause = FIRST_PAUSE;
+        let mut region: Option<String> = None;
+        loop {
+            let request = self
+                .clients
+                .s3(region.as_deref())
+                .list_objects_v2()
+                .bucket(&self.listing.bucket.name)
+                .prefix(prefix)
+                .set_start_after(Some(after.to_owned()).filter(|after| !after.is_empty()))
+                .set_delimiter(with_folders.then(|| "/".to_owned()))
+                .max_keys(PAGE);
+            let answer = self.handle.block_on(super::unless_stopped(self.stop, request.send()));
+            match answer.ok_or(Cut::Stopped)? {
+                Ok(answer) => {
+                    self.feed.outlet.send(SourceItem::Opened)?;
+                    self.said = None;
+                    let keys = answer.contents().iter().filter_map(|object| {
+                        let written =
+                            object.last_modified().and_then(|time| i64::try_from(time.as_nanos()).ok());
+                        Some((EventTime(written.unwrap_or(0)), object.key()?.to_owned()))
+                    });
+                    let keys: Vec<_> = keys.collect();
+                    let folders: Vec<_> = answer
+                        .common_prefixes()
+                        .iter()
+                        .filter_map(|folder| folder.prefix().map(str::to_owned))
+                        .collect();
+                    // Names that begin with a folder sort behind it: its last possible name comes before the next one.
+                    let last_folder = folders.last().map(|folder| format!("{folder}\u{10ffff}"));
+                    let last_key = keys.last().map(|(_, key)| key.clone());
+                    let next = last_folder.max(last_key).filter(|_| answer.is_truncated() == Some(true));
+                    return Ok(Page { keys, folders, next });
+                }
+                Err(error) => match failure(&error) {
+                    Failure::Elsewhere(other) if region.is_none() => region = Some(other),
+                    failed => self.complain(failed.reason(), &mut pause)?,
+                },
+            }
+        }
+    }
+
+    fn read(&mut self, key: &str) -> Result<(), Cut> {
+        let bucket = &self.listing.bucket.name;
+        let name = format!("s3://{bucket}/{key}");
+        let object = ObjectAt { bucket: bucket.clone(), key: key.to_owned(), other_key: None, region: None };
+        let mut pause = FIRST_PAUSE;
+        let mut n_tries = 0;
+        loop {
+            n_tries += 1;
+            let failed = match fetch::open(&self.clients, &self.handle, &object, self.stop) {
+                Ok(reader) => {
+                    let outcome = self.feed.object(&name, layout::kind(key), reader)?;
+                    if !outcome.is_interrupted {
+                        return Ok(());
+                    }
+                    Failure::Unreachable(outcome.first_fault.unwrap_or_default())
+                }
+                Err(failed) => failed,
+            };
+            if self.stop.is_set() {
+                return Err(Cut::Stopped);
+            }
+            let is_hopeless = match failed {
+                Failure::Missing(_) | Failure::Never(_) => true,
+                Failure::Denied(_) | Failure::Elsewhere(_) => n_tries >= MAX_TRIES,
+                Failure::Unreachable(_) => false,
+            };
+            if is_hopeless {
+                let reason =
+                    format!("{}; it is left out: hand it over another way if it matters", failed.reason());
+                self.feed.reject(name, reason, RejectedKind::Object, &mut Outcome::default())?;
+                return Ok(());
+            }
+            self.complain(&format!("{name}: {}", failed.reason()), &mut pause)?;
+        }
+    }
+
+    /// Says once what is in the way, and waits.
+    fn complain(&mut self, reason: &str, pause: &mut Duration) -> Result<(), Cut> {
+        if self.said.as_deref() != Some(reason) {
+            let at = format!("s3://{}/{}", self.listing.bucket.name, self.listing.bucket.prefix);
+            let text = format!("{reason}; it is tried again");
+            self.feed.reject(at, text, RejectedKind::Unreadable, &mut Outcome::default())?;
+            self.said = Some(reason.to_owned());
+        }
+        if self.stop.wait(*pause) {
+            return Err(Cut::Stopped);
+        }
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+struct Page {
+    keys: Vec<(EventTime, String)>,
+    folders: Vec<String>,
+    /// Go on behind this.
+    next: Option<String>,
+}
+
+/// `…/2026/`, `…/year=2026/`, `…/eventDay=20261102/`.
+fn is_dated(folder: &str) -> bool {
+    let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let year = name.strip_prefix("year=").unwrap_or(name);
+    let is_number = |text: &str, len| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number(year, 4) || name.strip_prefix("eventDay=").is_some_and(|day| is_number(day, 8))
+}
+
+/// The last name before those of a day, in a folder with dates below it, whichever way they are written.
+fn before_day(prefix: &str, since: EventTime) -> String {
+    let text = crate::time::format(since);
+    let (year, month, day) = (&text[..4], &text[5..7], &text[8..10]);
+    if prefix.contains("accountId=") {
+        format!("eventDay={year}{month}{day}")
+    } else if prefix.contains("aws-service=") {
+        format!("year={year}/month={month}/day={day}")
+    } else {
+        format!("{year}/{month}/{day}")
+    }
+}
+
+fn is_foreign(key: &str) -> bool {
+    matches!(layout::kind(key), Kind::Foreign | Kind::Digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_skipped_to_in_each_layout() {
+        let since = crate::time::parse("2026-11-02T10:00:00Z").unwrap();
+        for (prefix, key) in [
+            ("AWSLogs/1/CloudTrail/eu-west-1/", "AWSLogs/1/CloudTrail/eu-west-1/2026/11/02/a"),
+            ("lake/region=x/accountId=1/", "lake/region=x/accountId=1/eventDay=20261102/a"),
+            (
+                "AWSLogs/aws-service=vpcflowlogs/",
+                "AWSLogs/aws-service=vpcflowlogs/year=2026/month=11/day=02/a",
+            ),
+        ] {
+            let after = format!("{prefix}{}", before_day(prefix, since));
+            assert!(*after < *key, "{after}");
+            assert!(
+                after.as_str() > key.replace("02/a", "01/z").replace("1102/a", "1101/z").as_str(),
+                "{after}"
+            );
+            assert!(layout::time_of(key).is_some_and(|time| time <= since), "{key}");
+        }
+        for (folder, is) in
+            [("a/2026/", true), ("a/eventDay=20261102/", true), ("a/11/", false), ("111122223333/", false)]
+        {
+            assert_eq!(is_dated(folder), is, "{folder}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Queues and buckets of AWS's: what `[[source]]` says of them.
+
+use std::path::PathBuf;
+
+use rules::event::{EventTime, Span};
+
+use super::reader::{At, Context, Table};
+use crate::time;
+
+/// How AWS is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// Of the queue or bucket; none takes what the environment says.
+    pub region: Option<String>,
+    /// A profile of the shared configuration; none takes the default chain.
+    pub profile: Option<String>,
+    /// Taken up for all calls, with what the chain found.
+    pub role: Option<Role>,
+    /// Asked in place of AWS's own addresses.
+    pub endpoint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Role {
+    pub arn: String,
+    pub external_id: Option<String>,
+}
+
+/// A queue of notifications, or of events themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    pub url: String,
+    pub access: Access,
+    /// Messages that are worked on at once.
+    pub workers: u32,
+    /// How long the queue hides a message from others; extended at half of it while it is worked on.
+    pub visibility: Span,
+    /// A message that was tried so often in vain is set aside.
+    pub max_receives: u32,
+    pub dead_letters: Option<DeadLetters>,
+}
+
+/// Where messages go that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadLetters {
+    File(PathBuf),
+    /// Its address.
+    Queue(String),
+}
+
+/// Objects of a bucket, listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    pub name: String,
+    pub prefix: String,
+    pub access: Access,
+    /// Objects of before are left out, by the time in their names, else by when they were written.
+    pub since: Option<EventTime>,
+    pub until: Option<EventTime>,
+}
+
+const DEFAULT_WORKERS: u32 = 4;
+const DEFAULT_VISIBILITY: Span = Span::from_secs(300);
+const DEFAULT_MAX_RECEIVES: u32 = 10;
+
+pub(super) fn queue(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Queue> {
+    let url = table.required("queue", ctx);
+    let mut access = access(table, ctx);
+    let workers = table.integer("workers", 1..65, ctx).unwrap_or(DEFAULT_WORKERS);
+    let visibility = table.duration_at("visibility", ctx);
+    let max_receives = table.integer("max_receives", 1..1001, ctx).unwrap_or(DEFAULT_MAX_RECEIVES);
+    let file = table.path("dead_letters", ctx);
+    let other = table.str("dead_letter_queue", ctx);
+    let url = url?;
+    if !is_url(&url.value) {
+        let message = format!("\"{}\" is not a queue's address", url.value);
+        let example = "write it as the console shows it, such as \"https://sqs.eu-west-1.amazonaws.com/111122223333/trail\"";
+        ctx.fault(url.span, message, example);
+        return None;
+    }
+    if let Some(visibility) = &visibility
+        && !(Span::from_secs(10)..=Span::from_secs(12 * 3_600)).contains(&visibility.value)
+    {
+        ctx.fault(
+            visibility.span.clone(),
+            "\"visibility\" is out of bounds",
+            "write a span from \"10s\" to \"12h\"",
+        );
+    }
+    let dead_letters = match (file, other) {
+        (Some(_), Some(other)) => {
+            let help = "keep one of dead_letters (a file) and dead_letter_queue";
+            ctx.fault(other.span, "dead letters can go to one place only", help);
+            None
+        }
+        (None, Some(other)) if !is_url(&other.value) || other.value == url.value => {
+            let message = format!("\"{}\" is not the address of another queue", other.value);
+            ctx.fault(other.span, message, "write the address of a queue that nobody reads by itself");
+            None
+        }
+        (file, other) => file.map(DeadLetters::File).or(other.map(|other| DeadLetters::Queue(other.value))),
+    };
+    access.region = access.region.or_else(|| region_of(&url.value));
+    let visibility = visibility.map_or(DEFAULT_VISIBILITY, |at| at.value);
+    Some(Queue { url: url.value, access, workers, visibility, max_receives, dead_letters })
+}
+
+pub(super) fn bucket(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Bucket> {
+    let name = table.required("bucket", ctx);
+    let prefix = table.str("prefix", ctx).map(|at| at.value).unwrap_or_default();
+    let access = access(table, ctx);
+    let since = moment(table, "since", ctx);
+    let until = moment(table, "until", ctx);
+    if let (Some(since), Some(until)) = (&since, &until)
+        && since.value >= until.value
+    {
+        ctx.fault(until.span.clone(), "\"until\" is not after \"since\"", "nothing lies between them");
+    }
+    let name = name?;
+    if name.value.contains(['/', ':']) || name.value.is_empty() {
+        let message = format!("\"{}\" is not a bucket's name", name.value);
+        ctx.fault(name.span, message, "write bucket = \"my-trail\" and prefix = \"AWSLogs/\" apart");
+        return None;
+    }
+    let (since, until) = (since.map(|at| at.value), until.map(|at| at.value));
+    Some(Bucket { name: name.value, prefix, access, since, until })
+}
+
+fn access(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Access {
+    let region = table.str("region", ctx).map(|at| at.value);
+    let profile = table.str("profile", ctx).map(|at| at.value);
+    let arn = table.str("role", ctx);
+    let external_id = table.str("external_id", ctx);
+    let endpoint = table.str("endpoint", ctx);
+    if let (None, Some(external_id)) = (&arn, &external_id) {
+        ctx.fault(
+            external_id.span.clone(),
+            "\"external_id\" goes with a role",
+            "add role = \"arn:…\", or leave it out",
+        );
+    }
+    let role = arn.and_then(|arn| {
+        let is_role = arn.value.starts_with("arn:") && arn.value.contains(":role/");
+        if !is_role {
+            let message = format!("\"{}\" is not a role's ARN", arn.value);
+            ctx.fault(arn.span, message, "write \"arn:aws:iam::111122223333:role/groundtrail\"");
+        }
+        is_role.then_some(Role { arn: arn.value, external_id: external_id.map(|at| at.value) })
+    });
+    let endpoint = endpoint.and_then(|endpoint| {
+        if !is_url(&endpoint.value) {
+            let message = format!("\"{}\" is not an endpoint", endpoint.value);
+            ctx.fault(endpoint.span, message, "write \"https://…\" or \"http://127.0.0.1:5000\"");
+            return None;
+        }
+        Some(endpoint.value)
+    });
+    Access { region, profile, role, endpoint }
+}
+
+/// Keys of both, counted as known where the type is missing.
+pub(super) const KEYS: &[&str] = &[
+    "queue",
+    "region",
+    "profile",
+    "role",
+    "external_id",
+    "endpoint",
+    "workers",
+    "visibility",
+    "max_receives",
+    "dead_letters",
+    "dead_letter_queue",
+    "bucket",
+    "prefix",
+    "since",
+    "until",
+];
+
+fn moment(table: &mut Table<'_, '_>, key: &'static str, ctx: &mut Context<'_>) -> Option<At<EventTime>> {
+    let text = table.str(key, ctx)?;
+    let parsed = match text.value.len() {
+        10 => time::parse(&format!("{}T00:00:00Z", text.value)),
+        _ => time::parse(&text.value),
+    };
+    let Some(value) = parsed else {
+        let message = format!("\"{}\" is not a time", text.value);
+        ctx.fault(text.span, message, "write \"2026-11-02\" or \"2026-11-02T10:00:00Z\"");
+        return None;
+    };
+    Some(At { value, span: text.span })
+}
+
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace))
+}
+
+/// `https://sqs.eu-west-1.amazonaws.com/…`, in any of AWS's partitions.
+fn region_of(url: &str) -> Option<String> {
+    let host = url.split_once("://")?.1.split('/').next()?;
+    let mut parts = host.split('.');
+    let region = match (parts.next()?, parts.next()?) {
+        ("sqs" | "sqs-fips", region) => region,
+        (region, "queue" | "sqs-fips") => region,
+        _ => return None,
+    };
+    (host.contains(".amazonaws.com") && region.contains('-')).then(|| region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queues_address_says_its_region() {
+        for (url, region) in [
+            ("https://sqs.eu-west-1.amazonaws.com/111122223333/q", Some("eu-west-1")),
+            ("https://sqs.cn-north-1.amazonaws.com.cn/111122223333/q", Some("cn-north-1")),
+            ("https://us-gov-west-1.queue.amazonaws.com/111122223333/q", Some("us-gov-west-1")),
+            ("https://queue.amazonaws.com/111122223333/q", None),
+            ("http://127.0.0.1:5000/111122223333/q", None),
+            ("http://sqs.eu-west-1.localhost/q", None),
+        ] {
+            assert_eq!(region_of(url).as_deref(), region, "{url}");
+        }
+    }
+}
