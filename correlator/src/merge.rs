@@ -7,7 +7,10 @@
 
 mod clock_of;
 mod inlet;
+mod known;
 mod lag;
+#[cfg(test)]
+mod stall_tests;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +27,7 @@ use crate::time::{Clock, Lateness, Watermark};
 pub use clock_of::{Doubt, Doubted};
 use clock_of::{Misdated, StampedBy};
 pub use inlet::Outlet;
-use inlet::{Inlets, Waited};
+use inlet::{Inlets, Sent, Waited};
 
 /// A source of this merge, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +56,8 @@ pub enum Merged {
 /// How sources that say nothing count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// Time passes by the clock: a source that is idle for this long is as far as the clock, less its lateness.
+    /// Time passes by the clock: a source that has had nothing to say for this long is as far as the clock, less its
+    /// lateness. Time in which nobody asked it does not count.
     Live { idle_after: Span },
     /// Time passes by events alone: idle and ended sources do not count.
     Replay,
@@ -99,9 +103,8 @@ struct State {
     name: Arc<str>,
     lateness: Lateness,
     newest: Option<EventTime>,
-    /// By the clock.
+    /// When it last sent something.
     last_heard: EventTime,
-    is_idle: bool,
     has_ended: bool,
     /// Unknown until it says something.
     is_open: Option<bool>,
@@ -149,7 +152,7 @@ impl Merge {
     /// `capacity` is the number of items that may wait for each source.
     pub fn new(capacity: usize, pace: Pace, clock: Arc<dyn Clock>) -> Self {
         Self {
-            inlets: Inlets::new(capacity),
+            inlets: Inlets::new(capacity, pace, Arc::clone(&clock)),
             sources: Vec::new(),
             fields: ClockFields::default(),
             clock,
@@ -183,7 +186,6 @@ impl Merge {
             lateness,
             newest: None,
             last_heard: self.clock.now(),
-            is_idle: false,
             has_ended: false,
             is_open: None,
             n_records: 0,
@@ -220,9 +222,9 @@ impl Merge {
                 waited => waited,
             };
             match waited {
-                Waited::Item(id, item) => {
+                Waited::Item(id, sent) => {
                     self.has_taken = true;
-                    if let Some(merged) = self.take(id, item) {
+                    if let Some(merged) = self.take(id, sent) {
                         return Some(merged);
                     }
                 }
@@ -250,7 +252,6 @@ impl Merge {
     }
 
     pub fn progress(&self) -> Vec<Progress> {
-        let now = self.clock.now();
         let partition = |clock: &StampedBy| PartitionProgress {
             name: Arc::clone(&clock.name),
             newest: Some(clock.newest).filter(|newest| *newest > EventTime(i64::MIN)),
@@ -260,13 +261,13 @@ impl Merge {
             lag_p50: clock.lags.percentile(50),
             lag_p99: clock.lags.percentile(99),
         };
-        let progress = |state: &State| {
+        let progress = |(state, id): (&State, u32)| {
             let mut partitions: Vec<PartitionProgress> = state.clocks.values().map(partition).collect();
             partitions.sort_by(|a, b| a.name.cmp(&b.name));
             Progress {
                 name: Arc::clone(&state.name),
                 newest: state.newest,
-                watermark: self.watermark_of(state, now).unwrap_or(Watermark::Idle),
+                watermark: self.watermark_of(SourceId(id)).unwrap_or(Watermark::Idle),
                 n_records: state.n_records,
                 n_rejected: state.n_rejected,
                 n_late: state.n_late,
@@ -276,7 +277,7 @@ impl Merge {
                 partitions,
             }
         };
-        self.sources.iter().map(progress).collect()
+        self.sources.iter().zip(0..).map(progress).collect()
     }
 
     /// A source that vanished without a word has ended, too.
@@ -285,11 +286,10 @@ impl Merge {
         Some(Merged::End)
     }
 
-    fn take(&mut self, id: SourceId, item: SourceItem) -> Option<Merged> {
-        let now = self.clock.now();
+    fn take(&mut self, id: SourceId, sent: Sent) -> Option<Merged> {
+        let Sent { at, item, .. } = sent;
         let state = &mut self.sources[id.0 as usize];
-        state.last_heard = now;
-        state.is_idle = false;
+        state.last_heard = at;
         state.is_open = match &item {
             SourceItem::Opened | SourceItem::Record(_) | SourceItem::Position(_) | SourceItem::Receipt(_) => {
                 Some(true)
@@ -302,7 +302,7 @@ impl Merge {
             SourceItem::Opened => None,
             SourceItem::Record(mut record) => {
                 state.n_records += 1;
-                self.note(id, &mut record, now);
+                self.note(id, &mut record, at);
                 Some(Merged::Record(id, record))
             }
             SourceItem::Rejected(rejected) => {
@@ -311,10 +311,7 @@ impl Merge {
             }
             SourceItem::Position(position) => Some(Merged::Position(position)),
             SourceItem::Receipt(receipt) => Some(Merged::Receipt(receipt)),
-            SourceItem::Idle => {
-                state.is_idle = true;
-                None
-            }
+            SourceItem::Idle => None,
             SourceItem::End => {
                 state.has_ended = true;
                 None
@@ -333,30 +330,32 @@ impl Merge {
 
     /// Reads the record's time for what it is worth. One that cannot be right gives way to its arrival: it could neither
     /// be waited for nor joined.
-    fn note(&mut self, id: SourceId, record: &mut Record, now: EventTime) {
+    fn note(&mut self, id: SourceId, record: &mut Record, sent: EventTime) {
+        let known = self.inlets.known(id).to();
         let is_live = self.pace != Pace::Replay;
         let is_host = record.origin == Origin::Sensor;
         clock_name(&self.fields, record, &mut self.buffer);
         let state = &mut self.sources[id.0 as usize];
-        let clock = clock_named(&mut state.clocks, &self.buffer, now);
+        let clock = clock_named(&mut state.clocks, &self.buffer, known);
+        clock.last_heard = known;
         let time = record.event.time;
-        let doubted = match clock_of::misdated(time, now) {
+        let doubted = match clock_of::misdated(time, sent) {
             Some(misdated) if is_live => {
-                clock.note_misdated(now);
-                record.restamp(now, self.fields.timestamp);
+                clock.note_misdated();
+                record.restamp(sent, self.fields.timestamp);
                 Some(if misdated == Misdated::Future { Doubted::Ahead } else { Doubted::Unset })
             }
             _ => {
-                clock.note(time, now, is_host && is_live);
+                clock.note(time, sent, known, is_host && is_live);
                 state.newest = state.newest.max(Some(time));
                 clock.is_astray.then_some(Doubted::Behind)
             }
         };
         if let Some(what) = doubted
-            && clock.is_worth_telling(now)
+            && clock.is_worth_telling(sent)
         {
             let (source, clock) = (Arc::clone(&state.name), Arc::clone(&clock.name));
-            self.doubts.push(Doubt { source, clock, what, off_by: now - time });
+            self.doubts.push(Doubt { source, clock, what, off_by: sent - time });
         }
         if self.given_out.is_some_and(|given_out| record.event.time < given_out) {
             state.n_late += 1;
@@ -364,10 +363,9 @@ impl Merge {
     }
 
     fn move_watermark(&mut self, step: Span) {
-        let now = self.clock.now();
         let mut all = Watermark::Idle;
-        for state in &self.sources {
-            match self.watermark_of(state, now) {
+        for (_, id) in self.sources.iter().zip(0..) {
+            match self.watermark_of(SourceId(id)) {
                 Some(watermark) => all = all.and(watermark),
                 // A source that has not spoken yet may still be far behind.
                 None => return,
@@ -380,23 +378,24 @@ impl Merge {
         }
     }
 
-    fn watermark_of(&self, state: &State, now: EventTime) -> Option<Watermark> {
+    fn watermark_of(&self, id: SourceId) -> Option<Watermark> {
+        let (state, known) = (&self.sources[id.0 as usize], self.inlets.known(id));
         if state.has_ended {
             return Some(Watermark::Idle);
         }
         match self.pace {
-            Pace::Replay if state.is_idle => Some(Watermark::Idle),
+            Pace::Replay if known.is_idle() => Some(Watermark::Idle),
             Pace::Replay => state.newest.map(|newest| state.lateness.watermark(newest)),
-            Pace::Live { idle_after } => {
-                let by_clock = state.lateness.watermark(now);
-                if state.is_idle || now - state.last_heard >= idle_after {
+            Pace::Live { .. } => {
+                let by_clock = state.lateness.watermark(known.to());
+                if known.is_quiet() {
                     return Some(by_clock);
                 }
                 // Of the clocks it speaks for, those that are quiet or cannot be right hold nobody up.
                 let holds = |clock: &&StampedBy| {
                     !clock.is_astray
                         && clock.newest > EventTime(i64::MIN)
-                        && now - clock.last_heard < idle_after
+                        && !known.is_quiet_since(clock.last_heard)
                 };
                 let slowest = state.clocks.values().filter(holds).map(|clock| clock.newest).min();
                 match slowest {

@@ -83,7 +83,7 @@ pub(super) fn misdated(time: EventTime, now: EventTime) -> Option<Misdated> {
 pub(super) struct StampedBy {
     pub(super) name: Arc<str>,
     pub(super) newest: EventTime,
-    /// By our clock.
+    /// As far as its source was known then.
     pub(super) last_heard: EventTime,
     pub(super) lags: Lags,
     pub(super) n_events: u64,
@@ -98,7 +98,7 @@ pub(super) struct StampedBy {
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     since: EventTime,
-    /// Our time, and the newest event's, when it was last judged.
+    /// How far the source was known, and the newest event's time, when it was last judged.
     judged: (EventTime, EventTime),
 }
 
@@ -117,22 +117,21 @@ impl StampedBy {
         }
     }
 
-    /// Takes the time of an event that can be right. `is_host`: the events come in order, so lag tells of the clock.
-    pub(super) fn note(&mut self, time: EventTime, now: EventTime, is_host: bool) {
+    /// Takes the time of an event that can be right. `known`: how far its source is known, which is where time stands while
+    /// we or it are held up. `is_host`: the events come in order, so lag tells of the clock.
+    pub(super) fn note(&mut self, time: EventTime, sent: EventTime, known: EventTime, is_host: bool) {
         self.newest = self.newest.max(time);
-        self.last_heard = now;
         self.n_events += 1;
-        self.lags.note(Span((now - time).0.max(0)));
+        self.lags.note(Span((sent - time).0.max(0)));
         if is_host {
-            self.judge(now);
+            self.judge(sent, known);
         }
     }
 
     /// An event whose time says nothing.
-    pub(super) fn note_misdated(&mut self, now: EventTime) {
+    pub(super) fn note_misdated(&mut self) {
         self.n_events += 1;
         self.n_misdated += 1;
-        self.last_heard = now;
     }
 
     /// Whether it is time to say that the clock is wrong.
@@ -144,19 +143,20 @@ impl StampedBy {
         is_news
     }
 
-    fn judge(&mut self, now: EventTime) {
-        if now - self.newest <= BEHIND {
+    /// A backlog that we are too slow for is no wrong clock, so a trial lasts by `known`.
+    fn judge(&mut self, sent: EventTime, known: EventTime) {
+        if sent - self.newest <= BEHIND {
             (self.trial, self.is_astray) = (None, false);
             return;
         }
-        let trial = self.trial.get_or_insert(Trial { since: now, judged: (now, self.newest) });
+        let trial = self.trial.get_or_insert(Trial { since: known, judged: (known, self.newest) });
         let (then, was) = trial.judged;
-        if now - then < TRIAL {
+        if known - then < TRIAL {
             return;
         }
-        let is_catching_up = (self.newest - was).0 / 2 >= (now - then).0;
-        self.is_astray = !is_catching_up || now - trial.since > MAX_TRIAL;
-        trial.judged = (now, self.newest);
+        let is_catching_up = (self.newest - was).0 / 2 >= (known - then).0;
+        self.is_astray = !is_catching_up || known - trial.since > MAX_TRIAL;
+        trial.judged = (known, self.newest);
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
     fn run(seconds: std::ops::Range<i64>, stamp: impl Fn(i64) -> i64) -> Vec<i64> {
         let mut clock = StampedBy::new("web-1".into(), at(seconds.start));
         let step = |second: i64| {
-            clock.note(at(stamp(second)), at(second), true);
+            clock.note(at(stamp(second)), at(second), at(second), true);
             clock.is_astray.then_some(second)
         };
         seconds.filter_map(step).collect()
@@ -187,6 +187,16 @@ mod tests {
     fn a_backlog_is_waited_for_and_not_for_ever() {
         assert!(run(0..60, |second| second * 100 - 6_000).is_empty(), "it catches up");
         assert_eq!(run(0..1_000, |second| second * 3 - 1_000_000).first(), Some(&910));
+    }
+
+    #[test]
+    fn a_backlog_that_waits_for_us_is_no_wrong_clock() {
+        let mut clock = StampedBy::new("web-1".into(), at(0));
+        // A source that stands before a full queue all the time: an hour's backlog, read at a tenth of its pace.
+        for second in 0..3_600 {
+            clock.note(at(second / 10 - 3_600), at(second), at(second / 1_000), true);
+            assert!(!clock.is_astray, "after {second} s");
+        }
     }
 
     #[test]

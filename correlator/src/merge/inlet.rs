@@ -1,78 +1,139 @@
 //! A queue for each source, and turns between them: what one has a backlog of does not stand in another's way.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::{Closed, SourceId};
+use rules::event::EventTime;
+
+use super::known::Known;
+use super::{Closed, Pace, SourceId};
 use crate::source::SourceItem;
+use crate::time::Clock;
+
+/// An item on its way. What it says holds as of its sending, however long it waits to be taken.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) at: EventTime,
+    /// The queue was full, so its source stood still for a while after `at`.
+    pub(super) has_waited: bool,
+    pub(super) item: SourceItem,
+}
 
 /// A source's end of its queue. Sending waits while the queue is full: nothing is dropped here.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Outlet {
-    tx: SyncSender<SourceItem>,
+    tx: SyncSender<Sent>,
     /// Holds at most one ring: whoever hears it looks at every queue.
     bell: SyncSender<()>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Outlet {
     /// # Errors
     /// When the merge is gone.
     pub fn send(&self, item: SourceItem) -> Result<(), Closed> {
-        self.tx.send(item).map_err(|_closed| Closed)?;
+        let sent = Sent { at: self.clock.now(), has_waited: false, item };
+        if let Some(held_up) = self.offer(sent)? {
+            self.tx.send(held_up).map_err(|_closed| Closed)?;
+            self.ring();
+        }
+        Ok(())
+    }
+
+    /// Gives the item back if there is no room for it.
+    pub(super) fn offer(&self, sent: Sent) -> Result<Option<Sent>, Closed> {
+        match self.tx.try_send(sent) {
+            Ok(()) => {
+                self.ring();
+                Ok(None)
+            }
+            Err(TrySendError::Full(sent)) => Ok(Some(Sent { has_waited: true, ..sent })),
+            Err(TrySendError::Disconnected(_)) => Err(Closed),
+        }
+    }
+
+    fn ring(&self) {
         // Full: it rings already, and whoever comes to look will see this item too.
         let _ = self.bell.try_send(());
-        Ok(())
+    }
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").finish_non_exhaustive()
     }
 }
 
 /// What waiting for the next item came to.
 #[derive(Debug)]
 pub(super) enum Waited {
-    Item(SourceId, SourceItem),
+    Item(SourceId, Sent),
     Timeout,
     /// Nobody can send any more, and everything was taken.
     Closed,
 }
 
-/// The receiving ends.
 #[derive(Debug)]
+struct Queue {
+    rx: Receiver<Sent>,
+    known: Known,
+}
+
+/// The receiving ends.
 pub(super) struct Inlets {
     capacity: usize,
-    queues: Vec<Receiver<SourceItem>>,
+    queues: Vec<Queue>,
     /// Whose turn it is.
     next: usize,
     bell: Receiver<()>,
     /// Gone once the first item is asked for, so that the end of all sources can be heard.
     bell_tx: Option<SyncSender<()>>,
+    clock: Arc<dyn Clock>,
+    pace: Pace,
 }
 
 impl Inlets {
     /// `capacity` items may wait for each source.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, pace: Pace, clock: Arc<dyn Clock>) -> Self {
         let (bell_tx, bell) = sync_channel(1);
-        Self { capacity, queues: Vec::new(), next: 0, bell, bell_tx: Some(bell_tx) }
+        Self { capacity, queues: Vec::new(), next: 0, bell, bell_tx: Some(bell_tx), clock, pace }
     }
 
     pub(super) fn add(&mut self) -> (SourceId, Outlet) {
         let id = SourceId(u32::try_from(self.queues.len()).expect("sources are counted in tens"));
         let bell = self.bell_tx.clone().expect("sources are added before the merge is read");
         let (tx, rx) = sync_channel(self.capacity);
-        self.queues.push(rx);
-        (id, Outlet { tx, bell })
+        self.queues.push(Queue { rx, known: Known::new(self.clock.now(), self.pace) });
+        (id, Outlet { tx, bell, clock: Arc::clone(&self.clock) })
+    }
+
+    /// How far this source is known, by what was taken of it and by looks that found nothing.
+    pub(super) fn known(&self, id: SourceId) -> &Known {
+        &self.queues[id.0 as usize].known
     }
 
     /// An item that waits, from the source whose turn it is or the next that has one.
     pub(super) fn try_next(&mut self) -> Waited {
         self.bell_tx = None;
         let mut is_closed = true;
-        for turn in 0..self.queues.len() {
-            let idx = (self.next + turn) % self.queues.len();
-            match self.queues[idx].try_recv() {
-                Ok(item) => {
-                    self.next = (idx + 1) % self.queues.len();
-                    return Waited::Item(SourceId(idx as u32), item);
+        let mut looked = None;
+        let n_queues = self.queues.len();
+        for turn in 0..n_queues {
+            let idx = (self.next + turn) % n_queues;
+            let queue = &mut self.queues[idx];
+            match queue.rx.try_recv() {
+                Ok(sent) => {
+                    self.next = (idx + 1) % n_queues;
+                    queue.known.take(&sent);
+                    return Waited::Item(SourceId(idx as u32), sent);
                 }
-                Err(TryRecvError::Empty) => is_closed = false,
+                Err(TryRecvError::Empty) => {
+                    is_closed = false;
+                    // As of before the look.
+                    queue.known.see_empty(*looked.get_or_insert_with(|| self.clock.now()));
+                }
                 Err(TryRecvError::Disconnected) => {}
             }
         }
