@@ -61,7 +61,7 @@ pub enum Attribute {
     Sensor,
     /// The key that a key was asked for with: one hop of a chain of roles.
     Issuer,
-    /// An instance that a command or session was meant for, or was seen on.
+    /// An instance that a command or session was meant for or was seen on, or that a key was delivered to.
     Host,
     /// The entity id of the agent's worker for a command or session.
     Worker,

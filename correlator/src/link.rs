@@ -56,6 +56,9 @@ pub struct Links<'a> {
     found: Vec<(Link, Cow<'a, str>)>,
 }
 
+/// The service that takes up a role for an instance.
+pub(crate) const EC2: &str = "ec2.amazonaws.com";
+
 /// A call that names more instances than this is about a fleet, not about a host.
 const MAX_PER_LINK: usize = 64;
 
@@ -94,12 +97,11 @@ impl<'a> Links<'a> {
         }
     }
 
-    /// `ROLE/SESSION` of `arn:…:assumed-role/ROLE/SESSION`, and what the session's name gives away.
+    /// `ROLE/SESSION` of `arn:…:assumed-role/ROLE/SESSION`.
     fn role_session(&mut self, arn: Option<&'a str>) {
         let Some((_, session)) = arn.and_then(|arn| arn.split_once(":assumed-role/")) else { return };
         self.add(Link::RoleSession, session);
         let Some((_, name)) = session.rsplit_once('/') else { return };
-        self.instance(Some(name));
         // A task role's session is named after the task, which is 32 hexadecimal digits.
         if name.len() == 32 && is_hex(name) {
             self.add(Link::EcsTaskId, name);
@@ -112,12 +114,16 @@ pub fn of_call<'r>(call: &ApiCall<'r>) -> Links<'r> {
     let mut links = Links::default();
     let identity = call.user_identity();
     links.role_session(identity.arn());
-    links.instance(identity.session_name());
+    links.instance(identity.delivered_to());
     links.access_key(identity.access_key_id());
     links.access_key(call.response_str(&["credentials", "accessKeyId"]));
     links.access_key(call.response_str(&["accessKey", "accessKeyId"]));
     links.access_key(call.request_str(&["accessKeyId"]));
-    links.role_session(call.response_str(&["assumedRoleUser", "arn"]));
+    let assumed = call.response_str(&["assumedRoleUser", "arn"]);
+    links.role_session(assumed);
+    if identity.invoked_by() == Some(EC2) {
+        links.instance(assumed.and_then(|arn| arn.rsplit('/').next()));
+    }
     if let Some(host) = call.tls_host() {
         links.add(Link::TlsHost, host.to_ascii_lowercase());
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Attribute, Fact, Subject};
-use crate::link::{is_access_key_id, is_instance_id};
+use crate::link::{EC2, is_access_key_id, is_instance_id};
 use crate::source::cloudtrail::record::ApiCall;
 use crate::source::json::Json;
 use crate::source::user_agent::UserAgent;
@@ -44,13 +44,12 @@ fn instances<'j, 'a>(body: Option<&'j Json<'a>>) -> impl Iterator<Item = &'j Jso
 /// A call by an instance's own role session tells what the instance is.
 fn caller(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
     let identity = call.user_identity();
+    let Some(name) = identity.delivered_to().filter(|name| is_instance_id(name)) else { return };
     let Some(session) = identity.arn().and_then(|arn| arn.split_once(":assumed-role/")).map(|(_, rest)| rest)
     else {
         return;
     };
-    let Some((role, name)) = session.rsplit_once('/').filter(|(_, name)| is_instance_id(name)) else {
-        return;
-    };
+    let Some((role, _)) = session.rsplit_once('/') else { return };
     let subject = host(name);
     push(facts, &subject, Attribute::Role, Some(role));
     push(facts, &subject, Attribute::Account, identity.account_id());
@@ -65,6 +64,7 @@ fn caller(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
         let key = Subject::Key(key.into());
         push(facts, &key, Attribute::Role, Some(role));
         push(facts, &key, Attribute::RoleSession, Some(session));
+        push(facts, &key, Attribute::Host, Some(name));
     }
 }
 
@@ -83,10 +83,13 @@ fn issued_key(call: &ApiCall<'_>, facts: &mut Vec<Fact>) {
     if let Some((_, session)) = arn.and_then(|arn| arn.split_once(":assumed-role/")) {
         push(facts, &subject, Attribute::RoleSession, Some(session));
         push(facts, &subject, Attribute::Role, session.rsplit_once('/').map(|(role, _)| role));
-        // EC2 takes up the role for an instance: the session says which.
-        if let Some((role, name)) = session.rsplit_once('/').filter(|(_, name)| is_instance_id(name)) {
+        // EC2 takes up the role for an instance: the session says which. Anybody else's session may say anything.
+        let is_by_ec2 = identity.invoked_by() == Some(EC2);
+        let named = session.rsplit_once('/').filter(|(_, name)| is_by_ec2 && is_instance_id(name));
+        if let Some((role, name)) = named {
             push(facts, &host(name), Attribute::Role, Some(role));
             push(facts, &host(name), Attribute::Account, call.recipient_account_id());
+            push(facts, &subject, Attribute::Host, Some(name));
         }
     }
 }

@@ -98,10 +98,11 @@ impl Identities {
     ) -> Option<Answer> {
         let mut known = self.facts(subject, at);
         if kind == Kind::Host {
-            known.extend(self.bearing(Attribute::RoleSession, at, "key", |session| {
-                session.rsplit_once('/').is_some_and(|(_, instance)| instance == name)
+            let bound = self.bearing(Attribute::Host, at, "work", |host| host == name).into_iter();
+            known.extend(bound.map(|fact| match is_access_key_id(&fact.value) {
+                true => KnownValue { what: "key", ..fact },
+                false => fact,
             }));
-            known.extend(self.bearing(Attribute::Host, at, "work", |host| host == name));
         }
         (!known.is_empty()).then(|| Answer { kind, name: name.to_owned(), known })
     }
@@ -112,11 +113,6 @@ impl Identities {
             |what, value| KnownValue { what, value, strength: Strength::Exact, first: None, last: None };
         if let Some(account) = account_of_key(id) {
             known.insert(0, follows("account, from the id itself", account));
-        }
-        let instance = known.iter().find(|fact| fact.what == "role session");
-        let instance = instance.and_then(|fact| fact.value.rsplit_once('/')).map(|(_, name)| name.to_owned());
-        if let Some(instance) = instance.filter(|name| is_instance_id(name)) {
-            known.push(follows("instance", instance));
         }
         known.extend(self.chain(id, at).into_iter().map(|hop| follows("asked for with", hop)));
         known.extend(self.bearing(Attribute::Issuer, at, "asked for", |issuer| issuer == id));

@@ -53,7 +53,7 @@ fn a_host_without_a_sensor_is_known_from_cloudtrail() {
             1,
             "PutObject",
             &json!({"userIdentity": {"arn": format!("arn:aws:sts::111122223333:assumed-role/web/{INSTANCE}"),
-                "accountId": "111122223333", "accessKeyId": "ASIAEXAMPLE000000001"},
+                "principalId": format!("AROAEXAMPLE:{INSTANCE}"), "sessionContext": {"ec2RoleDelivery": "2.0"}, "accountId": "111122223333", "accessKeyId": "ASIAEXAMPLE000000001"},
                 "userAgent": "aws-cli/2.17 os/linux#6.1.0-50"}),
         ),
     ];
@@ -208,7 +208,8 @@ fn a_chain_of_roles_leads_back_to_the_instance() {
             0,
             "GetCallerIdentity",
             &json!({"eventSource": "sts.amazonaws.com",
-            "userIdentity": {"arn": instance, "accessKeyId": KEY}}),
+            "userIdentity": {"arn": instance, "accessKeyId": KEY, "principalId": format!("AROAEXAMPLE:{INSTANCE}"),
+                "sessionContext": {"ec2RoleDelivery": "2.0"}}}),
         ),
         assumed(1, (&instance, KEY), "ASIARTX3GSDSYAAAAAAA", "deploy/x"),
         assumed(2, (second, "ASIARTX3GSDSYAAAAAAA"), "ASIARTX3GSDSYBBBBBBB", "admin/y"),
@@ -272,4 +273,23 @@ fn a_command_knows_its_sender_and_where_it_ran() {
     let of_principal = only(&identities, "arn:aws:iam::111122223333:user/alice");
     assert_eq!(said(&of_principal, "asked for"), [format!("command {COMMAND}")]);
     assert!(identities.about("nobody", None).is_empty());
+}
+
+#[test]
+fn a_session_that_somebody_named_after_an_instance_is_not_its() {
+    let named = format!("deploy/{INSTANCE}");
+    let identities = learned(&[
+        heartbeat(0, INSTANCE, "10.0.1.10"),
+        assumed(1, ("arn:aws:iam::111122223333:user/eve", "AKIARTX3GSDSYAAAAAAA"), KEY, &named),
+        call(
+            2,
+            "ListBuckets",
+            &json!({"userIdentity": {"arn": format!("arn:aws:sts::111122223333:assumed-role/{named}"), "accessKeyId": KEY,
+                "principalId": format!("AROAEXAMPLE:{INSTANCE}")}, "userAgent": "aws-cli/2.17 os/linux#5.15.0-evil"}),
+        ),
+    ]);
+    let card = identities.host(INSTANCE, at(3)).unwrap();
+    assert_eq!((card.role, card.kernel), (None, None));
+    assert!(said(&only(&identities, KEY), "instance").is_empty());
+    assert!(said(&only(&identities, INSTANCE), "key").is_empty());
 }

@@ -94,6 +94,21 @@ fn the_cloud_half() {
             json!({"access_key_id": ["ASIAEXAMPLE000000002"], "role_session": ["deploy/build-7"]}),
         ),
         (
+            "s3",
+            "ListBuckets",
+            json!({"userIdentity": {"arn": format!("arn:aws:sts::111122223333:assumed-role/web/{INSTANCE}"),
+                "principalId": format!("AROAEXAMPLE:{INSTANCE}"), "sessionContext": {"ec2RoleDelivery": "2.0"}}}),
+            json!({"instance_id": [INSTANCE], "role_session": [format!("web/{INSTANCE}")]}),
+        ),
+        // Anybody may call a session so.
+        (
+            "s3",
+            "ListBuckets",
+            json!({"userIdentity": {"arn": format!("arn:aws:sts::111122223333:assumed-role/web/{INSTANCE}"),
+                "principalId": format!("AROAEXAMPLE:{INSTANCE}"), "sessionContext": {}}}),
+            json!({"role_session": [format!("web/{INSTANCE}")]}),
+        ),
+        (
             "iam",
             "CreateAccessKey",
             json!({"responseElements": {"accessKey": {"accessKeyId": "AKIAEXAMPLE000000003"}},

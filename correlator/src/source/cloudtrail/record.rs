@@ -267,6 +267,13 @@ impl<'r> UserIdentity<'r> {
         self.text(&["sessionContext", "ec2RoleDelivery"])
     }
 
+    /// The session's name if EC2 delivered its credentials: the instance's id. Whoever assumes a role may call the
+    /// session `i-…`; how the credentials were delivered is AWS's own word.
+    pub fn delivered_to(&self) -> Option<&'r str> {
+        self.ec2_role_delivery()?;
+        self.session_name()
+    }
+
     pub fn source_identity(&self) -> Option<&'r str> {
         self.text(&["sessionContext", "sourceIdentity"])
     }
