@@ -5,11 +5,17 @@
 
 #[cfg(test)]
 mod account;
+#[cfg(test)]
+mod any_order;
 mod dedup;
 mod engine;
 mod faults;
 mod feedback;
+#[cfg(test)]
+mod kinds;
 mod meter;
+#[cfg(test)]
+mod older_tests;
 #[cfg(test)]
 mod over_alerts_tests;
 mod reload;

@@ -5,36 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::kinds::SILENT;
 use super::tests::{
     ASKED, FIRST, SENT, SWEPT, World, connect, described, exec, lines, revisions_end_where_finals_do, sent,
     world,
 };
 use super::{Engine, Mode};
 use crate::alert::{AlertChange, AlertState};
-
-/// A late connection unmakes it.
-const SILENT: &str = r#"
-[rule]
-name = "Started in silence"
-rule_id = "00000000-0000-4000-8000-000000000011"
-description = "d"
-type = "eql"
-language = "eql"
-severity = "medium"
-risk_score = 47
-query = '''
-sequence by host.id with maxspan=20s
-  [process where process.name == "aws"]
-  ![network where host.os.type == "linux" and event.action == "connection_attempted"]
-  [process where process.name == "sh"]
-'''
-[[rule.threat]]
-framework = "MITRE ATT&CK"
-[rule.threat.tactic]
-id = "TA0002"
-name = "Execution"
-reference = "https://attack.mitre.org/tactics/TA0002/"
-"#;
 
 const BLOCK: &str = r#"
 [rule]

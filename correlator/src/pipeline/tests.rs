@@ -109,7 +109,8 @@ pub(super) fn world(rules: &[&str]) -> World {
 pub(super) fn world_of(rules: &[&str], change: impl FnMut(&mut Rule<Expr>)) -> World {
     let dir = tempfile::tempdir().unwrap();
     for (idx, text) in rules.iter().enumerate() {
-        std::fs::write(dir.path().join(format!("{idx}.toml")), text).unwrap();
+        let end = if text.starts_with("title:") { "yml" } else { "toml" };
+        std::fs::write(dir.path().join(format!("{idx}.{end}")), text).unwrap();
     }
     let mut schema = Schema::builtin();
     let mut loaded = catalogue::load([dir.path()], &mut schema);
@@ -126,6 +127,10 @@ pub(super) fn world_of_all() -> World {
 }
 
 impl World {
+    pub(super) fn rule_names(&self) -> std::collections::BTreeSet<String> {
+        self.program.rules().iter().map(|rule| rule.name.clone()).collect()
+    }
+
     pub(super) fn engine(&self, mode: Mode) -> Engine {
         Engine::new(Arc::clone(&self.program), &self.schema, Limits::default(), mode)
     }
@@ -364,7 +369,7 @@ fn a_withdrawn_alert_is_told_and_may_come_back() {
 }
 
 /// A host's command that no trail shows.
-const UNORDERED: &str = r#"
+pub(super) const UNORDERED: &str = r#"
 [rule]
 name = "Unordered"
 rule_id = "00000000-0000-4000-8000-000000000009"
@@ -440,8 +445,8 @@ fn an_absence_that_no_feed_vouches_for_is_counted() {
 
 /// Keeps what is delivered.
 #[derive(Default)]
-struct Kept {
-    told: Vec<AlertChange>,
+pub(super) struct Kept {
+    pub(super) told: Vec<AlertChange>,
     again: Vec<String>,
     n_left: Option<usize>,
 }
@@ -466,7 +471,12 @@ impl Delivery for Kept {
 }
 
 /// One run over a store: the lines come, then the run is stopped.
-fn run_once(world: &World, store: Store, lines: &[String], kept: &mut Kept) -> Result<(), RunError> {
+pub(super) fn run_once(
+    world: &World,
+    store: Store,
+    lines: &[String],
+    kept: &mut Kept,
+) -> Result<(), RunError> {
     let clock = Arc::new(VirtualClock::at(crate::time::parse("2026-11-02T18:00:00Z").unwrap()));
     let mut merge = Merge::new(1024, Pace::Live { idle_after: Span::from_secs(10) }, clock);
     let outlet = merge.add("test", Lateness(Span::from_secs(1200)));
@@ -731,48 +741,6 @@ pub(super) fn revisions_end_where_finals_do(world: &World, lines: &[String]) {
         document.to_string()
     };
     assert_eq!(standing.iter().map(as_final).collect::<Vec<_>>(), finals);
-}
-
-/// Runs, orders and calls that vouch for the trail.
-fn vouched_lines() -> impl Strategy<Value = Vec<String>> {
-    let line = prop_oneof![
-        (0_u32..6000).prop_map(|at| exec("worker", at)),
-        (0_u32..6000).prop_map(|at| described("Images", at)),
-        (0_u32..6000).prop_map(|at| described("Regions", at)),
-        (0_u32..3000).prop_map(sent),
-    ];
-    proptest::collection::vec(line, 0..12)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn any_order_and_repetition_end_in_the_same_bytes(
-        (lines, shuffled) in lines().prop_flat_map(|lines| {
-            let twice: Vec<String> = lines.iter().chain(&lines).cloned().collect();
-            (Just(lines), Just(twice).prop_shuffle())
-        }),
-    ) {
-        let world = world(&[SENT, ASKED, SWEPT, FIRST]);
-        prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
-    }
-
-    #[test]
-    fn absences_are_the_same_in_any_order(
-        (lines, shuffled) in vouched_lines().prop_flat_map(|lines| {
-            let twice: Vec<String> = lines.iter().chain(&lines).cloned().collect();
-            (Just(lines), Just(twice).prop_shuffle())
-        }),
-    ) {
-        let world = world(&[UNORDERED]);
-        prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
-    }
-
-    #[test]
-    fn eager_alerts_and_their_revisions_end_where_finals_do(lines in lines()) {
-        revisions_end_where_finals_do(&world(&[SENT, ASKED, SWEPT, FIRST]), &lines);
-    }
 }
 
 /// The names of the alerts told when another set of rules is taken over after the first event.
