@@ -29,9 +29,13 @@ pub(crate) struct Archive {
     /// By the minute in which they may go. One whose time was put off is found again where it was, and moved.
     by_minute: BTreeMap<i64, Vec<Box<str>>>,
     /// Events that are written and needed for longer than was written.
-    put_off: FxHashMap<Box<str>, EventTime>,
+    put_off: FxHashMap<Box<str>, LongerEvent>,
     shelf: Option<Box<dyn Shelf>>,
     at_hand: RefCell<AtHand>,
+    /// What the held events take of memory, about.
+    n_bytes: u64,
+    /// Events that were let go of before their time.
+    n_evicted: u64,
 }
 
 #[derive(Debug)]
@@ -74,8 +78,15 @@ pub(crate) struct UnwrittenEvent {
 #[derive(Debug, Default)]
 pub(crate) struct Unwritten {
     pub(crate) events: Vec<UnwrittenEvent>,
-    /// Events the store has, and until when they are needed now.
-    pub(crate) put_off: Vec<(Box<str>, EventTime)>,
+    pub(crate) put_off: Vec<(Box<str>, LongerEvent)>,
+}
+
+/// An event the store has, and until when it is needed now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LongerEvent {
+    pub(crate) time: EventTime,
+    pub(crate) origin: Origin,
+    pub(crate) until: EventTime,
 }
 
 impl Archive {
@@ -93,6 +104,7 @@ impl Archive {
                 held.is_context |= is_context;
             }
             None => {
+                self.n_bytes += weight(record);
                 self.held.insert(id.clone(), Held { record: Arc::clone(record), until, is_context });
                 self.by_minute.entry(until.0.div_euclid(MINUTE)).or_default().push(id.clone());
             }
@@ -102,6 +114,7 @@ impl Archive {
     /// The same, of one that may be held as it was before: what is held from now on is this.
     pub(crate) fn hold_instead(&mut self, record: &Arc<Record>, until: EventTime) {
         if let Some(held) = self.held.get_mut(&record.event.id) {
+            self.n_bytes = self.n_bytes + weight(record) - weight(&held.record);
             held.record = Arc::clone(record);
         }
         self.at_hand.get_mut().by_id.remove(&record.event.id);
@@ -113,8 +126,9 @@ impl Archive {
         match self.held.get_mut(&event.id) {
             Some(held) => held.until = held.until.max(until),
             None if self.shelf.is_some() => {
-                let held = self.put_off.entry(event.id.clone()).or_insert(until);
-                *held = (*held).max(until);
+                let longer = LongerEvent { time: event.time, origin: event.origin, until };
+                let held = self.put_off.entry(event.id.clone()).or_insert(longer);
+                held.until = held.until.max(until);
             }
             None => {}
         }
@@ -145,12 +159,39 @@ impl Archive {
             return Unwritten { events: self.held.values().map(unwritten).collect(), put_off: Vec::new() };
         }
         self.by_minute.clear();
+        self.n_bytes = 0;
         let at_hand = self.at_hand.get_mut();
         let held = self.held.drain().map(|(_, Held { record, until, is_context })| {
             at_hand.put(&record);
             UnwrittenEvent { record, until, is_context }
         });
         Unwritten { events: held.collect(), put_off: self.put_off.drain().collect() }
+    }
+
+    /// What is held takes of memory, about. What is written and read again is not counted: there is little of it.
+    pub(crate) fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// Events that were let go of before their time.
+    pub(crate) fn n_evicted(&self) -> u64 {
+        self.n_evicted
+    }
+
+    /// Lets go of those whose time would be up first. Says whether there were any.
+    pub(crate) fn evict_some(&mut self) -> bool {
+        // Those that must be written first go from here when they are.
+        if self.shelf.is_some() {
+            return false;
+        }
+        let Some(ids) = self.by_minute.pop_first().map(|(_, ids)| ids) else { return false };
+        for id in ids {
+            if let Some(held) = self.held.remove(&id) {
+                self.n_bytes -= weight(&held.record);
+                self.n_evicted += 1;
+            }
+        }
+        true
     }
 
     /// Lets go of what nothing rests on at `watermark`.
@@ -162,6 +203,7 @@ impl Archive {
             for id in first.remove() {
                 let Some(held) = self.held.get(&id) else { continue };
                 if held.until < watermark {
+                    self.n_bytes -= weight(&held.record);
                     self.held.remove(&id);
                 } else {
                     self.by_minute.entry(held.until.0.div_euclid(MINUTE)).or_default().push(id);
@@ -169,6 +211,11 @@ impl Archive {
             }
         }
     }
+}
+
+/// The event's text, its fields and its place in tables.
+fn weight(record: &Record) -> u64 {
+    1_024 + 2 * record.raw.len() as u64
 }
 
 /// All that is left of an event that is no longer held.

@@ -5,6 +5,7 @@
 
 pub mod aws;
 mod bounds;
+mod limits;
 mod overlay;
 mod reader;
 mod show;
@@ -21,6 +22,7 @@ use rules::bounds::Bounds;
 use rules::event::Span;
 use rules::sigma::Placeholders;
 
+use crate::keyed::Limits;
 use crate::pipeline::DEFAULT_RETENTION;
 use crate::time::Lateness;
 
@@ -41,6 +43,10 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// How long closed alerts, and what is known of hosts and keys, stay in the store.
     pub retention: Span,
+    /// The store's file is kept within this size, where it says one.
+    pub max_store_bytes: Option<u64>,
+    /// What open state may cost.
+    pub limits: Limits,
     pub sources: Vec<Source>,
     pub rules: Rules,
     pub drop: Drop,
@@ -61,6 +67,8 @@ impl Default for Config {
         Self {
             store: None,
             retention: DEFAULT_RETENTION,
+            max_store_bytes: None,
+            limits: Limits::default(),
             sources: Vec::new(),
             rules: Rules::default(),
             drop: Drop { has_builtin: true, paths: Vec::new() },
@@ -316,6 +324,8 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     let config = Config {
         store: store.path("path", ctx),
         retention: retention(&mut store, ctx),
+        max_store_bytes: limits::max_store(&mut store, ctx),
+        limits: limits::read(root.table("limits", ctx), ctx),
         sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
         rules: Rules {
             has_builtin: rules.bool("builtin", ctx).unwrap_or(true),

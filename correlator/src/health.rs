@@ -48,6 +48,17 @@ pub struct Health {
     pub n_open_alerts: u64,
     pub n_context_events: u64,
     pub n_context_lost: u64,
+    #[serde(default)]
+    pub n_events_lost: u64,
+    /// What state and the events it rests on take of memory, about.
+    #[serde(default)]
+    pub state_bytes: u64,
+    /// What the store's file holds.
+    #[serde(default)]
+    pub store_bytes: u64,
+    /// Old alerts and the like that went from the store before their time.
+    #[serde(default)]
+    pub n_history_lost: u64,
     /// New ones by severity, as they were first told.
     pub alerts: BTreeMap<String, u64>,
     pub n_revisions: u64,

@@ -5,6 +5,7 @@
 //! [`crate::detect`]'s; alerts, contexts and stores are around this.
 
 pub(crate) mod machine;
+pub(crate) mod seldom;
 mod signals;
 mod state;
 mod table;
@@ -26,7 +27,7 @@ use crate::terms::TermsShape;
 use crate::window::WindowShape;
 
 pub use table::{Change, Eviction, KeyRef, Keyed};
-pub(crate) use table::{OverAlerts, SavedKey};
+pub(crate) use table::{OverAlerts, SavedKey, Unsaved};
 
 /// Hosts and AWS keep time apart by up to 2 s, and CloudTrail writes whole seconds.
 pub const SKEW: Span = Span::from_secs(3);
@@ -83,6 +84,19 @@ impl Hit {
 
     pub fn order(&self) -> (EventTime, u64, &str) {
         self.event.order()
+    }
+
+    /// How much text it carries, about.
+    fn text_bytes(&self) -> u64 {
+        let values = self.values.iter().map(|value| 2 * value.len());
+        let leaves =
+            self.leaves.iter().flat_map(|leaf| leaf.values.iter().flatten().map(|value| value.len() + 32));
+        let texts = |values: &[Value]| -> usize {
+            let scalars = values.iter().flat_map(|value| value.scalars());
+            scalars.map(|scalar| 32 + scalar.as_str().map_or(0, str::len)).sum()
+        };
+        let rows = self.rows.iter().map(|row| texts(&row.key) + texts(&row.inputs));
+        values.chain(leaves).chain(rows).sum::<usize>() as u64 + self.event.id.len() as u64
     }
 }
 
@@ -225,8 +239,12 @@ impl Shape {
 /// What bounds the state. Reaching a bound is counted, and said on the alerts it may have touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// What state and the events it rests on may take of memory, about.
+    pub max_bytes: u64,
     /// Keys with state, over all rules.
     pub max_keys: usize,
+    /// The same of one rule, so that one that runs wild does not push out what others have seen.
+    pub max_keys_per_rule: usize,
     /// Events of one window, per key.
     pub max_hits_per_key: usize,
     /// Hits that are kept in case earlier ones come, per key. Past this the oldest is taken as settled, and what comes
@@ -255,7 +273,9 @@ impl Limits {
     pub fn for_finals(self) -> Self {
         const MANY: usize = 20_000_000;
         Self {
+            max_bytes: u64::MAX,
             max_keys: self.max_keys.max(MANY),
+            max_keys_per_rule: self.max_keys_per_rule.max(MANY),
             max_open_hits_per_key: usize::MAX,
             max_open_hits: self.max_open_hits.max(MANY),
             max_context_per_link: usize::MAX,
@@ -268,10 +288,12 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_keys: 1_000_000,
+            max_bytes: 4 << 30,
+            max_keys: 2_000_000,
+            max_keys_per_rule: 1_000_000,
             max_hits_per_key: 4_096,
             max_open_hits_per_key: 65_536,
-            max_open_hits: 1_000_000,
+            max_open_hits: 2_000_000,
             max_evidence: 100,
             max_context_per_link: 1_024,
             max_context_total: 500_000,

@@ -16,6 +16,7 @@ use rules::plan;
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::machine::{Machine, Matches};
+use crate::keyed::seldom::{Part, Seldom};
 use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, SKEW, Stage, clock_of, skew};
 use missing::{Absence, Missing};
 
@@ -71,8 +72,13 @@ type Partial = Vec<Arc<EventRef>>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SequenceState {
-    /// By stage, the newest partial match that ends with it.
+    /// By stage, the newest partial match that ends with it. None ends with the last: that is a match.
     partials: Vec<Option<Partial>>,
+    waiting: Seldom<Waiting>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Waiting {
     /// By stage, events that found no partial match to continue. One of the other clock may yet turn out to be earlier.
     early: Vec<VecDeque<Arc<EventRef>>>,
     /// By missing event, where it was seen.
@@ -85,12 +91,7 @@ impl Machine for SequenceState {
     type Shape = SequenceShape;
 
     fn new(shape: &SequenceShape) -> Self {
-        Self {
-            partials: vec![None; shape.stages.len()],
-            early: vec![VecDeque::new(); shape.stages.len()],
-            present: vec![VecDeque::new(); shape.missing.len()],
-            absences: Vec::new(),
-        }
+        Self { partials: vec![None; shape.stages.len().saturating_sub(1)], waiting: Seldom::default() }
     }
 
     fn step(
@@ -118,21 +119,36 @@ impl Machine for SequenceState {
         for partial in &mut self.partials {
             partial.take_if(|partial| partial[0].time < oldest);
         }
-        for early in &mut self.early {
+        let Some(waiting) = self.waiting.get_mut() else { return };
+        for early in &mut waiting.early {
             early.retain(|held| held.time >= before - SKEW);
         }
-        for present in &mut self.present {
+        for present in &mut waiting.present {
             present.retain(|held| held.time >= oldest - SKEW);
         }
-        self.absences.retain(|absence| absence.due >= before);
+        waiting.absences.retain(|absence| absence.due >= before);
+        self.waiting.tidy();
     }
 
     fn is_empty(&self) -> bool {
-        self.partials.iter().all(Option::is_none)
-            && self.early.iter().all(VecDeque::is_empty)
+        self.partials.iter().all(Option::is_none) && self.waiting.get().is_none_or(Waiting::is_default)
+    }
+}
+
+impl Part for Waiting {
+    fn is_default(&self) -> bool {
+        self.early.iter().all(VecDeque::is_empty)
             && self.present.iter().all(VecDeque::is_empty)
             && self.absences.is_empty()
     }
+}
+
+/// The queue of that number. Those that nothing was ever put into are not there.
+fn queue(queues: &mut Vec<VecDeque<Arc<EventRef>>>, at: usize) -> &mut VecDeque<Arc<EventRef>> {
+    if queues.len() <= at {
+        queues.resize_with(at + 1, VecDeque::new);
+    }
+    &mut queues[at]
 }
 
 impl SequenceState {
@@ -153,7 +169,7 @@ impl SequenceState {
                 self.place(shape, stage, partial, matches);
             }
             None => {
-                let early = &mut self.early[stage];
+                let early = queue(&mut self.waiting.make().early, stage);
                 while early.front().is_some_and(|held| held.time < record.time - SKEW)
                     || early.len() >= MAX_WAITING
                 {
@@ -181,7 +197,7 @@ impl SequenceState {
 
     /// The earliest waiting event that may in truth have come after all of the partial match.
     fn take_early(&mut self, stage: usize, partial: &Partial) -> Option<Arc<EventRef>> {
-        let early = &mut self.early[stage];
+        let early = self.waiting.get_mut()?.early.get_mut(stage)?;
         let at = early.iter().position(|held| partial.iter().all(|before| may_follow(before, held)))?;
         early.remove(at)
     }
@@ -208,11 +224,13 @@ impl SequenceState {
             return;
         }
         let absence = Absence::new(shape, &events, found.anchor.clone());
-        let is_disproved = (0..shape.missing.len())
-            .any(|idx| self.present[idx].iter().any(|record| absence.is_disproved_by(idx, record)));
+        let waiting = self.waiting.make();
+        let mut present = waiting.present.iter().enumerate();
+        let is_disproved =
+            present.any(|(idx, present)| present.iter().any(|record| absence.is_disproved_by(idx, record)));
         if !is_disproved {
             matches.put(found, Some(absence.due));
-            self.absences.push(absence);
+            waiting.absences.push(absence);
         }
     }
 
@@ -221,14 +239,15 @@ impl SequenceState {
             if hit.steps & (1 << missing.step) == 0 {
                 continue;
             }
-            self.absences.retain(|absence| {
+            let waiting = self.waiting.make();
+            waiting.absences.retain(|absence| {
                 let holds = !absence.is_disproved_by(idx, &hit.event);
                 if !holds {
                     matches.remove(&absence.anchor);
                 }
                 holds
             });
-            let present = &mut self.present[idx];
+            let present = queue(&mut waiting.present, idx);
             let oldest = hit.time() - shape.span() - SKEW;
             while present.front().is_some_and(|held| held.time < oldest) {
                 present.pop_front();

@@ -73,6 +73,8 @@ pub struct Stats {
     pub n_hits_lost: u64,
     /// Events held to explain alerts that were given up because there were too many.
     pub n_context_lost: u64,
+    /// Events that state and alerts rest on, given up because they took too much memory.
+    pub n_events_lost: u64,
 }
 
 impl Stats {
@@ -174,6 +176,7 @@ impl fmt::Display for Stats {
             (self.n_keys_lost, "half-seen patterns"),
             (self.n_hits_lost, "events of patterns"),
             (self.n_context_lost, "events kept to explain alerts"),
+            (self.n_events_lost, "events kept for alerts to show"),
         ];
         let lost: Vec<String> =
             lost.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();

@@ -6,21 +6,25 @@
 //! are handed out again under the same id and revision.
 
 mod health;
+mod room;
 mod schema;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
+pub use room::Kept;
 #[cfg(test)]
 pub(crate) use schema::STEPS;
-pub use state::{KeyRow, OpenRow, StateRows};
+pub use state::{KeyRow, OpenRow, ReadKey, StateRows};
 
 use crate::alert::blind::Heard;
 use crate::alert::book::Told;
@@ -82,12 +86,29 @@ const FORGET_LOSSES: Span = Span::from_secs(48 * 3_600);
 pub struct HeldEvent {
     pub id: [u8; 16],
     pub origin: Origin,
-    pub raw: String,
+    pub raw: Arc<str>,
     pub time: EventTime,
     /// When nothing rests on it any more.
     pub until: EventTime,
     pub role: HeldRole,
 }
+
+/// Where an event is to be found: by its time, or, where it is an alert and its time may change, at the beginning.
+pub(crate) fn moment(origin: Origin, time: EventTime) -> EventTime {
+    if origin == Origin::Signal { EventTime(0) } else { time }
+}
+
+/// An event that was there, by its short id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenId {
+    pub id: [u8; 16],
+    /// To the hour.
+    pub time: EventTime,
+    /// A fingerprint of what it said; 0 where that is not known.
+    pub content: u32,
+}
+
+const HOUR: i64 = 3_600_000_000_000;
 
 /// What a held event is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,13 +159,22 @@ pub struct StoredAlert {
     pub document: String,
 }
 
+/// A held event and until when it is needed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutOff {
+    pub id: [u8; 16],
+    /// See [`moment`].
+    pub moment: EventTime,
+    pub until: EventTime,
+}
+
 /// One stretch of input and what it led to.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
-    pub ids: Vec<([u8; 16], EventTime)>,
+    pub ids: Vec<SeenId>,
     pub held: Vec<HeldEvent>,
     /// Held events that are needed for longer.
-    pub put_off: Vec<([u8; 16], EventTime)>,
+    pub put_off: Vec<PutOff>,
     pub state: StateRows,
     pub heard: Vec<Heard>,
     pub identities: Vec<Row>,
@@ -209,6 +239,10 @@ impl Store {
         // not acknowledged to a source that could not be read again.
         conn.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         conn.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        // Indices of some hundred MiB stay at hand, and are written back seldom instead of for every thousand pages.
+        conn.pragma_update(None, "cache_size", -65_536).map_err(failed)?;
+        conn.pragma_update(None, "wal_autocheckpoint", 16_384).map_err(failed)?;
+        conn.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
         Self::prepare(conn, path)
     }
@@ -232,12 +266,12 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn held_event(&self, id: &[u8; 16]) -> Result<Option<HeldEvent>, StoreError> {
+    pub fn held_event(&self, moment: EventTime, id: &[u8; 16]) -> Result<Option<HeldEvent>, StoreError> {
         let read = || {
-            let mut select = self
-                .conn
-                .prepare_cached("select id, origin, raw, time, until, role from held where id = ?1")?;
-            select.query_row([&id[..]], held_row).optional()
+            let mut select = self.conn.prepare_cached(
+                "select id, origin, raw, time, until, role from held where moment = ?1 and id = ?2",
+            )?;
+            select.query_row(params![moment.0, &id[..]], held_row).optional()
         };
         read().map_err(StoreError::Read)
     }
@@ -293,13 +327,10 @@ impl Store {
     fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {
         let tx = self.conn.transaction()?;
         {
-            let mut insert = tx.prepare_cached("insert or ignore into seen (id, time) values (?1, ?2)")?;
-            for (id, time) in &batch.ids {
-                insert.execute(params![&id[..], time.0])?;
-            }
+            write_ids(&tx, &batch.ids)?;
             let mut insert = tx.prepare_cached(
-                "insert into held (id, origin, raw, time, until, role) values (?1, ?2, ?3, ?4, ?5, ?6)
-                 on conflict (id) do update set
+                "insert into held (id, origin, raw, time, until, role, moment) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 on conflict (moment, id) do update set
                    until = max(until, excluded.until), role = max(role, excluded.role),
                    -- An event is what it first was; an alert that is read as one changes.
                    raw = case when excluded.origin = 'signal' then excluded.raw else raw end,
@@ -312,12 +343,14 @@ impl Store {
                     held.raw,
                     held.time.0,
                     held.until.0,
-                    held.role as u8
+                    held.role as u8,
+                    moment(held.origin, held.time).0
                 ])?;
             }
-            let mut update = tx.prepare_cached("update held set until = max(until, ?2) where id = ?1")?;
-            for (id, until) in &batch.put_off {
-                update.execute(params![&id[..], until.0])?;
+            let mut update =
+                tx.prepare_cached("update held set until = ?3 where moment = ?2 and id = ?1 and until < ?3")?;
+            for PutOff { id, moment, until } in &batch.put_off {
+                update.execute(params![&id[..], moment.0, until.0])?;
             }
             // A dataset has no minute; -1 stands for that, since null would not be unique.
             let mut insert =
@@ -353,7 +386,8 @@ impl Store {
                 insert.execute(params![&*position.source, position.key, position.value])?;
             }
             if let Some(before) = batch.forget_ids_before {
-                tx.prepare_cached("delete from seen where time < ?1")?.execute([before.0])?;
+                let hour = before.0.div_euclid(HOUR);
+                tx.prepare_cached("delete from seen_ids where hour < ?1")?.execute([hour])?;
                 // Alerts look back a day and their contexts' span further.
                 let minute = (before - FORGET_HEARD).0.div_euclid(60_000_000_000);
                 tx.prepare_cached("delete from heard where minute between 0 and ?1")?.execute([minute])?;
@@ -395,10 +429,21 @@ impl Store {
 
     /// # Errors
     /// The file cannot be read.
-    pub fn ids(&self) -> Result<Vec<([u8; 16], EventTime)>, StoreError> {
-        self.rows("select id, time from seen", |row| {
-            Ok((short(row.get_ref(0)?.as_blob()?), EventTime(row.get(1)?)))
-        })
+    pub fn each_id(&self, mut each: impl FnMut(SeenId)) -> Result<(), StoreError> {
+        let mut read = || {
+            let mut select = self.conn.prepare("select hour, ids from seen_ids")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                let time = EventTime(row.get::<_, i64>(0)?.saturating_mul(HOUR));
+                for one in row.get_ref(1)?.as_blob()?.chunks_exact(ID_BYTES) {
+                    let mut content = [0; 4];
+                    content.copy_from_slice(&one[16..]);
+                    each(SeenId { id: short(one), time, content: u32::from_le_bytes(content) });
+                }
+            }
+            Ok(())
+        };
+        read().map_err(StoreError::Read)
     }
 
     /// The events that are held for a role, in event order.
@@ -559,6 +604,24 @@ impl Store {
     }
 }
 
+/// As it lies in `seen_ids`.
+const ID_BYTES: usize = 20;
+
+/// A row for each hour of events.
+fn write_ids(tx: &Transaction<'_>, ids: &[SeenId]) -> rusqlite::Result<()> {
+    let mut by_hour: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
+    for SeenId { id, time, content } in ids {
+        let row = by_hour.entry(time.0.div_euclid(HOUR)).or_default();
+        row.extend_from_slice(id);
+        row.extend_from_slice(&content.to_le_bytes());
+    }
+    let mut insert = tx.prepare_cached("insert into seen_ids (hour, ids) values (?1, ?2)")?;
+    for (hour, ids) in by_hour {
+        insert.execute(params![hour, ids])?;
+    }
+    Ok(())
+}
+
 fn write_identities(tx: &Transaction<'_>, rows: &[Row]) -> rusqlite::Result<()> {
     let mut insert = tx.prepare_cached(
         "insert into identities (subject, attribute, value, first, last) values (?1, ?2, ?3, ?4, ?5)
@@ -619,7 +682,7 @@ fn held_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldEvent> {
     Ok(HeldEvent {
         id: short(row.get_ref(0)?.as_blob()?),
         origin: origin_of(row.get_ref(1)?.as_str()?),
-        raw: row.get(2)?,
+        raw: row.get_ref(2)?.as_str()?.into(),
         time: EventTime(row.get(3)?),
         until: EventTime(row.get(4)?),
         role: match row.get(5)? {

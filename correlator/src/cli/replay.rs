@@ -12,7 +12,6 @@ use super::load::{self, Configured};
 use super::output;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
-use crate::keyed::Limits;
 use crate::pipeline::{self, Engine, Mode};
 use crate::sink::Sink;
 use crate::source::Record;
@@ -69,7 +68,7 @@ pub(super) fn run(
 
     let mut sink = output::open(&configured.config.output, terminal)?;
     let mode = if flags.is_final { Mode::Finals } else { Mode::Revisions };
-    let mut engine = Engine::new(program, &schema, Limits::default(), mode);
+    let mut engine = Engine::new(program, &schema, configured.config.limits, mode);
     for rejected in &read.rejected {
         engine.reject(rejected);
     }

@@ -22,7 +22,6 @@ use super::{CliError, Outcome};
 use crate::alert::AlertChange;
 use crate::config::Config;
 use crate::health::Board;
-use crate::keyed::Limits;
 use crate::merge::{Doubt, Merge, Pace};
 use crate::metrics;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
@@ -119,9 +118,12 @@ pub(super) fn run(
         let at = metrics::serve(listen, Arc::clone(&board)).map_err(fault("cannot start"))?;
         info!(listen = %at, "metrics");
     }
-    let engine = Engine::new(program, &schema, Limits::default(), Mode::Revisions);
+    let engine = Engine::new(program, &schema, config.limits, Mode::Revisions);
     let runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
-    let runner = runner.with_retention(config.retention).with_board(board);
+    let runner = runner
+        .with_retention(config.retention)
+        .with_max_store_bytes(config.max_store_bytes)
+        .with_board(board);
     let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();

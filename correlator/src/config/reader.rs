@@ -256,13 +256,19 @@ impl<'d, 'i> Table<'d, 'i> {
 
     /// A size such as "512KiB" or "64MiB".
     pub(super) fn size(&mut self, key: &'static str, ctx: &mut Context<'_>) -> Option<u64> {
+        self.size_at(key, ctx).map(|size| size.value)
+    }
+
+    pub(super) fn size_at(&mut self, key: &'static str, ctx: &mut Context<'_>) -> Option<At<u64>> {
         let text = self.str(key, ctx)?;
-        let size = parse_size(&text.value).filter(|size| *size > 0);
-        if size.is_none() {
-            let message = format!("\"{}\" is not a size", text.value);
-            ctx.fault(text.span, message, "write a number and B, KiB, MiB or GiB, such as \"64MiB\"");
+        match parse_size(&text.value).filter(|size| *size > 0) {
+            Some(value) => Some(At { value, span: text.span }),
+            None => {
+                let message = format!("\"{}\" is not a size", text.value);
+                ctx.fault(text.span, message, "write a number and B, KiB, MiB or GiB, such as \"64MiB\"");
+                None
+            }
         }
-        size
     }
 
     /// Reports the keys nobody asked for.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rules::event::Span;
 
 use super::aws::{Access, Bucket, DeadLetters, Queue};
-use super::{Config, Feed, Input, KnownEndpoint, SensorInput, Source};
+use super::{Config, Feed, Input, KnownEndpoint, SensorInput, Source, limits};
 
 impl Config {
     /// Every setting in force, defaults included.
@@ -23,6 +23,11 @@ impl Config {
             None => writeln!(out, "# no path: memory only")?,
         }
         writeln!(out, "retention = \"{}\"", duration(self.retention))?;
+        match self.max_store_bytes {
+            Some(bytes) => writeln!(out, "max_size = \"{}\"", size(bytes))?,
+            None => writeln!(out, "# no max_size: as large as it gets")?,
+        }
+        limits::write(self.limits, out)?;
         for source in &self.sources {
             write_source(source, out)?;
         }

@@ -49,6 +49,22 @@ fn every_example_of_the_shipped_file_is_accepted() {
 }
 
 #[test]
+fn limits_are_set_and_kept_in_bounds() {
+    let config = parse(
+        "[store]\nmax_size = \"1GiB\"\n[limits]\nmemory = \"512MiB\"\nkeys = 5000\nkeys_per_rule = 100",
+    )
+    .unwrap();
+    assert_eq!(config.max_store_bytes, Some(1 << 30));
+    let expected =
+        Limits { max_bytes: 512 * MIB, max_keys: 5_000, max_keys_per_rule: 100, ..Limits::default() };
+    assert_eq!(config.limits, expected);
+    check_faults(
+        "[store]\nmax_size = \"1MiB\"\n[limits]\nmemory = \"1MiB\"\nkeys = 5\nkey = 3\n",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let config = parse("[store]\npath = \"state.db\"\n[rules]\npaths = [\"rules\", \"/abs\"]").unwrap();
     assert_eq!(config.store.as_deref(), Some(Path::new("/etc/groundtrail/state.db")));

@@ -98,7 +98,8 @@ impl Matches {
 enum State {
     Sequence(SequenceState),
     Sample(SampleState),
-    Window(WindowState),
+    // Larger than the others, and there are keys by the million.
+    Window(Box<WindowState>),
     Terms(TermsState),
     Correlation(CorrelationState),
 }
@@ -131,7 +132,7 @@ impl Stepped {
         let state = match shape {
             Shape::Sequence(shape) => State::Sequence(Machine::new(shape)),
             Shape::Sample(shape) => State::Sample(Machine::new(shape)),
-            Shape::Window(shape) => State::Window(Machine::new(shape)),
+            Shape::Window(shape) => State::Window(Box::new(Machine::new(shape))),
             Shape::Terms(shape) => State::Terms(Machine::new(shape)),
             Shape::Correlation(shape) => State::Correlation(Machine::new(shape)),
         };

@@ -7,6 +7,7 @@ use rules::event::{EventTime, Span};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Stepped;
+use super::seldom::{Part, Seldom};
 use super::{Anchor, EventRef, Hit, Limits, Match, Shape};
 use crate::source::Origin;
 
@@ -23,36 +24,45 @@ const EAGER: usize = 64;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
-    /// Everything before `hits`, for good.
-    base: Stepped,
+    /// Everything before `hits`, for good. None: it amounts to nothing.
+    base: Option<Box<Stepped>>,
     /// In event order. An earlier event may still come in between.
     hits: VecDeque<Arc<Hit>>,
     /// `base` after all of `hits`. Not written: it follows from the two.
     #[serde(skip, default = "Stepped::blank")]
     tip: Stepped,
-    /// Late hits that wait to be put among `hits`: see [`EAGER`].
-    late: Vec<Arc<Hit>>,
-    /// `tip` lags behind `hits`.
-    is_stale: bool,
-    /// The last hit that was folded into `base` because there were too many, and not because it was its time.
-    folded_early: Option<EventTime>,
-    /// Hits that came before it.
-    n_misplaced: u64,
+    disorder: Seldom<Disorder>,
     /// What the world has been told.
     shown: BTreeMap<Anchor, Arc<Match>>,
     newest: EventTime,
 }
 
+/// What came otherwise than in event order.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Disorder {
+    /// Late hits that wait to be put among the others: see [`EAGER`].
+    late: Vec<Arc<Hit>>,
+    /// The tip lags behind the hits.
+    is_stale: bool,
+    /// The last hit that was folded into the base because there were too many, and not because it was its time.
+    folded_early: Option<EventTime>,
+    /// Hits that came before it.
+    n_misplaced: u64,
+}
+
+impl Part for Disorder {
+    fn is_default(&self) -> bool {
+        self.late.is_empty() && !self.is_stale && self.folded_early.is_none() && self.n_misplaced == 0
+    }
+}
+
 impl KeyState {
     pub(crate) fn new(shape: &Shape) -> Self {
         Self {
-            base: Stepped::new(shape),
+            base: None,
             hits: VecDeque::new(),
-            late: Vec::new(),
-            folded_early: None,
-            n_misplaced: 0,
             tip: Stepped::new(shape),
-            is_stale: false,
+            disorder: Seldom::default(),
             shown: BTreeMap::new(),
             newest: EventTime(i64::MIN),
         }
@@ -67,18 +77,21 @@ impl KeyState {
         turns: &mut Vec<Turn>,
     ) {
         self.newest = self.newest.max(hit.time());
-        if self.folded_early.is_some_and(|folded| hit.time() < folded) {
-            self.n_misplaced += 1;
+        if let Some(disorder) = self.disorder.get_mut()
+            && disorder.folded_early.is_some_and(|folded| hit.time() < folded)
+        {
+            disorder.n_misplaced += 1;
         }
         let is_last = self.hits.back().is_none_or(|last| last.order() < hit.order());
-        if is_last && !self.is_stale {
+        if is_last && !self.is_stale() {
             self.tip.step(shape, &hit, limits);
             self.tip.settle_soon(shape, limits);
             self.keep(shape, hit);
             self.tell_touched(watermark, turns);
         } else {
-            self.late.push(hit);
-            self.is_stale = true;
+            let disorder = self.disorder.make();
+            disorder.late.push(hit);
+            disorder.is_stale = true;
             if self.n_hits() <= EAGER {
                 self.refresh(shape, limits, watermark, turns);
             }
@@ -86,7 +99,8 @@ impl KeyState {
         if self.n_hits() > limits.max_open_hits_per_key {
             self.work_in();
             while self.hits.len() > limits.max_open_hits_per_key {
-                self.folded_early = self.folded_early.max(self.hits.front().map(|hit| hit.time()));
+                let disorder = self.disorder.make();
+                disorder.folded_early = disorder.folded_early.max(self.hits.front().map(|hit| hit.time()));
                 self.fold_first(shape, limits);
             }
         }
@@ -103,19 +117,29 @@ impl KeyState {
     ) {
         let n_before = self.n_hits();
         self.hits.retain(|hit| &*hit.event.id != event_id);
-        self.late.retain(|hit| &*hit.event.id != event_id);
+        if let Some(disorder) = self.disorder.get_mut() {
+            disorder.late.retain(|hit| &*hit.event.id != event_id);
+        }
         if self.n_hits() == n_before {
             return;
         }
-        self.is_stale = true;
+        self.disorder.make().is_stale = true;
         if self.n_hits() <= EAGER {
             self.refresh(shape, limits, watermark, turns);
         }
     }
 
+    fn is_stale(&self) -> bool {
+        self.disorder.get().is_some_and(|disorder| disorder.is_stale)
+    }
+
+    fn late(&self) -> &[Arc<Hit>] {
+        self.disorder.get().map_or(&[], |disorder| &disorder.late)
+    }
+
     /// The alerts among the hits that are open to company.
     pub(crate) fn signals(&self) -> impl Iterator<Item = &Arc<EventRef>> {
-        let hits = self.hits.iter().chain(&self.late).map(|hit| &hit.event);
+        let hits = self.hits.iter().chain(self.late()).map(|hit| &hit.event);
         hits.filter(|event| event.origin == Origin::Signal)
     }
 
@@ -141,7 +165,7 @@ impl KeyState {
         if !self.is_behind(shape) {
             return;
         }
-        if std::mem::take(&mut self.is_stale) {
+        if self.is_stale() {
             self.rerun(shape, limits);
         }
         self.tip.settle(shape, limits);
@@ -150,7 +174,7 @@ impl KeyState {
 
     /// Whether [`Self::refresh`] has something to do.
     pub(crate) fn is_behind(&self, shape: &Shape) -> bool {
-        self.is_stale || self.tip.is_put_off(shape)
+        self.is_stale() || self.tip.is_put_off(shape)
     }
 
     /// Time has passed: tells the absences that are now certain, and closes what no event can reach any more.
@@ -161,7 +185,7 @@ impl KeyState {
         watermark: EventTime,
         turns: &mut Vec<Turn>,
     ) {
-        if std::mem::take(&mut self.is_stale) {
+        if self.is_stale() {
             self.rerun(shape, limits);
         }
         self.tip.settle(shape, limits);
@@ -170,8 +194,15 @@ impl KeyState {
         while self.hits.front().is_some_and(|hit| hit.time() < closed) {
             self.fold_first(shape, limits);
         }
-        self.base.settle(shape, limits);
-        self.base.expire(shape, closed);
+        if let Some(base) = &mut self.base {
+            base.settle(shape, limits);
+            base.expire(shape, closed);
+        }
+        // Its count of what caps took is no part of a new one.
+        self.base.take_if(|base| base.n_evicted == 0 && base.is_empty(shape));
+        if self.hits.is_empty() {
+            self.hits = VecDeque::new();
+        }
         self.tip.expire(shape, closed);
         let kept = &self.tip.matches.by_anchor;
         self.shown.retain(|anchor, _| kept.contains_key(anchor));
@@ -179,23 +210,21 @@ impl KeyState {
 
     /// What was read back: computes what is not written. None if it is no state of such a rule.
     pub(crate) fn resumed(mut self, shape: &Shape, limits: &Limits) -> Option<Self> {
-        if !self.base.is_of(shape) {
+        if self.base.as_ref().is_some_and(|base| !base.is_of(shape)) {
             return None;
         }
         self.rerun(shape, limits);
         self.tip.matches.touched.clear();
-        self.is_stale = false;
         Some(self)
     }
 
     /// Puts late hits in their places.
     fn work_in(&mut self) {
-        if self.late.is_empty() {
-            return;
-        }
-        self.late.sort_by(|a, b| a.order().cmp(&b.order()));
-        let mut all = Vec::with_capacity(self.hits.len() + self.late.len());
-        let mut late = std::mem::take(&mut self.late).into_iter().peekable();
+        let late = self.disorder.get_mut().map(|disorder| std::mem::take(&mut disorder.late));
+        let Some(mut late) = late.filter(|late| !late.is_empty()) else { return };
+        late.sort_by(|a, b| a.order().cmp(&b.order()));
+        let mut all = Vec::with_capacity(self.hits.len() + late.len());
+        let mut late = late.into_iter().peekable();
         for hit in self.hits.drain(..) {
             while let Some(first) = late.next_if(|late| late.order() < hit.order()) {
                 all.push(first);
@@ -209,7 +238,11 @@ impl KeyState {
 
     fn rerun(&mut self, shape: &Shape, limits: &Limits) {
         self.work_in();
-        self.tip = self.base.clone();
+        if let Some(disorder) = self.disorder.get_mut() {
+            disorder.is_stale = false;
+        }
+        self.disorder.tidy();
+        self.tip = self.base.as_deref().cloned().unwrap_or_else(|| Stepped::new(shape));
         for hit in &self.hits {
             self.tip.step(shape, hit, limits);
         }
@@ -218,8 +251,9 @@ impl KeyState {
 
     fn fold_first(&mut self, shape: &Shape, limits: &Limits) {
         if let Some(hit) = self.hits.pop_front() {
-            self.base.step(shape, &hit, limits);
-            self.base.matches.touched.clear();
+            let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
+            base.step(shape, &hit, limits);
+            base.matches.touched.clear();
         }
     }
 
@@ -270,11 +304,13 @@ impl KeyState {
     }
 
     pub(crate) fn is_empty(&self, shape: &Shape) -> bool {
-        self.n_hits() == 0 && self.base.is_empty(shape) && self.tip.is_empty(shape)
+        self.n_hits() == 0
+            && self.base.as_ref().is_none_or(|base| base.is_empty(shape))
+            && self.tip.is_empty(shape)
     }
 
     pub(crate) fn n_evicted(&self) -> u64 {
-        self.tip.n_evicted + self.n_misplaced
+        self.tip.n_evicted + self.disorder.get().map_or(0, |disorder| disorder.n_misplaced)
     }
 
     pub(crate) fn newest(&self) -> EventTime {
@@ -282,11 +318,12 @@ impl KeyState {
     }
 
     pub(crate) fn n_hits(&self) -> usize {
-        self.hits.len() + self.late.len()
+        self.hits.len() + self.late().len()
     }
 
-    pub(crate) fn seed_term(&mut self, first: Option<EventTime>, last: EventTime) {
-        self.base.seed_term(first, last);
+    pub(crate) fn seed_term(&mut self, shape: &Shape, first: Option<EventTime>, last: EventTime) {
+        let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
+        base.seed_term(first, last);
         self.tip.seed_term(first, last);
         self.newest = self.newest.max(last);
     }

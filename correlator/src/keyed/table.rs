@@ -1,6 +1,7 @@
 //! All keys of all rules: who is asked when a hit comes, who when time passes, and who goes when there are too many.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
@@ -22,12 +23,20 @@ pub enum Change {
     Gone { key: KeyRef, anchor: Anchor },
 }
 
-/// A key's state, to be written.
+/// What has changed of the keys' state since it was last written.
+#[derive(Debug, Default)]
+pub(crate) struct Unsaved {
+    pub(crate) keys: Vec<SavedKey>,
+    /// Places of keys that are gone.
+    pub(crate) gone: Vec<u64>,
+}
+
+/// A key's state, to be written at its place.
 #[derive(Debug, Clone)]
 pub(crate) struct SavedKey {
     pub(crate) key: KeyRef,
-    /// None: it is gone.
-    pub(crate) state: Option<Vec<u8>>,
+    pub(crate) place: u64,
+    pub(crate) state: Vec<u8>,
 }
 
 /// What caps cost one rule.
@@ -49,6 +58,45 @@ impl Default for Eviction {
 struct Entry {
     state: KeyState,
     visit: EventTime,
+    /// Where the store has it: known here, so that nobody has to look it up there.
+    place: u64,
+    weight: Weight,
+}
+
+/// What a key takes of memory, about: what was pushed is added, and now and then all of it is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    bytes: u64,
+    measured: u64,
+}
+
+impl Weight {
+    /// Tables, timers and a small state.
+    const KEY: u64 = 700;
+    /// An event with its place in lists.
+    const HIT: u64 = 260;
+    /// What is written is without pointers, lengths and slack.
+    const PER_WRITTEN_BYTE: u64 = 3;
+    const LITTLE: u64 = 16 * 1_024;
+
+    fn of(key: &JoinKey) -> Self {
+        let bytes = Self::KEY + key.0.iter().flatten().map(|part| 2 * part.len() as u64).sum::<u64>();
+        Self { bytes, measured: bytes }
+    }
+
+    fn add(&mut self, hit: &Hit) {
+        self.bytes += Self::HIT + hit.text_bytes();
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.bytes > 2 * self.measured + Self::LITTLE
+    }
+
+    fn measure(&mut self, key: &JoinKey, state: &KeyState) {
+        let written = postcard::experimental::serialized_size(state).unwrap_or_default() as u64;
+        let bytes = Self::of(key).bytes + written * Self::PER_WRITTEN_BYTE;
+        *self = Self { bytes, measured: bytes };
+    }
 }
 
 /// The rules that read alerts of the others. Time passes later for them: until nothing can change those alerts.
@@ -85,11 +133,15 @@ pub struct Keyed {
     /// By rule. `None`: each hit of the rule is a match of its own, and needs no state.
     shapes: Vec<Option<Shape>>,
     limits: Limits,
-    keys: FxHashMap<KeyRef, Entry>,
-    timers: BTreeSet<(EventTime, KeyRef)>,
+    keys: FxHashMap<KeyRef, Box<Entry>>,
+    /// By rule: when to look at which key. Each key has one.
+    timers: Vec<BTreeSet<(EventTime, KeyRef)>>,
     /// Keys with something to work in or to compute.
     stale: Vec<KeyRef>,
     n_open_hits: usize,
+    /// About.
+    n_bytes: u64,
+    next_place: u64,
     watermark: Option<EventTime>,
     over_alerts: OverAlerts,
     signals: SignalKeys,
@@ -98,23 +150,27 @@ pub struct Keyed {
     evictions: FxHashMap<u32, Eviction>,
     /// Keys that have changed since they were last taken to be written, where there is a store.
     unsaved: Option<FxHashSet<KeyRef>>,
+    gone: Vec<u64>,
 }
 
 impl Keyed {
     pub fn new(shapes: Vec<Option<Shape>>, limits: Limits) -> Self {
         Self {
+            timers: vec![BTreeSet::new(); shapes.len()],
             shapes,
             limits,
             keys: FxHashMap::default(),
-            timers: BTreeSet::new(),
             stale: Vec::new(),
             n_open_hits: 0,
+            n_bytes: 0,
+            next_place: 1,
             watermark: None,
             over_alerts: OverAlerts::default(),
             signals: SignalKeys::default(),
             settled_over_alerts: None,
             evictions: FxHashMap::default(),
             unsaved: None,
+            gone: Vec::new(),
         }
     }
 
@@ -139,18 +195,28 @@ impl Keyed {
             Some((key, _)) => Arc::clone(key),
             None => Arc::new(named),
         };
-        let entry = self
-            .keys
-            .entry(Arc::clone(&key))
-            .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
+        let entry = match self.keys.entry(Arc::clone(&key)) {
+            MapEntry::Occupied(held) => held.into_mut(),
+            MapEntry::Vacant(free) => {
+                let entry = Entry::new(shape, &key.1, &mut self.next_place);
+                self.n_bytes += entry.weight.bytes;
+                self.timers[rule as usize].insert((entry.visit, Arc::clone(&key)));
+                free.insert(entry)
+            }
+        };
         let evicted_before = entry.state.n_evicted();
         let (open_before, was_behind) = (entry.state.n_hits(), entry.state.is_behind(shape));
-        let time = hit.time();
+        let (time, weighed) = (hit.time(), entry.weight.bytes);
         if hit.event.origin == Origin::Signal {
             self.signals.add(&hit.event, &key);
         }
+        entry.weight.add(&hit);
         let mut turns = Vec::new();
         entry.state.push(shape, hit, &self.limits, watermark, &mut turns);
+        if entry.weight.is_doubtful() {
+            entry.weight.measure(&key.1, &entry.state);
+        }
+        self.n_bytes = self.n_bytes + entry.weight.bytes - weighed;
         if let Some(unsaved) = &mut self.unsaved {
             unsaved.insert(Arc::clone(&key));
         }
@@ -161,19 +227,25 @@ impl Keyed {
         }
         let visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &self.limits));
         if visit < entry.visit {
-            self.timers.remove(&(entry.visit, Arc::clone(&key)));
+            let timers = &mut self.timers[rule as usize];
+            timers.remove(&(entry.visit, Arc::clone(&key)));
             entry.visit = visit;
-            self.timers.insert((visit, Arc::clone(&key)));
+            timers.insert((visit, Arc::clone(&key)));
         }
         if n_hits > 0 {
             self.count_eviction(rule, 0, n_hits, time);
         }
-        while self.keys.len() > self.limits.max_keys || self.n_open_hits > self.limits.max_open_hits {
-            if !self.evict_oldest() {
-                break;
-            }
-        }
+        self.keep_within(rule);
         changes(&key, turns)
+    }
+
+    /// Lets go of what is too much, the oldest first: of the rule, then of all.
+    fn keep_within(&mut self, rule: u32) {
+        while self.timers[rule as usize].len() > self.limits.max_keys_per_rule && self.evict_oldest_of(rule) {
+        }
+        while (self.keys.len() > self.limits.max_keys || self.n_open_hits > self.limits.max_open_hits)
+            && self.evict_oldest()
+        {}
     }
 
     /// Whether the alert of this id is an event to some key, and may still be taken back.
@@ -225,23 +297,14 @@ impl Keyed {
     pub fn advance(&mut self, watermark: EventTime) -> Vec<Change> {
         let mut all = self.flush();
         self.watermark = self.watermark.max(Some(watermark));
-        let mut over_alerts = Vec::new();
-        while let Some(timer) = self.due(watermark) {
-            match self.over_alerts.has(timer.1.0) {
-                true => over_alerts.push(timer),
-                false => self.visit(timer.1, watermark, &mut all),
-            }
-        }
-        self.timers.extend(over_alerts);
+        self.visit_due(watermark, &mut all, false);
         all
     }
 
     /// The second half of [`Self::advance`]: for rules over alerts.
     pub(crate) fn advance_over_alerts(&mut self, watermark: EventTime) -> Vec<Change> {
         let mut all = self.flush();
-        while let Some((_, key)) = self.due(watermark) {
-            self.visit(key, watermark, &mut all);
-        }
+        self.visit_due(watermark, &mut all, true);
         self.settle_over_alerts(watermark);
         all
     }
@@ -257,8 +320,19 @@ impl Keyed {
         self.settled_over_alerts
     }
 
-    fn due(&mut self, watermark: EventTime) -> Option<(EventTime, KeyRef)> {
-        self.timers.first().is_some_and(|(at, _)| *at < watermark).then(|| self.timers.pop_first())?
+    /// Visits the keys whose time has come: of rules over alerts, or of the others.
+    fn visit_due(&mut self, watermark: EventTime, all: &mut Vec<Change>, over_alerts: bool) {
+        let rules = 0..u32::try_from(self.timers.len()).expect("rules are counted in thousands");
+        for rule in rules {
+            if self.over_alerts.has(rule) != over_alerts {
+                continue;
+            }
+            while self.timers[rule as usize].first().is_some_and(|(at, _)| *at < watermark) {
+                if let Some((_, key)) = self.timers[rule as usize].pop_first() {
+                    self.visit(key, watermark, all);
+                }
+            }
+        }
     }
 
     fn visit(&mut self, key: KeyRef, watermark: EventTime, all: &mut Vec<Change>) {
@@ -271,31 +345,50 @@ impl Keyed {
         self.n_open_hits -= open_before - entry.state.n_hits();
         // What is merely settled is not written again: it settles the same way once more.
         if let Some(unsaved) = &mut self.unsaved
-            && (!turns.is_empty() || entry.state.is_empty(shape))
+            && !turns.is_empty()
         {
             unsaved.insert(Arc::clone(&key));
         }
         all.extend(changes(&key, turns));
         if entry.state.is_empty(shape) {
-            self.keys.remove(&key);
+            self.remove(&key);
             return;
+        }
+        if entry.state.n_hits() == 0 || entry.weight.is_doubtful() {
+            let weighed = entry.weight.bytes;
+            entry.weight.measure(&key.1, &entry.state);
+            self.n_bytes = self.n_bytes + entry.weight.bytes - weighed;
         }
         // A visit that comes too early costs little; one that never ends costs everything.
         let visit = self.over_alerts.reached_at(key.0, entry.state.next_visit(shape, &self.limits));
         entry.visit = visit.max(watermark);
-        self.timers.insert((entry.visit, key));
+        self.timers[key.0 as usize].insert((entry.visit, key));
+    }
+
+    /// Takes a key out of the table and, in time, out of the store. Its timer is gone already.
+    fn remove(&mut self, key: &KeyRef) -> Option<Box<Entry>> {
+        let entry = self.keys.remove(key)?;
+        self.n_bytes -= entry.weight.bytes;
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.remove(key);
+            self.gone.push(entry.place);
+        }
+        Some(entry)
     }
 
     /// The key whose time is up first has the least to lose. Says whether there was one.
-    fn evict_oldest(&mut self) -> bool {
-        let Some((_, key)) = self.timers.pop_first() else { return false };
-        let Some(entry) = self.keys.remove(&key) else { return true };
+    pub(crate) fn evict_oldest(&mut self) -> bool {
+        let first = |timers: &BTreeSet<(EventTime, KeyRef)>| timers.first().map(|(at, _)| *at);
+        let oldest = (0..).zip(&self.timers).filter_map(|(rule, timers)| Some((first(timers)?, rule))).min();
+        oldest.is_some_and(|(_, rule)| self.evict_oldest_of(rule))
+    }
+
+    fn evict_oldest_of(&mut self, rule: u32) -> bool {
+        let Some((_, key)) = self.timers[rule as usize].pop_first() else { return false };
+        let Some(entry) = self.remove(&key) else { return true };
         let n_hits = entry.state.n_hits();
         self.n_open_hits -= n_hits;
-        if let Some(unsaved) = &mut self.unsaved {
-            unsaved.insert(Arc::clone(&key));
-        }
-        self.count_eviction(key.0, 1, n_hits as u64, entry.state.newest());
+        self.count_eviction(rule, 1, n_hits as u64, entry.state.newest());
         true
     }
 
@@ -322,6 +415,11 @@ impl Keyed {
         self.keys.len()
     }
 
+    /// What the state takes of memory, about.
+    pub fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
     pub fn n_open_hits(&self) -> usize {
         self.n_open_hits
     }
@@ -330,20 +428,25 @@ impl Keyed {
     pub fn seed_term(&mut self, rule: u32, key: JoinKey, first: Option<EventTime>, last: EventTime) {
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return };
         let key = Arc::new((rule, key));
-        let entry = self
-            .keys
-            .entry(Arc::clone(&key))
-            .or_insert_with(|| Entry { state: KeyState::new(shape), visit: EventTime(i64::MAX) });
-        entry.state.seed_term(first, last);
-        let was = entry.visit;
+        let timers = &mut self.timers[rule as usize];
+        let entry = match self.keys.entry(Arc::clone(&key)) {
+            MapEntry::Occupied(held) => {
+                timers.remove(&(held.get().visit, Arc::clone(&key)));
+                held.into_mut()
+            }
+            MapEntry::Vacant(free) => {
+                let entry = Entry::new(shape, &key.1, &mut self.next_place);
+                self.n_bytes += entry.weight.bytes;
+                free.insert(entry)
+            }
+        };
+        entry.state.seed_term(shape, first, last);
         entry.visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &self.limits));
-        let visit = entry.visit;
-        self.timers.remove(&(was, Arc::clone(&key)));
-        self.timers.insert((visit, Arc::clone(&key)));
+        timers.insert((entry.visit, Arc::clone(&key)));
         if let Some(unsaved) = &mut self.unsaved {
             unsaved.insert(key);
         }
-        while self.keys.len() > self.limits.max_keys && self.evict_oldest() {}
+        self.keep_within(rule);
     }
 
     /// From here on, keeps account of which keys have to be written.
@@ -351,26 +454,36 @@ impl Keyed {
         self.unsaved.get_or_insert_default();
     }
 
-    /// The keys that have changed since this was last called.
-    pub(crate) fn take_unsaved(&mut self) -> Vec<SavedKey> {
+    /// What has changed since this was last called.
+    pub(crate) fn take_unsaved(&mut self) -> Unsaved {
         let unsaved = self.unsaved.as_mut().map(std::mem::take).unwrap_or_default();
         let saved = |key: KeyRef| {
-            let entry = self.keys.get(&key);
-            let state = entry.map(|entry| postcard::to_stdvec(&entry.state).expect("plain data serialises"));
-            SavedKey { key, state }
+            let entry = self.keys.get(&key)?;
+            let state = postcard::to_stdvec(&entry.state).expect("plain data serialises");
+            Some(SavedKey { key, place: entry.place, state })
         };
-        unsaved.into_iter().map(saved).collect()
+        let keys = unsaved.into_iter().filter_map(saved).collect();
+        Unsaved { keys, gone: std::mem::take(&mut self.gone) }
+    }
+
+    /// This place in the store is taken, by whatever.
+    pub(crate) fn note_place(&mut self, place: u64) {
+        self.next_place = self.next_place.max(place + 1);
     }
 
     /// Takes a key's state back. Says whether it could be read.
-    pub(crate) fn resume(&mut self, rule: u32, key: JoinKey, state: &[u8]) -> bool {
+    pub(crate) fn resume(&mut self, rule: u32, key: JoinKey, place: u64, state: &[u8]) -> bool {
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return false };
+        let n_written = state.len() as u64;
         let read = postcard::from_bytes(state).ok();
         let Some(state) = read.and_then(|state: KeyState| state.resumed(shape, &self.limits)) else {
             return false;
         };
+        let mut weight = Weight::of(&key);
+        weight.bytes += n_written * Weight::PER_WRITTEN_BYTE;
         let key = Arc::new((rule, key));
         self.n_open_hits += state.n_hits();
+        self.n_bytes += weight.bytes;
         if state.is_behind(shape) {
             self.stale.push(Arc::clone(&key));
         }
@@ -378,13 +491,9 @@ impl Keyed {
             self.signals.add(event, &key);
         }
         let visit = self.over_alerts.reached_at(rule, state.next_visit(shape, &self.limits));
-        self.timers.insert((visit, Arc::clone(&key)));
-        self.keys.insert(key, Entry { state, visit });
-        while self.keys.len() > self.limits.max_keys || self.n_open_hits > self.limits.max_open_hits {
-            if !self.evict_oldest() {
-                break;
-            }
-        }
+        self.timers[rule as usize].insert((visit, Arc::clone(&key)));
+        self.keys.insert(key, Box::new(Entry { state, visit, place, weight }));
+        self.keep_within(rule);
         true
     }
 
@@ -399,6 +508,15 @@ impl Keyed {
     pub(crate) fn resume_watermark(&mut self, watermark: EventTime) {
         self.watermark = self.watermark.max(Some(watermark));
         self.settle_over_alerts(watermark);
+    }
+}
+
+impl Entry {
+    fn new(shape: &Shape, key: &JoinKey, next_place: &mut u64) -> Box<Self> {
+        let place = *next_place;
+        *next_place += 1;
+        let (state, visit) = (KeyState::new(shape), EventTime(i64::MAX));
+        Box::new(Self { state, visit, place, weight: Weight::of(key) })
     }
 }
 
@@ -533,6 +651,6 @@ mod tests {
             table.push_key(&format!("k{n}"), &hit(&format!("A{n}")));
         }
         table.advance(2_000.0);
-        assert_eq!((table.keyed.n_keys(), table.keyed.n_open_hits, table.keyed.timers.len()), (0, 0, 0));
+        assert_eq!((table.keyed.n_keys(), table.keyed.n_open_hits, table.keyed.timers[0].len()), (0, 0, 0));
     }
 }

@@ -8,7 +8,7 @@ use rules::program::{Program, RuleIdx};
 use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
-use super::dedup::{self, Dedup, Seen, ShortId, short_id};
+use super::dedup::{self, Content, Dedup, Seen, ShortId, short_id};
 use super::feedback::Feedback;
 use crate::alert::absence::{self, Claim};
 use crate::alert::blind::{Blind, Heard, HostLoss};
@@ -21,11 +21,11 @@ use crate::context::Contexts;
 use crate::detect::{self, Detect};
 use crate::identity::{Identities, Row};
 use crate::keyed::{
-    Anchor, Change, EventRef, Eviction, Evidence, JoinKey, Keyed, Limits, Match, SavedKey, Shape, Stage,
+    Anchor, Change, EventRef, Eviction, Evidence, JoinKey, Keyed, Limits, Match, Shape, Stage, Unsaved,
 };
 use crate::source::{Record, Rejected, RejectedKind};
 use crate::stats::{Fate, Stats};
-use crate::store::KeptMember;
+use crate::store::{KeptMember, ReadKey, SeenId};
 
 /// Which words of an alert's life are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +47,10 @@ const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
 /// What has to outlive a crash, since it was last taken.
 #[derive(Debug, Default)]
 pub(crate) struct Lasting {
-    pub(crate) ids: Vec<(ShortId, EventTime)>,
+    pub(crate) ids: Vec<SeenId>,
     /// Events that state rests on.
     pub(crate) held: Unwritten,
-    pub(crate) keys: Vec<SavedKey>,
+    pub(crate) keys: Unsaved,
     pub(crate) open_alerts: Vec<SavedAlert>,
     pub(crate) evictions: Vec<(u32, Eviction)>,
     pub(crate) heard: Vec<Heard>,
@@ -94,6 +94,7 @@ pub struct Engine {
     settled: FxHashMap<(u32, JoinKey), EventTime>,
     conflicts: Vec<Rejected>,
     n_conflicts_told: u32,
+    rules_by_id: FxHashMap<Arc<str>, u32>,
 }
 
 impl Engine {
@@ -138,6 +139,7 @@ impl Engine {
         let asked = facts.iter().filter(|facts| facts.claim.is_some());
         let asked = asked.map(|facts| facts.held_for + absence::LOOK + absence::LOOK).max();
         let mut engine = Self {
+            rules_by_id: (0_u32..).zip(rules).map(|(idx, rule)| (rule.id.as_str().into(), idx)).collect(),
             facts,
             heard_for: asked.unwrap_or_default().max(limits.open_span),
             contexts: Contexts::new(rules, &spans, limits),
@@ -168,7 +170,8 @@ impl Engine {
     /// Takes one event. What is new is told at once; what changes, with a [`Self::tick`].
     pub fn push(&mut self, source: &Arc<str>, record: Record) -> Vec<AlertChange> {
         let short = short_id(&record.event.id);
-        let fate = self.fate(source, &record, short);
+        let content = dedup::content(&record.raw);
+        let fate = self.fate(source, &record, short, content);
         self.stats.count(source, fate);
         if record.claimed.is_some() {
             self.stats.count_misdated(source);
@@ -176,12 +179,13 @@ impl Engine {
         if fate != Fate::Duplicate
             && let Some(lasting) = &mut self.lasting
         {
-            lasting.ids.push((short, record.event.time));
+            lasting.ids.push(SeenId { id: short, time: record.event.time, content: content.get() });
         }
         if !matches!(fate, Fate::Evaluated | Fate::Late) {
             return Vec::new();
         }
         self.evaluate(&Arc::new(record));
+        self.keep_within();
         match self.mode {
             Mode::Revisions => self.tell(Book::tell_fresh),
             Mode::Finals => Vec::new(),
@@ -198,8 +202,8 @@ impl Engine {
         self.stats.count_rejected(&rejected.source, rejected.kind);
     }
 
-    fn fate(&mut self, source: &Arc<str>, record: &Record, short: ShortId) -> Fate {
-        match self.dedup.insert(short, record.event.time, Some(dedup::content(&record.raw))) {
+    fn fate(&mut self, source: &Arc<str>, record: &Record, short: ShortId, content: Content) -> Fate {
+        match self.dedup.insert(short, record.event.time, Some(content)) {
             Seen::Never => {}
             Seen::Before => return Fate::Duplicate,
             Seen::AsAnother => {
@@ -242,6 +246,16 @@ impl Engine {
             self.archive.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace, false);
             let changes = self.keyed.push(rule, key, hit);
             self.take(changes);
+        }
+    }
+
+    /// Lets go of the oldest state, or of the oldest events where those are most of it, while both are too much.
+    fn keep_within(&mut self) {
+        while self.keyed.n_bytes() + self.archive.n_bytes() > self.limits.max_bytes {
+            let are_events_more = self.archive.n_bytes() > self.keyed.n_bytes();
+            if !(are_events_more && self.archive.evict_some()) && !self.keyed.evict_oldest() {
+                break;
+            }
         }
     }
 
@@ -330,6 +344,7 @@ impl Engine {
             let of = (rule.id.clone(), rule.name.clone(), why.to_owned());
             *self.stats.withheld.entry(of).or_default() += n;
         }
+        self.stats.n_events_lost = self.archive.n_evicted();
         told
     }
 
@@ -441,6 +456,11 @@ impl Engine {
         self.keyed.n_keys()
     }
 
+    /// What state and the events it rests on take of memory, about.
+    pub fn n_bytes(&self) -> u64 {
+        self.keyed.n_bytes() + self.archive.n_bytes()
+    }
+
     pub fn n_context_events(&self) -> usize {
         self.contexts.n_held()
     }
@@ -489,6 +509,10 @@ impl Engine {
         &self.facts[rule as usize].fingerprint
     }
 
+    pub(crate) fn rule_id(&self, rule: u32) -> Arc<str> {
+        Arc::clone(&self.facts[rule as usize].id)
+    }
+
     /// The rule of that id, if it still means what it meant when its state was written.
     fn same_rule(&self, rule_id: &str, fingerprint: &[u8]) -> Option<u32> {
         self.rule_idx(rule_id).filter(|rule| self.fingerprint(*rule) == fingerprint)
@@ -505,14 +529,10 @@ impl Engine {
     }
 
     /// A key's state from an earlier run. Says whether it was taken: a rule that was edited starts afresh.
-    pub(crate) fn restore_key(
-        &mut self,
-        rule_id: &str,
-        fingerprint: &[u8],
-        key: JoinKey,
-        state: &[u8],
-    ) -> bool {
-        self.same_rule(rule_id, fingerprint).is_some_and(|rule| self.keyed.resume(rule, key, state))
+    pub(crate) fn restore_key(&mut self, read: ReadKey<'_>) -> bool {
+        self.keyed.note_place(read.place);
+        let rule = self.same_rule(read.rule_id, read.fingerprint);
+        rule.is_some_and(|rule| self.keyed.resume(rule, read.key, read.place, read.state))
     }
 
     /// An open alert of an earlier run, as [`Self::restore_key`].
@@ -559,8 +579,8 @@ impl Engine {
         self.blind.hear(heard);
     }
 
-    pub(crate) fn restore_id(&mut self, id: ShortId, time: EventTime) {
-        self.dedup.insert(id, time, None);
+    pub(crate) fn restore_id(&mut self, seen: SeenId) {
+        self.dedup.insert(seen.id, seen.time, Content::new(seen.content));
     }
 
     pub(crate) fn restore_alert(&mut self, id: AlertId, told: Told) {
@@ -598,7 +618,7 @@ impl Engine {
     }
 
     fn rule_idx(&self, rule_id: &str) -> Option<u32> {
-        self.program.rules().iter().zip(0_u32..).find(|(rule, _)| rule.id == rule_id).map(|(_, idx)| idx)
+        self.rules_by_id.get(rule_id).copied()
     }
 }
 

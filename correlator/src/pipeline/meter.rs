@@ -28,6 +28,9 @@ pub(super) struct Meter {
     /// New alerts by rule and severity.
     told: BTreeMap<(Arc<str>, String), u64>,
     pub(super) n_reloads: u64,
+    /// What the store holds, and what went from it before its time.
+    pub(super) store_bytes: u64,
+    pub(super) n_history_lost: u64,
     /// How much state was given up, and when that last rose.
     lost: (u64, Option<Instant>),
     last_look: Option<Instant>,
@@ -61,7 +64,7 @@ impl Meter {
         self.last_look = Some(Instant::now());
         let now = merge.now();
         let stats = engine.stats();
-        let n_lost = stats.n_keys_lost + stats.n_hits_lost + stats.n_context_lost;
+        let n_lost = stats.n_keys_lost + stats.n_hits_lost + stats.n_context_lost + stats.n_events_lost;
         if n_lost > self.lost.0 {
             self.lost = (n_lost, Some(Instant::now()));
         }
@@ -104,6 +107,10 @@ impl Meter {
             n_open_alerts: engine.n_open_alerts() as u64,
             n_context_events: engine.n_context_events() as u64,
             n_context_lost: stats.n_context_lost,
+            n_events_lost: stats.n_events_lost,
+            state_bytes: engine.n_bytes(),
+            store_bytes: self.store_bytes,
+            n_history_lost: self.n_history_lost,
             alerts: self.by_severity(),
             n_revisions: stats.n_revisions,
             n_withdrawn: stats.n_withdrawn,

@@ -29,7 +29,7 @@ fn second_half() -> Vec<String> {
 /// What the second run says, as text, in a fixed order.
 fn goes_on(path: &Path) -> Vec<String> {
     let mut kept = Kept::default();
-    run_once(&world_of_every_kind(), Store::open(path).unwrap(), &second_half(), &mut kept).unwrap();
+    run_once(world_of_every_kind(), Store::open(path).unwrap(), &second_half(), &mut kept).unwrap();
     let mut told: Vec<String> = kept.told.iter().map(|change| change.document.to_string()).collect();
     told.sort();
     told
@@ -37,7 +37,7 @@ fn goes_on(path: &Path) -> Vec<String> {
 
 fn first_run(path: &Path) {
     let world = world_of_every_kind();
-    run_once(&world, Store::open(path).unwrap(), &first_half(), &mut Kept::default()).unwrap();
+    run_once(world, Store::open(path).unwrap(), &first_half(), &mut Kept::default()).unwrap();
 }
 
 #[test]

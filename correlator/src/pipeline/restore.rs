@@ -12,7 +12,7 @@ use crate::archive::Shelf;
 use crate::keyed::EventRef;
 use crate::source::Record;
 use crate::source::normalize::Normalizer;
-use crate::store::{HeldRole, OpenRow, Store};
+use crate::store::{HeldRole, OpenRow, Store, moment};
 
 /// What the run has to know beside the engine.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ struct StoreShelf {
 
 impl Shelf for StoreShelf {
     fn fetch(&self, event: &EventRef) -> Option<Record> {
-        let held = self.store.held_event(&short_id(&event.id)).ok()??;
+        let held = self.store.held_event(moment(event.origin, event.time), &short_id(&event.id)).ok()??;
         self.normalizer.read_kept(held.origin, held.raw, held.time).ok()
     }
 }
@@ -89,9 +89,7 @@ pub(super) fn restore(
             }
         }
     }
-    for (id, time) in store.ids()? {
-        engine.restore_id(id, time);
-    }
+    store.each_id(|seen| engine.restore_id(seen))?;
     engine.keep_lasting();
     Ok(Restored { watermark, is_of_older })
 }
@@ -105,8 +103,9 @@ fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError>
         }
     };
     let mut twins = engine.twins();
-    store.each_key(|rule_id, fingerprint, key, state| {
-        if engine.restore_key(rule_id, fingerprint, key, state) {
+    store.each_key(|read| {
+        let (rule_id, fingerprint) = (read.rule_id, read.fingerprint);
+        if engine.restore_key(read) {
             n_keys += 1;
             twins.retain(|twin| twin.id != rule_id);
         } else {

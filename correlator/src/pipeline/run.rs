@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rules::event::{EventTime, Span};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::engine::{Engine, Lasting, Mode};
 use super::faults::{Faults, Point};
@@ -19,9 +19,9 @@ use super::restore;
 use crate::alert::AlertChange;
 use crate::alert::book::SavedAlert;
 use crate::alert::suppression::{Member, MemberChange};
-use crate::archive::{Unwritten, UnwrittenEvent};
+use crate::archive::{LongerEvent, Unwritten, UnwrittenEvent};
 use crate::health::Board;
-use crate::keyed::SavedKey;
+use crate::keyed::{SavedKey, Unsaved};
 use crate::merge::{Doubt, Merge, Merged};
 use crate::pipeline::dedup::short_id;
 use crate::source::folder::Positions;
@@ -29,7 +29,10 @@ use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
 use crate::source::{Position, Receipt, Rejected};
 use crate::stats::Stats;
-use crate::store::{Batch, HeldEvent, HeldRole, KeptMember, KeyRow, OpenRow, StateRows, Store, StoreError};
+use crate::store::{
+    Batch, HeldEvent, HeldRole, Kept, KeptMember, KeyRow, OpenRow, PutOff, StateRows, Store, StoreError,
+    moment,
+};
 
 /// New alerts that come close together are written together.
 const HOLD: Duration = Duration::from_millis(50);
@@ -131,6 +134,8 @@ pub struct Runner {
     receipts: Vec<Receipt>,
     /// How long closed alerts stay in the store.
     retention: Span,
+    max_store_bytes: Option<u64>,
+    is_store_over: bool,
     watermark: Option<EventTime>,
     /// The store's format held no state: the first commit writes what was computed from its events.
     is_of_older: bool,
@@ -170,6 +175,8 @@ impl Runner {
             positions: Vec::new(),
             receipts: Vec::new(),
             retention: DEFAULT_RETENTION,
+            max_store_bytes: None,
+            is_store_over: false,
             watermark,
             is_of_older,
             reload: None,
@@ -187,6 +194,13 @@ impl Runner {
     #[must_use]
     pub fn with_retention(mut self, retention: Span) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// Keeps the store's file within this size: the oldest history goes first.
+    #[must_use]
+    pub fn with_max_store_bytes(mut self, max_bytes: Option<u64>) -> Self {
+        self.max_store_bytes = max_bytes;
         self
     }
 
@@ -210,6 +224,7 @@ impl Runner {
         if !is_end && !self.meter.is_due() {
             return;
         }
+        self.keep_store_within();
         let health = self.meter.look(&self.engine, merge);
         if let Some(store) = &mut self.store
             && self.meter.is_worth_keeping(is_end)
@@ -217,6 +232,32 @@ impl Runner {
         {
             // Nothing rests on it, and what the run itself has to write will say more.
             tracing::debug!(%error, "the health of the run could not be written");
+        }
+    }
+
+    /// Where the store has grown past its cap, the oldest history goes from it.
+    fn keep_store_within(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        let kept = match self.max_store_bytes {
+            Some(max) => store.keep_within(max),
+            None => store.used_bytes().map(|n_bytes| Kept { n_bytes, n_gone: 0 }),
+        };
+        match kept {
+            Ok(kept) => {
+                self.meter.store_bytes = kept.n_bytes;
+                self.meter.n_history_lost += kept.n_gone;
+                let is_over = self.max_store_bytes.is_some_and(|max| kept.n_bytes > max);
+                if is_over && !std::mem::replace(&mut self.is_store_over, is_over) {
+                    warn!(
+                        bytes = kept.n_bytes,
+                        "the store is larger than \"store.max_size\" and holds no history that could go, only state: raise it, or \
+                         lower [limits]"
+                    );
+                }
+                self.is_store_over = is_over;
+            }
+            // What the run itself has to write will say more, and wait.
+            Err(error) => tracing::debug!(%error, "the store's size could not be looked after"),
         }
     }
 
@@ -352,10 +393,12 @@ impl Runner {
             let engine = &self.engine;
             let rules = engine.program().rules();
             let rule_id = |rule: u32| rules[rule as usize].id.clone();
-            let key_row = |SavedKey { key, state }: SavedKey| KeyRow {
-                rule_id: rule_id(key.0),
-                key: key.1.clone(),
+            let Unsaved { keys, gone } = keys;
+            let key_row = |SavedKey { key, place, state }: SavedKey| KeyRow {
+                place,
+                rule_id: engine.rule_id(key.0),
                 fingerprint: *engine.fingerprint(key.0),
+                key: key.1.clone(),
                 state,
             };
             let open_row = |SavedAlert { id, state }: SavedAlert| OpenRow {
@@ -364,6 +407,7 @@ impl Runner {
             };
             let state = StateRows {
                 keys: keys.into_iter().map(key_row).collect(),
+                gone,
                 open: open_alerts.into_iter().map(open_row).collect(),
                 evictions: evictions.into_iter().map(|(rule, lost)| (rule_id(rule), lost)).collect(),
                 losses,
@@ -386,7 +430,7 @@ impl Runner {
             let held = events.into_iter().map(|UnwrittenEvent { record, until, is_context }| HeldEvent {
                 id: short_id(&record.event.id),
                 origin: record.origin,
-                raw: record.raw.to_string(),
+                raw: Arc::clone(&record.raw),
                 time: record.event.time,
                 until,
                 role: if is_context { HeldRole::Context } else { HeldRole::Evidence },
@@ -399,7 +443,7 @@ impl Runner {
                 members_gone,
                 retention: self.retention,
                 held: held.collect(),
-                put_off: put_off.into_iter().map(|(id, until)| (short_id(&id), until)).collect(),
+                put_off: put_off.into_iter().map(put_off_row).collect(),
                 state,
                 alerts: &alerts,
                 positions: std::mem::take(&mut self.positions),
@@ -455,6 +499,11 @@ impl Runner {
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+fn put_off_row((id, longer): (Box<str>, LongerEvent)) -> PutOff {
+    let LongerEvent { time, origin, until } = longer;
+    PutOff { id: short_id(&id), moment: moment(origin, time), until }
 }
 
 /// Where sources stood when the store was opened.

@@ -109,7 +109,12 @@ impl Normalizer {
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_kept(&self, origin: Origin, raw: String, time: EventTime) -> Result<Record, Unreadable> {
+    pub fn read_kept(
+        &self,
+        origin: Origin,
+        raw: impl Into<Arc<str>>,
+        time: EventTime,
+    ) -> Result<Record, Unreadable> {
         let mut record = self.read(origin, raw)?;
         if record.event.time != time {
             record.restamp(time, self.terms().schema.id("@timestamp"));

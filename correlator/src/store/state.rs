@@ -1,8 +1,11 @@
 //! What the engine's state is in the store: keys, open alerts, and what goes with them. All of it is written with the
 //! events that led to it, in one transaction.
 
+use std::sync::Arc;
+
 use rules::event::EventTime;
 use rusqlite::{Transaction, params};
+use rustc_hash::FxHashMap;
 
 use super::{Store, StoreError, short};
 use crate::alert::AlertId;
@@ -12,12 +15,13 @@ use crate::keyed::{Eviction, JoinKey};
 /// The state of one key of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
-    pub rule_id: String,
-    pub key: JoinKey,
+    /// Where it lies. The run chooses, and keeps it.
+    pub place: u64,
+    pub rule_id: Arc<str>,
     /// Of what the rule meant.
     pub fingerprint: [u8; 16],
-    /// None: it is gone.
-    pub state: Option<Vec<u8>>,
+    pub key: JoinKey,
+    pub state: Vec<u8>,
 }
 
 /// An alert that can still change.
@@ -32,6 +36,8 @@ pub struct OpenRow {
 #[derive(Debug, Default)]
 pub struct StateRows {
     pub keys: Vec<KeyRow>,
+    /// Places of keys that are gone.
+    pub gone: Vec<u64>,
     pub open: Vec<OpenRow>,
     pub evictions: Vec<(String, Eviction)>,
     pub losses: Vec<HostLoss>,
@@ -40,21 +46,28 @@ pub struct StateRows {
 impl StateRows {
     /// Evictions do not count: they are written anew with whatever else there is.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.open.is_empty() && self.losses.is_empty()
+        self.keys.is_empty() && self.gone.is_empty() && self.open.is_empty() && self.losses.is_empty()
     }
 
     pub(super) fn write(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut delete = tx.prepare_cached("delete from keys where rule_id = ?1 and key = ?2")?;
+        let mut delete = tx.prepare_cached("delete from key_state where place = ?1")?;
+        for place in &self.gone {
+            delete.execute([signed(*place)])?;
+        }
         let mut insert = tx.prepare_cached(
-            "insert into keys (rule_id, key, fingerprint, state) values (?1, ?2, ?3, ?4)
-             on conflict (rule_id, key) do update set fingerprint = excluded.fingerprint, state = excluded.state",
+            "insert into key_state (place, rule, key, state) values (?1, ?2, ?3, ?4)
+             on conflict (place) do update set rule = excluded.rule, key = excluded.key, state = excluded.state",
         )?;
-        for KeyRow { rule_id, key, fingerprint, state } in &self.keys {
-            let key = postcard::to_stdvec(key).expect("plain data serialises");
-            match state {
-                Some(state) => insert.execute(params![rule_id, key, &fingerprint[..], state])?,
-                None => delete.execute(params![rule_id, key])?,
+        let mut rules: FxHashMap<&str, i64> = FxHashMap::default();
+        let mut buffer = Vec::new();
+        for KeyRow { place, rule_id, fingerprint, key, state } in &self.keys {
+            let rule = match rules.get(&**rule_id) {
+                Some(rule) => *rule,
+                None => *rules.entry(rule_id).or_insert(rule_number(tx, rule_id, fingerprint)?),
             };
+            buffer.clear();
+            buffer = postcard::to_extend(key, buffer).expect("plain data serialises");
+            insert.execute(params![signed(*place), rule, buffer, state])?;
         }
         let mut delete = tx.prepare_cached("delete from open_alerts where id = ?1")?;
         let mut insert = tx.prepare_cached(
@@ -85,19 +98,47 @@ impl StateRows {
     }
 }
 
+/// The number that stands for a rule and what it meant.
+fn rule_number(tx: &Transaction<'_>, rule_id: &str, fingerprint: &[u8; 16]) -> rusqlite::Result<i64> {
+    let named = params![rule_id, &fingerprint[..]];
+    tx.prepare_cached("insert or ignore into rule_state (rule_id, fingerprint) values (?1, ?2)")?
+        .execute(named)?;
+    let mut select =
+        tx.prepare_cached("select rule from rule_state where rule_id = ?1 and fingerprint = ?2")?;
+    select.query_row(named, |row| row.get(0))
+}
+
+/// Places count up from 1, and there are fewer than a signed number holds.
+fn signed(place: u64) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+/// A key's state as it is handed over: its place, rule, what that meant, the key and the state.
+#[derive(Debug)]
+pub struct ReadKey<'r> {
+    pub place: u64,
+    pub rule_id: &'r str,
+    pub fingerprint: &'r [u8],
+    pub key: JoinKey,
+    pub state: &'r [u8],
+}
+
 impl Store {
     /// Hands over every key's state.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn each_key(&self, mut each: impl FnMut(&str, &[u8], JoinKey, &[u8])) -> Result<(), StoreError> {
+    pub fn each_key(&self, mut each: impl FnMut(ReadKey<'_>)) -> Result<(), StoreError> {
         let mut read = || {
-            let mut select = self.conn.prepare("select rule_id, key, fingerprint, state from keys")?;
+            let query =
+                "select place, rule_id, fingerprint, key, state from key_state join rule_state using (rule)";
+            let mut select = self.conn.prepare(query)?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
-                let Ok(key) = postcard::from_bytes(row.get_ref(1)?.as_blob()?) else { continue };
-                let (rule_id, fingerprint) = (row.get_ref(0)?.as_str()?, row.get_ref(2)?.as_blob()?);
-                each(rule_id, fingerprint, key, row.get_ref(3)?.as_blob()?);
+                let Ok(key) = postcard::from_bytes(row.get_ref(3)?.as_blob()?) else { continue };
+                let (rule_id, fingerprint) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_blob()?);
+                let place = row.get::<_, i64>(0)?.unsigned_abs();
+                each(ReadKey { place, rule_id, fingerprint, key, state: row.get_ref(4)?.as_blob()? });
             }
             Ok(())
         };
@@ -149,7 +190,12 @@ impl Store {
             let tx = self.conn.transaction()?;
             for (rule_id, fingerprint) in gone {
                 let named = params![rule_id, &fingerprint[..]];
-                tx.execute("delete from keys where rule_id = ?1 and fingerprint = ?2", named)?;
+                tx.execute(
+                    "delete from key_state
+                     where rule in (select rule from rule_state where rule_id = ?1 and fingerprint = ?2)",
+                    named,
+                )?;
+                tx.execute("delete from rule_state where rule_id = ?1 and fingerprint = ?2", named)?;
                 tx.execute("delete from open_alerts where rule_id = ?1 and fingerprint = ?2", named)?;
             }
             tx.commit()

@@ -5,6 +5,16 @@ use crate::alert::blind::HostLoss;
 use crate::identity::{Attribute, Subject};
 use crate::keyed::{Anchor, Eviction};
 
+fn seen(n: u8, time: i64) -> SeenId {
+    SeenId { id: [n; 16], time: EventTime(time), content: u32::from(n) }
+}
+
+fn ids(store: &Store) -> Vec<SeenId> {
+    let mut ids = Vec::new();
+    store.each_id(|seen| ids.push(seen)).unwrap();
+    ids
+}
+
 fn change(name: &str, revision: u32, state: AlertState) -> AlertChange {
     AlertChange {
         id: AlertId::new("rule", &JoinKey::default(), &Anchor::Event(name.into())),
@@ -30,10 +40,11 @@ fn what_was_committed_is_there_after_opening_again() {
         role: HeldRole::Context,
     };
     let key = KeyRow {
+        place: 4,
         rule_id: "rule".into(),
         key: JoinKey(Box::new([Some("a\"b".into()), None])),
         fingerprint: [7; 16],
-        state: Some(vec![1, 2, 3]),
+        state: vec![1, 2, 3],
     };
     let open = OpenRow { id: AlertId::from_store("a1"), state: Some(("rule".into(), [7; 16], vec![4])) };
     let eviction = Eviction { n_keys: 3, n_hits: 4, newest: EventTime(5) };
@@ -43,10 +54,11 @@ fn what_was_committed_is_there_after_opening_again() {
         let mut store = Store::open(&path).unwrap();
         let alerts = [change("a", 1, AlertState::Open)];
         let batch = Batch {
-            ids: vec![([1; 16], EventTime(5))],
+            ids: vec![seen(1, 5)],
             held: vec![held.clone()],
             state: StateRows {
                 keys: vec![key.clone()],
+                gone: vec![3],
                 open: vec![open.clone()],
                 evictions: vec![("rule".into(), eviction)],
                 losses: vec![loss.clone()],
@@ -59,14 +71,14 @@ fn what_was_committed_is_there_after_opening_again() {
         store.commit(&batch).unwrap();
     }
     let store = Store::open(&path).unwrap();
-    assert_eq!(store.ids().unwrap(), [([1; 16], EventTime(5))]);
+    assert_eq!(ids(&store), [SeenId { time: EventTime(0), ..seen(1, 5) }], "the time to the hour");
     assert_eq!(store.held(HeldRole::Context).unwrap(), std::slice::from_ref(&held));
-    assert_eq!(store.held_event(&held.id).unwrap(), Some(held));
+    assert_eq!(store.held_event(held.time, &held.id).unwrap(), Some(held));
     let mut keys = Vec::new();
     store
-        .each_key(|rule_id, fingerprint, key, state| {
-            let (rule_id, state) = (rule_id.to_owned(), Some(state.to_vec()));
-            keys.push(KeyRow { rule_id, key, fingerprint: short(fingerprint), state });
+        .each_key(|ReadKey { place, rule_id, fingerprint, key, state }| {
+            let (rule_id, state) = (rule_id.into(), state.to_vec());
+            keys.push(KeyRow { place, rule_id, key, fingerprint: short(fingerprint), state });
         })
         .unwrap();
     assert_eq!(keys, [key]);
@@ -101,16 +113,18 @@ fn what_nothing_needs_is_forgotten() {
     let held = |n: u8, until| HeldEvent {
         id: [n; 16],
         origin: Origin::Sensor,
-        raw: String::new(),
+        raw: "".into(),
         time: EventTime(0),
         until: EventTime(until),
         role: HeldRole::Evidence,
     };
-    let ids = vec![([1; 16], EventTime(5)), ([2; 16], EventTime(50))];
-    store.commit(&Batch { ids, held: vec![held(1, 5), held(2, 50)], ..Batch::default() }).unwrap();
+    let day = 24 * HOUR;
+    let all = vec![seen(1, 5), seen(2, day + 50)];
+    store.commit(&Batch { ids: all, held: vec![held(1, 5), held(2, 50)], ..Batch::default() }).unwrap();
     let at = Some(EventTime(10));
-    store.commit(&Batch { forget_ids_before: at, watermark: at, ..Batch::default() }).unwrap();
-    assert_eq!(store.ids().unwrap(), [([2; 16], EventTime(50))]);
+    let before = Some(EventTime(day));
+    store.commit(&Batch { forget_ids_before: before, watermark: at, ..Batch::default() }).unwrap();
+    assert_eq!(ids(&store), [SeenId { time: EventTime(day), ..seen(2, 0) }]);
     assert_eq!(store.held(HeldRole::Evidence).unwrap(), [held(2, 50)]);
 }
 
@@ -118,21 +132,21 @@ fn what_nothing_needs_is_forgotten() {
 fn state_of_an_edited_rule_goes_and_that_of_others_stays() {
     let mut store = Store::in_memory().unwrap();
     let key = |rule_id: &str, n: u8| KeyRow {
+        place: n.into(),
         rule_id: rule_id.into(),
         key: JoinKey::default(),
         fingerprint: [n; 16],
-        state: Some(vec![n]),
+        state: vec![n],
     };
     let state = StateRows { keys: vec![key("a", 1), key("b", 2)], ..StateRows::default() };
     store.commit(&Batch { state, ..Batch::default() }).unwrap();
     store.drop_keys(&[("a".into(), [1; 16]), ("b".into(), [9; 16])]).unwrap();
     let mut left = Vec::new();
-    store.each_key(|rule_id, _, _, _| left.push(rule_id.to_owned())).unwrap();
+    store.each_key(|read| left.push(read.rule_id.to_owned())).unwrap();
     assert_eq!(left, ["b"]);
-    let gone = KeyRow { state: None, ..key("b", 2) };
-    let state = StateRows { keys: vec![gone], ..StateRows::default() };
+    let state = StateRows { gone: vec![2], ..StateRows::default() };
     store.commit(&Batch { state, ..Batch::default() }).unwrap();
-    store.each_key(|_, _, _, _| panic!("nothing is left")).unwrap();
+    store.each_key(|_| panic!("nothing is left")).unwrap();
 }
 
 #[test]
@@ -229,7 +243,7 @@ fn a_full_disk_takes_nothing_of_a_batch_and_may_pass() {
     let held = HeldEvent {
         id: [1; 16],
         origin: Origin::Sensor,
-        raw: "x".repeat(100_000),
+        raw: "x".repeat(100_000).into(),
         time: EventTime(0),
         until: EventTime(9),
         role: HeldRole::Evidence,
@@ -241,4 +255,31 @@ fn a_full_disk_takes_nothing_of_a_batch_and_may_pass() {
     store.conn.pragma_update(None, "max_page_count", 100_000).unwrap();
     store.commit(&batch).unwrap();
     assert_eq!(store.all_positions().unwrap(), [position("after")]);
+}
+
+#[test]
+fn the_oldest_history_goes_where_there_is_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("store.db")).unwrap();
+    let long = |n: i64| AlertChange {
+        time: EventTime(n),
+        document: json!({"n": n, "text": "x".repeat(2_000)}),
+        ..change(&format!("a{n}"), 1, AlertState::Open)
+    };
+    let alerts: Vec<AlertChange> = (0..3_000).map(long).collect();
+    let state = StateRows {
+        open: vec![OpenRow { id: alerts[0].id.clone(), state: Some(("rule".into(), [7; 16], vec![4])) }],
+        ..StateRows::default()
+    };
+    store.commit(&Batch { alerts: &alerts, state, ..Batch::default() }).unwrap();
+    let max = store.used_bytes().unwrap() / 2;
+    assert_eq!(store.keep_within(max).unwrap().n_gone, 0, "no sink has them");
+    store.mark_delivered(&alerts).unwrap();
+    let kept = store.keep_within(max).unwrap();
+    assert!(kept.n_bytes <= max && kept.n_bytes > max * 8 / 10, "{kept:?} of {max}");
+    let left = store.alerts().unwrap();
+    assert_eq!(left.len() as u64 + kept.n_gone, 3_000);
+    assert_eq!(left[0].id, alerts[0].id, "it can still change");
+    assert_eq!(left.last().map(|alert| &alert.id), alerts.last().map(|alert| &alert.id));
+    assert_eq!(store.keep_within(max).unwrap().n_gone, 0);
 }

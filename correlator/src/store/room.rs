@@ -1,0 +1,62 @@
+//! How much the store's file holds, and what goes from it where that is too much.
+
+use super::{Store, StoreError};
+
+/// What goes at a time, oldest first, until there is room: a table of history, and how its rows are ordered by age. What
+/// only remembers comes before what explains, and that before what tells repetition apart. Alerts that no sink has, or that
+/// can still change, stay; so does state.
+const HISTORY: &[&str] = &[
+    "delete from alerts where id in (
+        select id from alerts where is_delivered = 1 and id not in (select id from open_alerts) order by time limit 64)",
+    "delete from identities where (subject, attribute, value) in (
+        select subject, attribute, value from identities order by last limit 64)",
+    "delete from held where row in (select row from held where role = 1 order by until limit 64)",
+    "delete from seen_ids where hour = (select min(hour) from seen_ids)",
+];
+
+/// One look does so much, and the next goes on: the run has other things to do.
+const MAX_STEPS: usize = 512;
+
+/// What a look at the store's size came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub n_bytes: u64,
+    /// Rows that went before their time.
+    pub n_gone: u64,
+}
+
+impl Store {
+    /// What the file holds. Room that was freed is in the file and not counted: it is filled again first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn used_bytes(&self) -> Result<u64, StoreError> {
+        let ask = |what: &str| self.conn.pragma_query_value(None, what, |row| row.get::<_, i64>(0));
+        let used = || Ok((ask("page_count")? - ask("freelist_count")?) * ask("page_size")?);
+        used().map(i64::unsigned_abs).map_err(StoreError::Read)
+    }
+
+    /// Lets the oldest history go while the file holds more than this.
+    ///
+    /// # Errors
+    /// The disk is failing. What went is gone, the rest is there.
+    pub fn keep_within(&mut self, max_bytes: u64) -> Result<Kept, StoreError> {
+        let mut kept = Kept { n_bytes: self.used_bytes()?, n_gone: 0 };
+        // A little further, so that not every event that comes makes another go.
+        let enough = if kept.n_bytes > max_bytes { max_bytes - max_bytes / 20 } else { max_bytes };
+        let (mut history, mut n_steps) = (HISTORY.iter(), 0);
+        let mut script = history.next();
+        while let Some(delete) = script
+            && kept.n_bytes > enough
+            && n_steps < MAX_STEPS
+        {
+            let n_gone = self.conn.execute(delete, []).map_err(StoreError::Write)?;
+            if n_gone == 0 {
+                script = history.next();
+            }
+            n_steps += 1;
+            kept = Kept { n_bytes: self.used_bytes()?, n_gone: kept.n_gone + n_gone as u64 };
+        }
+        Ok(kept)
+    }
+}
