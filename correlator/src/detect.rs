@@ -2,6 +2,7 @@
 //!
 //! Stateless. What hits amount to is [`crate::keyed`]'s.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rules::esql::Row;
@@ -226,8 +227,12 @@ pub fn fingerprint(rule: &Rule, shape: Option<&Shape>, key_names: &[Arc<str>]) -
         .iter()
         .map(|context| (&context.name, &context.dataset, context.before, context.after))
         .collect();
-    let asked = (rule.kind, rule.language, &rule.index, &rule.query, &rule.rests_on);
-    let meant = format!("{:?}", (asked, shape, key_names, contexts));
+    // In these words since the first format that held state: with others every store would lose all of it at an upgrade.
+    let mut meant =
+        format!("{:?}", (rule.kind, rule.language, &rule.index, &rule.query, shape, key_names, contexts));
+    if !rule.rests_on.is_empty() {
+        let _ = write!(meant, "{:?}", rule.rests_on);
+    }
     let digest = Sha256::digest(meant.as_bytes());
     let mut short = [0; 16];
     short.copy_from_slice(&digest[..16]);

@@ -60,7 +60,38 @@ fn limits_are_set_and_kept_in_bounds() {
     assert_eq!(config.limits, expected);
     check_faults(
         "[store]\nmax_size = \"1MiB\"\n[limits]\nmemory = \"1MiB\"\nkeys = 5\nkey = 3\n",
-        expect![[r#""#]],
+        expect![[r#"
+            error: "max_size" is too little for a store
+             --> /etc/groundtrail/groundtrail.toml:2:12
+              |
+            2 | max_size = "1MiB"
+              |            ^^^^^^
+              |
+              = help: write "64MiB" or more
+
+            error: "memory" is too little for a run
+             --> /etc/groundtrail/groundtrail.toml:4:10
+              |
+            4 | memory = "1MiB"
+              |          ^^^^^^
+              |
+              = help: write "64MiB" or more
+
+            error: "keys" is out of bounds
+             --> /etc/groundtrail/groundtrail.toml:5:8
+              |
+            5 | keys = 5
+              |        ^
+              |
+              = help: write a number from 1000 to 100000000
+
+            error: unknown key "key"
+             --> /etc/groundtrail/groundtrail.toml:6:1
+              |
+            6 | key = 3
+              | ^^^
+              |
+              = help: did you mean "keys"?"#]],
     );
 }
 

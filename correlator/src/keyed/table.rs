@@ -497,6 +497,15 @@ impl Keyed {
         true
     }
 
+    /// The same for a key that the store does not have yet: it gets a place of its own, and is written.
+    pub(crate) fn resume_copy(&mut self, rule: u32, key: JoinKey, state: &[u8]) {
+        let place = self.next_place;
+        self.note_place(place);
+        if self.resume(rule, key.clone(), place, state) {
+            self.unsaved.get_or_insert_default().insert(Arc::new((rule, key)));
+        }
+    }
+
     pub(crate) fn resume_eviction(&mut self, rule: u32, eviction: Eviction) {
         self.evictions.insert(rule, eviction);
     }

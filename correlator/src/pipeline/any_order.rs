@@ -70,6 +70,7 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
         (0_u32..6000).prop_map(|at| exec("true", at)),
         (0_u32..6000).prop_map(|at| described("Images", at)),
         (600_u32..6000).prop_map(|at| exec("worker", at)),
+        (1000_u32..1400).prop_map(|at| exec("sh", at)),
     ];
     (tests::lines(), prop::collection::vec(vouching, 0..12)).prop_map(|(lines, more)| [lines, more].concat())
 }

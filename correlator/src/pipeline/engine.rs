@@ -253,7 +253,8 @@ impl Engine {
     fn keep_within(&mut self) {
         while self.keyed.n_bytes() + self.archive.n_bytes() > self.limits.max_bytes {
             let are_events_more = self.archive.n_bytes() > self.keyed.n_bytes();
-            if !(are_events_more && self.archive.evict_some()) && !self.keyed.evict_oldest() {
+            let has_gone = (are_events_more && self.archive.evict_some()) || self.keyed.evict_oldest();
+            if !has_gone {
                 break;
             }
         }
@@ -533,6 +534,13 @@ impl Engine {
         self.keyed.note_place(read.place);
         let rule = self.same_rule(read.rule_id, read.fingerprint);
         rule.is_some_and(|rule| self.keyed.resume(rule, read.key, read.place, read.state))
+    }
+
+    /// A key's state for the twin of its rule, which the store does not know yet.
+    pub(super) fn restore_twin(&mut self, twin_id: &str, read: ReadKey<'_>) {
+        if let Some(rule) = self.same_rule(twin_id, read.fingerprint) {
+            self.keyed.resume_copy(rule, read.key, read.state);
+        }
     }
 
     /// An open alert of an earlier run, as [`Self::restore_key`].

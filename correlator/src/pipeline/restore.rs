@@ -114,9 +114,9 @@ fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError>
     })?;
     // A rule that has its first exception since went on without any until now.
     if !twins.is_empty() {
-        store.each_key(|rule_id, fingerprint, key, state| {
-            if let Some(twin) = twins.iter().find(|twin| twin.of == rule_id) {
-                engine.restore_key(&twin.id, fingerprint, key, state);
+        store.each_key(|read| {
+            if let Some(twin) = twins.iter().find(|twin| twin.of == read.rule_id) {
+                engine.restore_twin(&twin.id, read);
             }
         })?;
     }
