@@ -8,6 +8,7 @@ mod bounds;
 mod limits;
 mod overlay;
 mod reader;
+mod sensors;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use rules::sigma::Placeholders;
 use crate::keyed::Limits;
 use crate::pipeline::DEFAULT_RETENTION;
 use crate::time::Lateness;
+use crate::wire::listen::Settings;
 
 pub use reader::Fault;
 use reader::{Context, Table};
@@ -99,7 +101,7 @@ impl Source {
     /// A source with the limits that fit its kind.
     pub fn new(input: Input) -> Self {
         let Lateness(lateness) = match &input {
-            Input::Sensor(_) => Lateness::SENSOR,
+            Input::Sensor(_) | Input::Sensors(_) => Lateness::SENSOR,
             Input::Folder { kind: Feed::CloudTrail, .. } => Lateness::CLOUDTRAIL,
             Input::Folder { kind: Feed::GuardDuty, .. } => Lateness::GUARDDUTY,
             Input::Folder { kind: Feed::VpcFlow, .. } => Lateness::VPCFLOW,
@@ -112,7 +114,13 @@ impl Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     Sensor(SensorInput),
-    Folder { kind: Feed, path: PathBuf, follow: bool },
+    /// Sensors that wait for acknowledgements, over TLS or a Unix socket.
+    Sensors(Settings),
+    Folder {
+        kind: Feed,
+        path: PathBuf,
+        follow: bool,
+    },
     Queue(aws::Queue),
     Bucket(aws::Bucket),
 }
@@ -403,24 +411,27 @@ fn source(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Source> {
     #[derive(Clone, Copy)]
     enum Type {
         Sensor,
+        Sensors,
         Feed(Feed),
         Queue,
         Bucket,
     }
-    let types: Vec<(&str, Type)> = [("sensor", Type::Sensor), ("sqs", Type::Queue), ("s3", Type::Bucket)]
-        .into_iter()
-        .chain(Feed::ALL.iter().map(|(name, feed)| (*name, Type::Feed(*feed))))
-        .collect();
+    let types: Vec<(&str, Type)> =
+        [("sensor", Type::Sensor), ("sensors", Type::Sensors), ("sqs", Type::Queue), ("s3", Type::Bucket)]
+            .into_iter()
+            .chain(Feed::ALL.iter().map(|(name, feed)| (*name, Type::Feed(*feed))))
+            .collect();
     if table.is_absent("type") {
         ctx.fault(
             table.span(),
             "\"type\" is missing",
-            "add type = \"sensor\", \"sqs\", \"s3\", \"cloudtrail\", \"guardduty\" or \"vpcflow\"",
+            "add type = \"sensors\", \"sensor\", \"sqs\", \"s3\", \"cloudtrail\", \"guardduty\" or \"vpcflow\"",
         );
     }
     let chosen = table.choice("type", &types, ctx);
     let input = match chosen {
         Some(Type::Sensor) => sensor_input(&mut table, ctx).map(Input::Sensor),
+        Some(Type::Sensors) => sensors::read(&mut table, ctx).map(Input::Sensors),
         Some(Type::Feed(kind)) => {
             let path = table.required_path("path", ctx);
             let follow = table.bool("follow", ctx).unwrap_or(true);
@@ -430,7 +441,7 @@ fn source(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Source> {
         Some(Type::Bucket) => aws::bucket(&mut table, ctx).map(Input::Bucket),
         None => {
             // Without a type every key of any type is as good as known.
-            for key in ["path", "file", "unix", "stdin", "follow"].iter().chain(aws::KEYS) {
+            for key in ["path", "file", "stdin", "follow"].iter().chain(&sensors::KEYS).chain(aws::KEYS) {
                 table.ask(key);
             }
             None

@@ -25,7 +25,11 @@ use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::config::{Config, Input, SensorInput};
 use crate::source::stream;
+use crate::time::{Clock as _, SystemClock};
 use crate::untrusted::Untrusted;
+use crate::wire::listen::{Place, Settings};
+use crate::wire::people;
+use rules::event::Span;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -107,7 +111,7 @@ pub(super) fn run(
 }
 
 fn check_sources(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
     let mut found = |subject: &Path, message: String| {
         findings.push(Finding {
             is_error: true,
@@ -147,6 +151,40 @@ fn check_sources(config: &Config) -> Vec<Finding> {
                     found(Path::new(&follow::name(&source.input)), reason.to_owned());
                 }
             }
+            Input::Sensors(Settings { place: Place::Unix { path, users }, .. }) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                if folder.is_some_and(|folder| !folder.is_dir()) {
+                    found(path, "cannot listen here: the socket's folder does not exist".to_owned());
+                }
+                for user in users.iter().filter(|user| people::user(user).is_none()) {
+                    warnings.push((
+                        path.clone(),
+                        format!("there is no user \"{user}\" here, who is to speak for a sensor"),
+                    ));
+                }
+            }
+            Input::Sensors(Settings { place: Place::Tls { files, .. }, .. }) => match files.check() {
+                Err(error) => found(&files.certificate, error.to_string()),
+                Ok(not_after) => {
+                    let left = not_after.map(|not_after| not_after - SystemClock.now());
+                    match left {
+                        Some(left) if left <= Span(0) => {
+                            found(
+                                &files.certificate,
+                                "the certificate has expired: issue it anew".to_owned(),
+                            );
+                        }
+                        Some(left) if left < SOON => {
+                            let days = left.0 / (24 * 3_600 * 1_000_000_000);
+                            warnings.push((
+                                files.certificate.clone(),
+                                format!("the certificate ends in {days} days: issue it anew"),
+                            ));
+                        }
+                        _ => {}
+                    }
+                }
+            },
             Input::Folder { kind, path, .. } => {
                 if let Err(error) = std::fs::read_dir(path) {
                     found(path, format!("cannot read the {} folder: {error}", kind.name()));
@@ -154,8 +192,17 @@ fn check_sources(config: &Config) -> Vec<Finding> {
             }
         }
     }
+    findings.extend(warnings.into_iter().map(|(path, message)| Finding {
+        is_error: false,
+        area: "source",
+        subject: path.display().to_string(),
+        message,
+    }));
     findings
 }
+
+/// Said of a certificate that ends sooner than this.
+const SOON: Span = Span::from_secs(30 * 24 * 3_600);
 
 fn check_store(config: &Config) -> Option<Finding> {
     let path = config.store.as_ref()?;

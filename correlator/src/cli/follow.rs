@@ -18,6 +18,7 @@ use crate::source::stop::Stop;
 use crate::source::stream::{self, Stream};
 use crate::source::{Rejected, RejectedKind, SourceItem};
 use crate::time::Lateness;
+use crate::wire::listen::{self as wire, Listener, Place, Settings};
 
 /// How often files and folders are looked at.
 const POLL: Duration = Duration::from_millis(500);
@@ -67,6 +68,10 @@ pub(super) fn name(input: &Input) -> String {
         Input::Sensor(SensorInput::Stdin) => "sensor -".to_owned(),
         Input::Sensor(SensorInput::File { path, .. }) => format!("sensor {}", path.display()),
         Input::Sensor(SensorInput::Unix(path)) => format!("sensor unix:{}", path.display()),
+        Input::Sensors(Settings { place: Place::Tls { listen, .. }, .. }) => format!("sensors {listen}"),
+        Input::Sensors(Settings { place: Place::Unix { path, .. }, .. }) => {
+            format!("sensors unix:{}", path.display())
+        }
         Input::Folder { kind, path, .. } => format!("{} {}", kind.name(), path.display()),
         Input::Queue(queue) => format!("sqs {}", queue.url),
         Input::Bucket(bucket) => format!("s3 {}/{}", bucket.name, bucket.prefix),
@@ -86,7 +91,8 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
     if matches!(source.input, Input::Queue(_) | Input::Bucket(_)) {
         is_built_for_aws().map_err(|reason| CliError::Usage(reason.to_owned()))?;
     }
-    let is_open = matches!(source.input, Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)));
+    let is_open =
+        matches!(source.input, Input::Sensors(_) | Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)));
     let stream = Stream { source: Arc::clone(&name), limits };
     let spawn = |work: Work| {
         std::thread::spawn(move || {
@@ -110,6 +116,29 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
                 source: source.into(),
             })?;
             spawn(Box::new(move |around| listener.run(&around.normalizer, &around.outlet, &around.stop)))
+        }
+        Input::Sensors(settings) => {
+            let what = format!("cannot listen for {name}");
+            let listener =
+                Listener::bind(settings).map_err(|source| CliError::Run { what, source: source.into() })?;
+            if let Some(listen) = listener.address() {
+                tracing::info!(%listen, "sensors are listened for");
+            }
+            let account = Arc::default();
+            spawn(Box::new(move |around| {
+                let Around { normalizer, positions, stop, outlet } = around;
+                let schema = normalizer.schema();
+                let around = wire::Around {
+                    stream,
+                    normalizer,
+                    schema: &schema,
+                    positions,
+                    account: &account,
+                    outlet,
+                    stop,
+                };
+                listener.run(&around)
+            }))
         }
         Input::Sensor(SensorInput::File { path, follow: true }) => spawn(Box::new(move |around| {
             let Around { normalizer, positions, stop, outlet } = around;

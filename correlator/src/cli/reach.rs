@@ -37,7 +37,7 @@ impl<'s> Sources<'s> {
         let mut present = BTreeSet::new();
         for source in &config.sources {
             match source.input {
-                Input::Sensor(_) => present.extend([
+                Input::Sensor(_) | Input::Sensors(_) => present.extend([
                     "endpoint.events.process",
                     "endpoint.events.network",
                     "endpoint.events.file",

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use rules::event::Span;
 
+use crate::wire::listen::{Place, Settings};
+use crate::wire::tls::TlsFiles;
+
 use super::aws::{Access, Bucket, DeadLetters, Queue};
 use super::{Config, Feed, Input, KnownEndpoint, SensorInput, Source, limits};
 
@@ -87,6 +90,7 @@ fn write_source(source: &Source, out: &mut String) -> std::fmt::Result {
         Input::Sensor(SensorInput::Unix(path)) => {
             writeln!(out, "type = \"sensor\"\nunix = {}", quote_path(path))?
         }
+        Input::Sensors(settings) => write_sensors(settings, out)?,
         Input::Folder { kind, path, follow } => {
             let kind = Feed::name(*kind);
             writeln!(out, "type = \"{kind}\"\npath = {}\nfollow = {follow}", quote_path(path))?;
@@ -138,6 +142,30 @@ fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+fn write_sensors(settings: &Settings, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "type = \"sensors\"")?;
+    match &settings.place {
+        Place::Tls { listen, files } => {
+            writeln!(out, "listen = \"{listen}\"")?;
+            let TlsFiles { certificate, key, ca, crl } = files;
+            for (name, path) in [("certificate", certificate), ("key", key), ("ca", ca)] {
+                writeln!(out, "{name} = {}", quote_path(path))?;
+            }
+            if let Some(crl) = crl {
+                writeln!(out, "crl = {}", quote_path(crl))?;
+            }
+        }
+        Place::Unix { path, users } => {
+            let users = list(users.iter().map(|user| quote(user)));
+            writeln!(out, "unix = {}\nusers = {users}", quote_path(path))?;
+        }
+    }
+    writeln!(out, "events_per_second = {}", settings.rates.events)?;
+    writeln!(out, "bytes_per_second = \"{}\"", size(settings.rates.bytes))?;
+    writeln!(out, "max_batch = \"{}\"", size(settings.max_batch_bytes))?;
+    writeln!(out, "max_connections = {}", settings.max_connections)
 }
 
 fn quote(text: &str) -> String {

@@ -36,6 +36,8 @@ use crate::store::{
 
 /// New alerts that come close together are written together.
 const HOLD: Duration = Duration::from_millis(50);
+/// Receipts are gathered for so many times that: each costs a write to the disk itself.
+const RECEIPT_HOLDS: u32 = 4;
 const TICK: Duration = Duration::from_secs(1);
 /// How long sources have to end once they were asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -339,6 +341,10 @@ impl Runner {
             // Counted from the end, so that a slow sink leaves time for sources.
             self.last_tick = Instant::now();
             return done;
+        }
+        // Senders that wait are not kept waiting for the tick.
+        if !self.receipts.is_empty() && self.last_commit.elapsed() >= self.pace.0 * RECEIPT_HOLDS {
+            return self.commit(delivery);
         }
         let has_news = self.mode == Mode::Revisions && !self.pending.is_empty();
         if has_news && self.last_commit.elapsed() >= self.pace.0 {

@@ -57,6 +57,11 @@ impl Normalizer {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Terms { schema, indicators };
     }
 
+    /// What fields are called by; those there are keep their numbers when others come.
+    pub(crate) fn schema(&self) -> Arc<Schema> {
+        self.terms().schema
+    }
+
     fn terms(&self) -> Terms {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

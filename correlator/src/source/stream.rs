@@ -348,7 +348,8 @@ impl Listener {
                         let path = &self.path;
                         scope.spawn(move || {
                             // Closed is seen by the loop, too.
-                            let _ = stream.serve(path, connection, normalizer, outlet, stop);
+                            let name = path.display().to_string();
+                            let _ = stream.serve(&name, Vec::new(), connection, normalizer, outlet, stop);
                             n_open.fetch_sub(1, Ordering::Relaxed);
                         });
                     }
@@ -371,25 +372,30 @@ impl Listener {
 }
 
 impl Stream {
-    fn serve(
+    /// Reads lines of one connection, of which `head` was read before.
+    ///
+    /// # Errors
+    /// When nobody takes the records any more.
+    pub(crate) fn serve(
         &self,
-        path: &Path,
+        name: &str,
+        head: Vec<u8>,
         connection: UnixStream,
         normalizer: &Normalizer,
         outlet: &Outlet,
         stop: &Stop,
     ) -> Result<(), Closed> {
         let feed = self.feed(normalizer, outlet);
-        let name = path.display().to_string();
         let mut outcome = Outcome::default();
         if connection.set_nonblocking(false).and_then(|()| connection.set_read_timeout(Some(BREATH))).is_err()
         {
             return Ok(());
         }
-        let mut lines = Lines::new(BufReader::new(connection), self.limits.max_record_bytes);
+        let reader = BufReader::new(io::Cursor::new(head).chain(connection));
+        let mut lines = Lines::new(reader, self.limits.max_record_bytes);
         loop {
             match lines.next_line() {
-                Ok(Some(line)) => feed.line(&name, &line, &mut outcome)?,
+                Ok(Some(line)) => feed.line(name, &line, &mut outcome)?,
                 Ok(None) => return Ok(()),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     if stop.is_set() {
