@@ -1,6 +1,7 @@
 //! The configuration file and the flags that override it, checked whole: a [`Config`] that exists is right.
 
 mod env;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::status;
 use crate::watch::{FileWatch, FilesConfig, Patterns};
 
 pub use env::{EnvAllow, EnvError};
+pub use wire::{SpoolConfig, WireConfig};
 
 /// What this deployment is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Config {
     pub status_socket: PathBuf,
     pub host: HostConfig,
     pub output: OutputConfig,
+    /// How a correlator is reached, for whoever names one on the command line.
+    pub wire: WireConfig,
     pub environment: EnvAllow,
     pub files: FilesConfig,
     pub limits: Limits,
@@ -52,6 +56,8 @@ pub enum OutputConfig {
     File(PathBuf),
     /// A Unix stream socket that somebody else listens on; reconnected to as often as needed.
     Socket(PathBuf),
+    /// A correlator that acknowledges what it has; a spool holds the rest.
+    Correlator(SpoolConfig),
 }
 
 /// `[limits]`: what the sensor may take from its host.
@@ -98,7 +104,7 @@ pub enum ConfigError {
 }
 
 /// Every key there is. A table of the file is known if some key starts with it.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 20] = [
     "host.id",
     "host.instance_id",
     "host.account",
@@ -107,6 +113,11 @@ const KEYS: [&str; 15] = [
     "host.name",
     "output.to",
     "output.path",
+    "output.ca",
+    "output.certificate",
+    "output.key",
+    "spool.path",
+    "spool.max_bytes",
     "environment.allow",
     "files.watch",
     "files.read",
@@ -121,6 +132,7 @@ const KEYS: [&str; 15] = [
 struct File {
     host: HostConfig,
     output: FileOutput,
+    spool: wire::FileSpool,
     environment: FileEnvironment,
     files: FileFiles,
     limits: FileLimits,
@@ -130,6 +142,9 @@ struct File {
 struct FileOutput {
     to: Option<String>,
     path: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -157,6 +172,7 @@ impl Default for Config {
             status_socket: status::default_path(),
             host: HostConfig::default(),
             output: OutputConfig::default(),
+            wire: WireConfig::default(),
             environment: EnvAllow::default(),
             files: FilesConfig::default(),
             limits: Limits::default(),
@@ -184,10 +200,12 @@ impl Config {
             Some(allow) => EnvAllow::new(allow)
                 .map_err(|err| ConfigError::Value { key: "environment.allow", reason: err.to_string() })?,
         };
+        let wire = wire::read(&file.output, file.spool)?;
         Ok(Self {
             status_socket: status::default_path(),
             host: checked_host(file.host)?,
-            output: output(file.output)?,
+            output: output(file.output, &wire)?,
+            wire,
             environment,
             files: files(file.files)?,
             limits: limits(&file.limits)?,
@@ -242,7 +260,7 @@ fn checked_host(host: HostConfig) -> Result<HostConfig, ConfigError> {
     Ok(host)
 }
 
-fn output(file: FileOutput) -> Result<OutputConfig, ConfigError> {
+fn output(file: FileOutput, wire: &WireConfig) -> Result<OutputConfig, ConfigError> {
     let wrong = |key, reason: String| Err(ConfigError::Value { key, reason });
     match (file.to.as_deref(), file.path) {
         (None | Some("stdout"), None) => Ok(OutputConfig::Stdout),
@@ -252,9 +270,18 @@ fn output(file: FileOutput) -> Result<OutputConfig, ConfigError> {
         (Some("file"), Some(path)) => Ok(OutputConfig::File(path)),
         (Some("socket"), Some(path)) => Ok(OutputConfig::Socket(path)),
         (Some(to @ ("file" | "socket")), None) => wrong("output.path", format!("a {to} needs one: add it")),
-        (Some(to), _) => {
-            wrong("output.to", format!("\"{to}\" is not one of \"stdout\", \"file\", \"socket\""))
-        }
+        (Some(to), path) if to.contains(':') => match path {
+            Some(_) => {
+                wrong("output.path", "a correlator is named by output.to alone: leave the path out".into())
+            }
+            None => wire.to(to).map(OutputConfig::Correlator),
+        },
+        (Some(to), _) => wrong(
+            "output.to",
+            format!(
+                "\"{to}\" is not one of \"stdout\", \"file\", \"socket\", https://HOST[:PORT], unix:/PATH"
+            ),
+        ),
     }
 }
 
@@ -334,7 +361,7 @@ mod tests {
     #[test]
     fn the_packaged_file_is_valid_and_shows_every_key() {
         let packaged = include_str!("../../packaging/sensor/sensor.toml");
-        assert!(matches!(Config::parse(packaged).expect("valid").output, OutputConfig::Socket(_)));
+        assert!(matches!(Config::parse(packaged).expect("valid").output, OutputConfig::Correlator(_)));
         // Its examples are as good as its settings.
         let example =
             |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(char::is_lowercase));
@@ -342,7 +369,13 @@ mod tests {
             .lines()
             .map(|line| format!("{}\n", if example(line) { &line[1..] } else { line }))
             .collect();
-        Config::parse(&all).expect("valid");
+        // But one: a path is for outputs that have none in their name.
+        let fitting: String = all
+            .lines()
+            .filter(|line| !line.starts_with("path = \"/var/log"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        Config::parse(&fitting).expect("valid");
         let table: toml::Table = toml::from_str(&all).expect("TOML");
         let shown =
             |key: &str| key.split_once('.').is_some_and(|(section, key)| table[section].get(key).is_some());
@@ -365,7 +398,7 @@ mod tests {
         refuses("[output]\nto = \"file\"", "\"output.path\" is wrong: a file needs one: add it");
         refuses(
             "[output]\nto = \"tcp\"",
-            "\"output.to\" is wrong: \"tcp\" is not one of \"stdout\", \"file\", \"socket\"",
+            "\"output.to\" is wrong: \"tcp\" is not one of \"stdout\", \"file\", \"socket\", https://HOST[:PORT], unix:/PATH",
         );
         refuses(
             "[limits]\nring_bytes = 100000",

@@ -5,9 +5,11 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::config::HostConfig;
+use crate::clock;
+use crate::config::{Config, HostConfig, OutputConfig};
 use crate::host::{HostFacts, instance};
 use crate::loader::{Kernel, LoadOptions, has_embedded_object, is_in_root_pid_namespace};
+use crate::output;
 use crate::probes::OLDEST_KERNEL;
 use crate::selftest;
 
@@ -192,6 +194,51 @@ fn object(load: &LoadOptions) -> Finding {
     }
 }
 
+/// Whether a correlator that events are to go to can be reached, and takes us for this host. Nothing where there is none.
+pub fn wire(config: &Config) -> Vec<Finding> {
+    let OutputConfig::Correlator(spool) = &config.output else { return Vec::new() };
+    let mut findings = Vec::new();
+    if let Some(files) = &spool.files {
+        findings.push(match files.connector().and_then(|_connector| files.ends()) {
+            Ok(ends) => certificate(ends, clock::Clock::measure().now().0 / 1_000_000_000),
+            Err(err) => {
+                let cause =
+                    std::error::Error::source(&err).map_or_else(String::new, |cause| format!(" ({cause})"));
+                let fix = "without them nothing is delivered; `groundtrail ca issue --host` makes them";
+                lacking("certificates", Verdict::Bad, format!("{err}{cause}"), fix)
+            }
+        });
+    }
+    let Ok(facts) = HostFacts::gather(Path::new("/"), &config.host) else { return findings };
+    findings.push(match output::greet(spool, &facts.id) {
+        Ok(()) => {
+            good("correlator", format!("{} answers and takes this for host \"{}\"", spool.to, facts.id))
+        }
+        Err(err) => lacking(
+            "correlator",
+            Verdict::Limited,
+            err,
+            "until that is mended events are kept in the spool, and the oldest given up when it is full",
+        ),
+    });
+    findings
+}
+
+fn certificate(ends: i64, now: i64) -> Finding {
+    const DAY: i64 = 24 * 3600;
+    let days = (ends - now).div_euclid(DAY);
+    match ends - now {
+        left if left <= 0 => {
+            lacking("certificates", Verdict::Bad, "expired", "issue it anew: `groundtrail ca issue --host`")
+        }
+        left if left < 30 * DAY => {
+            let fix = "issue it anew before that: `groundtrail ca issue --host`; no restart is needed";
+            lacking("certificates", Verdict::Limited, format!("end in {days} days"), fix)
+        }
+        _ => good("certificates", format!("good for {days} days")),
+    }
+}
+
 /// Loads the programs and tries them on a process of our own. Needs the capabilities that running needs.
 pub fn try_out(load: &LoadOptions) -> Vec<Finding> {
     let mut kernel = match Kernel::load(load) {
@@ -246,6 +293,12 @@ mod tests {
         }
         let findings = examine(dir.path(), &HostConfig::default(), &LoadOptions::default());
         findings.into_iter().find(|finding| finding.subject == subject).expect("examined").verdict
+    }
+
+    #[test]
+    fn a_certificate_is_judged_by_what_is_left_of_it() {
+        let verdict = |days: i64| certificate(days * 24 * 3600 + 1, 0).verdict;
+        assert_eq!([verdict(-1), verdict(5), verdict(200)], [Verdict::Bad, Verdict::Limited, Verdict::Good]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`config`], [`loader`], [`ring`], [`decode`] and [`clock`] at the edge; [`process`] and [`container`]
 //! for who is who; [`enrich`] where a record becomes an [`event`]; [`output`]
-//! and [`pipeline`] for where it goes; [`record`] for doing all of that again without a kernel.
+//! and [`pipeline`] for where it goes, with [`spool`] and [`wire`] on the way to a correlator; [`record`] for doing all of that again without a kernel.
 
 pub mod assembly;
 pub mod btf;
@@ -28,8 +28,10 @@ pub mod record;
 pub mod redact;
 pub mod ring;
 pub mod selftest;
+pub mod spool;
 pub mod stats;
 pub mod status;
 pub mod stop;
 pub mod supervisor;
 pub mod watch;
+pub mod wire;

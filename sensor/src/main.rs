@@ -41,14 +41,18 @@ enum Verb {
         #[command(flatten)]
         common: Common,
         /// Write events to stdout, whatever the configuration says.
-        #[arg(long, conflicts_with_all = ["file", "socket"])]
+        #[arg(long, conflicts_with_all = ["file", "socket", "to"])]
         stdout: bool,
         /// Append events to this file.
-        #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "to"])]
         file: Option<PathBuf>,
         /// Send events to the Unix socket that somebody listens on here.
-        #[arg(long, value_name = "PATH")]
+        #[arg(long, value_name = "PATH", conflicts_with = "to")]
         socket: Option<PathBuf>,
+        /// Deliver events to this correlator, over the spool: https://HOST[:PORT] with the certificates of the
+        /// configuration, or unix:/PATH.
+        #[arg(long, value_name = "PLACE")]
+        to: Option<String>,
         /// Answer `status` and `selftest` on this Unix socket.
         #[arg(long, value_name = "PATH")]
         status_socket: Option<PathBuf>,
@@ -161,11 +165,16 @@ fn main() -> ExitCode {
 fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
     match verb {
         Verb::Status { .. } | Verb::Selftest { .. } => unreachable!("answered without a configuration"),
-        Verb::Run { stdout, file, socket, status_socket, .. } => {
+        Verb::Run { stdout, file, socket, to, status_socket, .. } => {
             if let Some(path) = status_socket {
                 config.status_socket.clone_from(path);
             }
+            let to = match to.as_deref().map(|to| config.wire.to(to)).transpose() {
+                Ok(to) => to,
+                Err(err) => return fail(&err, MISUSED),
+            };
             let told = [
+                to.map(OutputConfig::Correlator),
                 stdout.then_some(OutputConfig::Stdout),
                 file.clone().map(OutputConfig::File),
                 socket.clone().map(OutputConfig::Socket),
@@ -185,6 +194,7 @@ fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
         },
         Verb::Doctor { .. } => {
             let mut findings = doctor::examine(Path::new("/"), &config.host, load);
+            findings.extend(doctor::wire(&config));
             findings.extend(doctor::try_out(load));
             let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
             say(&lines.join("\n"));

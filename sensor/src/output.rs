@@ -2,6 +2,7 @@
 
 mod gauge;
 mod socket;
+mod spooled;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -16,7 +17,10 @@ use tokio::time::timeout;
 use crate::config::OutputConfig;
 use crate::private;
 use crate::privileges;
+use crate::spool::{GivenUp, SpoolError};
 use gauge::{Gauge, n_lines};
+use spooled::Shown;
+pub use spooled::{WireState, greet};
 
 /// Bytes that may wait for the writer. A full channel makes the reader wait, and the ring then counts what it loses.
 const MAX_WAITING_BYTES: usize = 8 << 20;
@@ -27,6 +31,8 @@ pub enum OutputError {
     Open { path: String, source: io::Error },
     #[error("cannot write events, {n_lost} are lost: make room or choose another output")]
     Write { n_lost: u64, source: io::Error },
+    #[error(transparent)]
+    Spool(SpoolError),
     #[error("nobody took the last {n_lost} events, they are lost: check who reads them")]
     Untaken { n_lost: u64 },
 }
@@ -37,6 +43,8 @@ pub struct Output {
     sender: UnboundedSender<Batch>,
     room: Arc<Semaphore>,
     gauge: Arc<Gauge>,
+    /// Where there is a spool: how it is, and what of its losses an earlier run told.
+    wire: Option<(Arc<Shown>, GivenUp)>,
     /// What became of the writer. A thread that is stuck in a write can be waited for no longer than one likes: nobody
     /// joins it.
     ended: oneshot::Receiver<io::Result<()>>,
@@ -46,6 +54,8 @@ pub struct Output {
 #[derive(Debug)]
 struct Batch {
     lines: Vec<u8>,
+    /// What these lines tell of the spool's losses.
+    told: Option<GivenUp>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -58,22 +68,29 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     pub fn send(self, lines: Vec<u8>) {
+        self.send_telling(lines, None);
+    }
+
+    /// Sends lines, among which are those that tell of the spool's losses up to `told`.
+    pub fn send_telling(self, lines: Vec<u8>, told: Option<GivenUp>) {
         self.output.gauge.taken(&lines);
         // If the writer is gone the gauge shows these lines as lost, like all others that it did not write.
-        _ = self.output.sender.send(Batch { lines, _room: self.room });
+        _ = self.output.sender.send(Batch { lines, told, _room: self.room });
     }
 }
 
 impl Output {
-    /// Opens the output. Must be called inside the runtime.
+    /// Opens the output for the events of a host. Must be called inside the runtime.
     ///
     /// # Errors
-    /// `Open` if a file cannot be. A socket that is not there yet is waited for instead.
-    pub fn open(config: &OutputConfig) -> Result<Self, OutputError> {
+    /// `Open` if a file cannot be, `Spool` if the spool cannot. A socket or a correlator that is not there yet is waited for
+    /// instead.
+    pub fn open(config: &OutputConfig, host: &str) -> Result<Self, OutputError> {
         let (sender, receiver) = unbounded_channel();
         let (end, ended) = oneshot::channel();
         let gauge = Arc::new(Gauge::default());
         let seen = Arc::clone(&gauge);
+        let mut wire = None;
         match config {
             OutputConfig::Stdout => {
                 write_from_a_thread(move || _ = end.send(write_all(receiver, io::stdout(), &seen)));
@@ -81,6 +98,11 @@ impl Output {
             OutputConfig::File(path) => {
                 let file = append_to(path)?;
                 write_from_a_thread(move || _ = end.send(write_file(receiver, file, &seen)));
+            }
+            OutputConfig::Correlator(config) => {
+                let shown = Arc::new(Shown::default());
+                let told = spooled::start(config, host, receiver, seen, Arc::clone(&shown), end)?;
+                wire = Some((shown, told));
             }
             OutputConfig::Socket(path) => {
                 let path = path.clone();
@@ -90,7 +112,7 @@ impl Output {
                 });
             }
         }
-        Ok(Self { sender, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), gauge, ended })
+        Ok(Self { sender, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES)), gauge, wire, ended })
     }
 
     /// A place for a batch of so many bytes; waits while the writer is behind. Nothing once there is no writer any more.
@@ -114,6 +136,16 @@ impl Output {
     /// Events that were taken and then dropped, because nobody listened for too long.
     pub fn n_lost(&self) -> u64 {
         self.gauge.n_dropped()
+    }
+
+    /// How the wire to the correlator is, where there is one.
+    pub fn wire(&self) -> Option<WireState> {
+        self.wire.as_ref().map(|(shown, _)| shown.get())
+    }
+
+    /// What of the spool's losses an earlier run told already.
+    pub fn told_before(&self) -> GivenUp {
+        self.wire.as_ref().map_or_else(GivenUp::default, |(_, told)| *told)
     }
 
     /// Bytes that wait for the writer.
@@ -234,7 +266,7 @@ mod tests {
     /// An output into a pipe, opened by its path as a FIFO would be.
     fn into_pipe(writer: &io::PipeWriter) -> Output {
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-        Output::open(&OutputConfig::File(path.into())).expect("opened")
+        Output::open(&OutputConfig::File(path.into()), "web-1").expect("opened")
     }
 
     #[tokio::test]
@@ -243,7 +275,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("events.ndjson");
         for line in ["one\n", "two\n"] {
-            let output = Output::open(&OutputConfig::File(path.clone())).expect("opened");
+            let output = Output::open(&OutputConfig::File(path.clone()), "web-1").expect("opened");
             output.reserve(line.len()).await.expect("a writer").send(line.into());
             output.finish(LONG).await.expect("written");
         }
@@ -254,7 +286,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_that_is_not_there_is_named() {
-        let err = Output::open(&OutputConfig::File("/nowhere/events".into())).expect_err("no such folder");
+        let err =
+            Output::open(&OutputConfig::File("/nowhere/events".into()), "web-1").expect_err("no such folder");
         assert_eq!(
             err.to_string(),
             "cannot open \"/nowhere/events\" for events: check that its folder exists and is writable"
@@ -287,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_says_how_many_lines_it_cost() {
-        let output = Output::open(&OutputConfig::File("/dev/full".into())).expect("opened");
+        let output = Output::open(&OutputConfig::File("/dev/full".into()), "web-1").expect("opened");
         for lines in ["1\n2\n", "3\n"] {
             output.reserve(lines.len()).await.expect("the writer goes on").send(lines.into());
         }
@@ -326,7 +359,7 @@ mod tests {
         let room = Arc::new(Semaphore::new(1 << 10));
         for lines in ["one\ntwo\nthree\n", "four\n", "five\n", "six\nseven\n"] {
             let room = Arc::clone(&room).try_acquire_many_owned(1).expect("room");
-            sender.send(Batch { lines: lines.into(), _room: room }).expect("taken");
+            sender.send(Batch { lines: lines.into(), told: None, _room: room }).expect("taken");
         }
         drop(sender);
         let gauge = Gauge::default();
@@ -368,7 +401,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("sock");
         let _listener = tokio::net::UnixListener::bind(&path).expect("bound");
-        let output = Output::open(&OutputConfig::Socket(path)).expect("opened");
+        let output = Output::open(&OutputConfig::Socket(path), "web-1").expect("opened");
         let lines = b"0123456\n".repeat(1 << 17);
         output.reserve(lines.len()).await.expect("a writer").send(lines);
         let err = output.finish(Duration::from_millis(200)).await.expect_err("nobody reads");

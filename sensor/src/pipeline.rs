@@ -19,6 +19,7 @@ use crate::output::{Output, OutputError, Place};
 use crate::privileges;
 use crate::ring;
 use crate::selftest;
+use crate::spool::GivenUp;
 use crate::stats::{self, Counted, LossReport};
 use crate::status::Watch;
 use crate::stop::Stop;
@@ -63,6 +64,8 @@ struct Running {
     supervisor: Supervisor,
     /// Lines on their way to the output.
     batch: Vec<u8>,
+    /// What they tell of the spool's losses.
+    told: Option<GivenUp>,
 }
 
 /// Attaches and emits events until a signal ends it.
@@ -72,8 +75,9 @@ struct Running {
 pub async fn run(config: &Config, load: &LoadOptions) -> Result<(), RunError> {
     let mut stop = Stop::listen().map_err(|source| RunError::Signal { source })?;
     let facts = Arc::new(HostFacts::gather(Path::new("/"), &config.host)?);
-    let output = Output::open(&config.output)?;
+    let output = Output::open(&config.output, &facts.id)?;
     let mut running = Running::start(config, load, facts)?;
+    running.losses.spool_was_told(output.told_before());
     let result = running.until(&mut stop, &output, config.limits.poll).await;
     running.end(&output).await;
     output.finish(PATIENCE).await?;
@@ -116,6 +120,7 @@ impl Running {
             n_queued: 0,
             supervisor: Supervisor::of_this_process(Instant::now().into_std()),
             batch: Vec::new(),
+            told: None,
         };
         running.assembly.disbelieve(running.selftest.off());
         running.health("started");
@@ -154,7 +159,9 @@ impl Running {
             if !self.batch.is_empty() {
                 // A place first, the batch second: a signal that comes while we wait must not cost the batch.
                 match stop.or(self.place(output)).await {
-                    Some(Some(place)) => place.send(std::mem::take(&mut self.batch)),
+                    Some(Some(place)) => {
+                        place.send_telling(std::mem::take(&mut self.batch), self.told.take())
+                    }
                     Some(None) | None => return Ok(()),
                 }
             }
@@ -202,7 +209,7 @@ impl Running {
         let lines = std::mem::take(&mut self.batch);
         match place {
             Some(place) => {
-                place.send(lines);
+                place.send_telling(lines, self.told.take());
                 true
             }
             None => {
@@ -242,8 +249,13 @@ impl Running {
         let (now, clock) = (boot_now(), self.assembly.enricher().clock());
         let undecodable = self.assembly.delivered().undecodable;
         let uncalled = self.kernel.uncalled();
+        let spool = output.wire().map_or_else(GivenUp::default, |wire| wire.given_up);
         let output = output.n_lost();
-        let counted = Counted { kernel, shares: &shares, uncalled: &uncalled, undecodable, output };
+        let counted = Counted { kernel, shares: &shares, uncalled: &uncalled, undecodable, output, spool };
+        if self.losses.is_news_of_spool(spool) {
+            // Kept with the lines that tell it: a restart then knows what was told and what was not.
+            self.told = Some(spool);
+        }
         for loss in self.losses.since(&counted, now, clock, cgroup_path) {
             tracing::warn!(kind = loss.kind, cause = loss.cause, count = loss.count, "events lost");
             self.assembly.report(|enricher, nth| enricher.loss(loss, now, nth), &mut self.batch);
@@ -276,7 +288,7 @@ impl Running {
         let Some(report) = self.report("running") else { return };
         let last_loss = self.kernel.losses().ok().and_then(|losses| losses.last());
         let enricher = self.assembly.enricher();
-        self.watch.publish(report, enricher.facts(), enricher.clock(), last_loss);
+        self.watch.publish(report, enricher.facts(), enricher.clock(), last_loss, output.wire());
     }
 
     fn follow_clock(&mut self) {

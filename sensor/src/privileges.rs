@@ -50,6 +50,15 @@ pub fn keep(needed: CapabilitySet) -> io::Result<CapabilitySet> {
     Ok(kept)
 }
 
+/// For the thread that delivers: it opens the spool and the keys as the user it is, and parses what comes from a network.
+/// Only to a socket that is another user's it may have to get past that socket's mode.
+pub fn drop_to_deliver(has_socket: bool) {
+    let needed = if has_socket { CapabilitySet::DAC_OVERRIDE } else { CapabilitySet::empty() };
+    if let Err(err) = keep(needed) {
+        tracing::debug!(%err, "a thread keeps its capabilities");
+    }
+}
+
 /// For a thread that only writes, or waits: it needs none at all.
 pub fn drop_all() {
     if let Err(err) = keep(CapabilitySet::empty()) {

@@ -12,6 +12,7 @@ use crate::probes::Probe;
 use crate::process::table::TableStats;
 use crate::ring::Losses;
 use crate::selftest::{Finding, Group, Report};
+use crate::spool::GivenUp;
 
 /// Remembers what has been told of losses already.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub struct LossReport {
     told_uncalled: Vec<(&'static str, u64)>,
     undecodable: u64,
     output: u64,
+    spool: GivenUp,
     checked_at: BootNs,
 }
 
@@ -34,11 +36,22 @@ pub struct Counted<'a> {
     pub uncalled: &'a [(&'static str, u64)],
     pub undecodable: u64,
     pub output: u64,
+    /// Since the spool was made.
+    pub spool: GivenUp,
 }
 
 impl LossReport {
     pub fn new(now: BootNs) -> Self {
         Self { checked_at: now, ..Self::default() }
+    }
+
+    /// An earlier run told so much of what the spool lost.
+    pub fn spool_was_told(&mut self, told: GivenUp) {
+        self.spool = told;
+    }
+
+    pub fn is_news_of_spool(&self, lost: GivenUp) -> bool {
+        lost != self.spool
     }
 
     /// What was lost since the last call: one entry per kind and cause, and per cgroup where one is to blame.
@@ -85,12 +98,21 @@ impl LossReport {
         }
         tell("event", "undecodable", "decode", counted.undecodable - self.undecodable, lately, None);
         tell("event", "output_full", "output", counted.output - self.output, lately, None);
+        let spool = [
+            ("spool_full", counted.spool.evicted, self.spool.evicted),
+            ("disk_full", counted.spool.unwritten, self.spool.unwritten),
+            ("refused", counted.spool.refused, self.spool.refused),
+        ];
+        for (cause, lost, told) in spool {
+            tell("event", cause, "spool", lost.saturating_sub(told), lately, None);
+        }
         *self = Self {
             told: counted.kernel,
             told_shares: counted.shares.iter().copied().collect(),
             told_uncalled: counted.uncalled.to_vec(),
             undecodable: counted.undecodable,
             output: counted.output,
+            spool: counted.spool,
             checked_at: now,
         };
         for cgroup in found.iter_mut().filter_map(|loss| loss.cgroup.as_mut()) {
@@ -251,6 +273,25 @@ mod tests {
         let told = told(&mut LossReport::new(BootNs(0)), &counted, 9);
         let told: Vec<_> = told.iter().map(|loss| (loss.place, loss.count)).collect();
         assert_eq!(told, [("decode", 1), ("output", 2)]);
+    }
+
+    #[test]
+    fn what_the_spool_gave_up_is_told_once_by_cause_and_over_restarts() {
+        let spool = |evicted, unwritten, refused| Counted {
+            spool: GivenUp { evicted, unwritten, refused },
+            ..Counted::default()
+        };
+        let mut report = LossReport::new(BootNs(0));
+        report.spool_was_told(GivenUp { evicted: 5, ..GivenUp::default() });
+        let causes = |told: Vec<LossDoc>| -> Vec<_> {
+            told.iter().map(|loss| (loss.cause, loss.place, loss.count)).collect()
+        };
+        assert!(!report.is_news_of_spool(spool(5, 0, 0).spool));
+        assert_eq!(causes(told(&mut report, &spool(5, 0, 0), 1)), []);
+        assert!(report.is_news_of_spool(spool(7, 1, 2).spool));
+        let expect = [("spool_full", "spool", 2), ("disk_full", "spool", 1), ("refused", "spool", 2)];
+        assert_eq!(causes(told(&mut report, &spool(7, 1, 2), 2)), expect);
+        assert_eq!(causes(told(&mut report, &spool(7, 1, 2), 3)), []);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-pub use report::{CanaryDoc, Health, StatusDoc, judge};
+pub use report::{CanaryDoc, Health, StatusDoc, WireDoc, judge};
 pub use watch::Watch;
 
 /// Where it is without systemd, which names its folder in a variable.

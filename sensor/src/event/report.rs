@@ -9,9 +9,9 @@ use crate::clock::Utc;
 pub struct LossDoc {
     /// The kind of event: `exec`, `fork`, `exit`, `connect`, `result`, `accept`, `file`; `event` where no longer known.
     pub kind: &'static str,
-    /// `ring_full`, `cgroup_share`, `unreadable`, `undecodable`, `output_full`.
+    /// `ring_full`, `cgroup_share`, `unreadable`, `undecodable`, `output_full`; of the spool `spool_full`, `disk_full`, `refused`.
     pub cause: &'static str,
-    /// `kernel`, `decode`, `output`.
+    /// `kernel`, `decode`, `output`, `spool`.
     pub place: &'static str,
     pub count: u64,
     /// The blind spell: between the first and the last event lost.

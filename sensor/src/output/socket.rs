@@ -152,7 +152,7 @@ mod tests {
     async fn lines_arrive_over_a_late_listener_and_a_reconnection() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("sock");
-        let output = Output::open(&OutputConfig::Socket(path.clone())).expect("opened");
+        let output = Output::open(&OutputConfig::Socket(path.clone()), "web-1").expect("opened");
         send(&output, "early\n").await;
         sleep(RETRY * 2).await;
         let listener = UnixListener::bind(&path).expect("bound");
@@ -180,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_takes_is_counted() {
         let dir = tempfile::tempdir().expect("a directory");
-        let output = Output::open(&OutputConfig::Socket(dir.path().join("sock"))).expect("opened");
+        let output = Output::open(&OutputConfig::Socket(dir.path().join("sock")), "web-1").expect("opened");
         send(&output, "1\n2\n").await;
         let err = output.finish(LONG).await.expect_err("nobody came");
         assert!(matches!(err, OutputError::Untaken { n_lost: 2 }), "{err}");

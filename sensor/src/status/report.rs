@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::clock::Utc;
 use crate::event::report::SensorDoc;
+use crate::output::WireState;
 
 /// `groundtrail-sensor status --json`.
 #[derive(Debug, Serialize)]
@@ -23,7 +24,36 @@ pub struct StatusDoc<'a> {
     pub last_loss: Option<Utc>,
     /// Lost within the last minute.
     pub lost_lately: u64,
+    /// Where events go to a correlator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire: Option<WireDoc>,
     pub sensor: SensorDoc,
+}
+
+/// The way to the correlator.
+#[derive(Debug, Serialize)]
+pub struct WireDoc {
+    pub spooled_bytes: u64,
+    pub spooled_events: u64,
+    /// The number up to which the correlator has everything.
+    pub acknowledged: u64,
+    /// Events that were given up, since the spool was made.
+    pub given_up: u64,
+    /// Why nothing is delivered. Nothing while all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl From<WireState> for WireDoc {
+    fn from(state: WireState) -> Self {
+        Self {
+            spooled_bytes: state.held.bytes,
+            spooled_events: state.held.events,
+            acknowledged: state.acknowledged,
+            given_up: state.given_up.all(),
+            trouble: state.trouble,
+        }
+    }
 }
 
 /// `groundtrail-sensor selftest`.
@@ -63,6 +93,14 @@ pub fn judge(report: &Value) -> (String, Health) {
     let resources = &sensor["resources"];
     say("memory", format!("{} KiB resident", resources["resident_bytes"].as_u64().unwrap_or(0) / 1024));
     say("queue", format!("{} bytes wait for the output", resources["queued_bytes"]));
+    let wire = &report["wire"];
+    if wire.is_object() {
+        let (events, bytes) = (&wire["spooled_events"], &wire["spooled_bytes"]);
+        say("spool", format!("{events} events in {bytes} bytes wait for the correlator"));
+        if let Some(trouble) = wire["trouble"].as_str() {
+            say("correlator", format!("TAKES NOTHING: {trouble}"));
+        }
+    }
     for counter in sensor["counters"].as_array().into_iter().flatten() {
         let number = |name: &str| counter[name].as_u64().unwrap_or(0);
         let mut line = format!("{} seen, {} told", number("seen"), number("delivered"));
@@ -74,6 +112,7 @@ pub fn judge(report: &Value) -> (String, Health) {
         say(&text(&counter["kind"]), line);
     }
     let mut is_limited = report["lost_lately"].as_u64().unwrap_or(0) > 0;
+    let is_cut_off = wire["trouble"].is_string();
     if is_limited {
         say("LOSING", format!("{} events in the last minute", report["lost_lately"]));
     }
@@ -87,7 +126,7 @@ pub fn judge(report: &Value) -> (String, Health) {
         let reason = line.get("reason").map_or_else(String::new, |reason| format!(": {}", text(reason)));
         say(&state.replace('_', " "), format!("{}{reason}", text(&line["feature"])));
     }
-    (lines.join("\n"), if is_limited { Health::Limited } else { Health::Good })
+    (lines.join("\n"), if is_limited || is_cut_off { Health::Limited } else { Health::Good })
 }
 
 #[cfg(test)]
@@ -109,6 +148,18 @@ mod tests {
         assert_eq!(verdict(0, "not_covered"), Health::Good);
         assert_eq!(verdict(1, "covered"), Health::Limited);
         assert_eq!(verdict(0, "off"), Health::Limited);
+    }
+
+    #[test]
+    fn a_correlator_that_takes_nothing_is_not_good() {
+        let report = serde_json::json!({
+            "lost_lately": 0, "sensor": {"state": "running"},
+            "wire": {"spooled_events": 7, "spooled_bytes": 900, "trouble": "no connection"},
+        });
+        let (text, health) = judge(&report);
+        assert_eq!(health, Health::Limited);
+        assert!(text.contains("7 events in 900 bytes wait"), "{text}");
+        assert!(text.contains("TAKES NOTHING: no connection"), "{text}");
     }
 
     #[test]

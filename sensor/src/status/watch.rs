@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Answer, CanaryDoc, Server, StatusDoc};
+use super::{Answer, CanaryDoc, Server, StatusDoc, WireDoc};
 use crate::clock::{BootNs, Clock, boot_now};
 use crate::event::report::SensorDoc;
 use crate::host::HostFacts;
+use crate::output::WireState;
 use crate::selftest::canary::Canary;
 
 /// How far back a loss counts as lately.
@@ -60,10 +61,18 @@ impl Watch {
         }
     }
 
-    pub fn publish(&mut self, sensor: SensorDoc, facts: &HostFacts, clock: Clock, last_loss: Option<BootNs>) {
+    pub fn publish(
+        &mut self,
+        sensor: SensorDoc,
+        facts: &HostFacts,
+        clock: Clock,
+        last_loss: Option<BootNs>,
+        wire: Option<WireState>,
+    ) {
         let Some(server) = &self.server else { return };
         let now = boot_now();
-        let lost: u64 = sensor.counters.iter().map(|counter| counter.lost).sum();
+        let in_spool = wire.as_ref().map_or(0, |wire| wire.given_up.all());
+        let lost = sensor.counters.iter().map(|counter| counter.lost).sum::<u64>() + in_spool;
         self.lost.push_back((now, lost));
         while self.lost.len() > 1 && now.saturating_sub(self.lost[1].0) >= LATELY.as_nanos() as u64 {
             self.lost.pop_front();
@@ -79,6 +88,7 @@ impl Watch {
             last_event: self.last_event.map(|at| clock.utc(at)),
             last_loss: last_loss.map(|at| clock.utc(at)),
             lost_lately: lost.saturating_sub(before),
+            wire: wire.map(WireDoc::from),
             sensor,
         });
     }
