@@ -26,6 +26,12 @@ pub fn sensor() -> &'static Path {
     BUILT.get_or_init(|| build("sensor", "groundtrail-sensor", &[]))
 }
 
+/// The `groundtrail-feeder` binary of this build: a sensor without a kernel.
+pub fn feeder() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests", "groundtrail-feeder"))
+}
+
 /// The `groundtrail-stage` binary of this build.
 pub fn stage() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -3,6 +3,7 @@
 //! A subject is a file below `bench/` that returns a [`Report`]; how long things take is measured by the programs it runs.
 
 mod engine;
+mod feeds;
 mod report;
 mod rules;
 mod sensor;
@@ -42,6 +43,8 @@ pub(crate) enum Subject {
     Sensor,
     /// What the engine costs: CloudTrail through the whole catalogue, state in memory, in the store and at a start
     Engine,
+    /// What comes in: the sensor's spool, and a fleet of sensors over mutual TLS
+    Feeds,
 }
 
 impl Subject {
@@ -50,6 +53,7 @@ impl Subject {
             Self::Rules => rules::measure(options.checkout.as_deref()),
             Self::Sensor => sensor::measure(),
             Self::Engine => engine::measure(),
+            Self::Feeds => feeds::measure(),
         }
     }
 

@@ -1,0 +1,12 @@
+//! `bench feeds`: what comes in, and how fast it can.
+
+mod wire;
+
+use super::Report;
+use crate::shell::Failure;
+
+pub(super) fn measure() -> Result<Report, Failure> {
+    let mut report = Report::begin();
+    wire::measure(&mut report)?;
+    Ok(report)
+}
