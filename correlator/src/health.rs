@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::merge::{PartitionProgress, Progress};
 use crate::stats::Counts;
 use crate::time::Watermark;
+use crate::wire::account::{Account, Cause};
 use rules::event::{EventTime, Span};
 
 /// Hosts, or accounts and regions, that are shown of one source: those furthest behind. Whoever can invent host names
@@ -67,6 +68,23 @@ pub struct Health {
     pub withheld: Vec<Withheld>,
     pub n_reloads: u64,
     pub n_reloads_refused: u64,
+    /// Where sensors deliver batches.
+    #[serde(default)]
+    pub wires: Vec<WireHealth>,
+}
+
+/// One socket that sensors deliver to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireHealth {
+    pub source: String,
+    pub n_connections: u64,
+    pub n_batches: u64,
+    pub n_events: u64,
+    pub n_bytes: u64,
+    /// By cause, those that never occurred included.
+    pub causes: BTreeMap<String, u64>,
+    /// Of the server's own certificate.
+    pub certificate_ends_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +174,21 @@ impl SourceHealth {
     }
 }
 
+impl WireHealth {
+    fn new(source: &str, account: &Account) -> Self {
+        let cause = |cause: Cause| (cause.name().to_owned(), account.n(cause));
+        Self {
+            source: source.to_owned(),
+            n_connections: account.n_connections(),
+            n_batches: account.n_batches(),
+            n_events: account.n_events(),
+            n_bytes: account.n_bytes(),
+            causes: Cause::ALL.into_iter().map(cause).collect(),
+            certificate_ends_ms: account.certificate_ends().map(millis),
+        }
+    }
+}
+
 impl Health {
     /// Why this run does not see, or keep, all it should. Empty: it is well.
     pub fn reasons(&self) -> Vec<String> {
@@ -216,9 +249,15 @@ pub struct Board {
     is_store_failing: AtomicBool,
     n_faulty_rules: AtomicU64,
     n_reloads_refused: AtomicU64,
+    wires: Mutex<Vec<(Arc<str>, Arc<Account>)>>,
 }
 
 impl Board {
+    /// Shows this account of a socket from here on.
+    pub(crate) fn add_wire(&self, source: Arc<str>, account: Arc<Account>) {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner).push((source, account));
+    }
+
     pub fn put(&self, health: Health) {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((Instant::now(), Arc::new(health)));
@@ -236,6 +275,8 @@ impl Board {
         health.is_store_failing = self.is_store_failing.load(Ordering::Relaxed);
         health.n_faulty_rules = self.n_faulty_rules.load(Ordering::Relaxed);
         health.n_reloads_refused = self.n_reloads_refused.load(Ordering::Relaxed);
+        let wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        health.wires = wires.iter().map(|(source, account)| WireHealth::new(source, account)).collect();
     }
 
     /// A run that waits for its store is alive; one that does nothing at all is not.

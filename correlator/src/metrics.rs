@@ -394,6 +394,59 @@ pub const METRICS: &[Metric] = &[
         "Differs between machines: an upgrade was left half-way.",
         |health, out| out.count(&[&health.version], 1),
     ),
+    counter(
+        "groundtrail_wire_batches_total",
+        &["source"],
+        "batches",
+        "Batches of sensors that were taken in, over TLS or a Unix socket.",
+        "Nought where sensors should deliver: `groundtrail-sensor status` on a host says why.",
+        |health, out| health.wires.iter().for_each(|wire| out.count(&[&wire.source], wire.n_batches)),
+    ),
+    counter(
+        "groundtrail_wire_bytes_total",
+        &["source"],
+        "bytes",
+        "What they held, unpacked.",
+        "For capacity.",
+        |health, out| health.wires.iter().for_each(|wire| out.count(&[&wire.source], wire.n_bytes)),
+    ),
+    counter(
+        "groundtrail_wire_refused_total",
+        &["source", "cause"],
+        "cases",
+        "What was not as it should be, by cause. crowded, handshake, peer: connections turned away. name, malformed, version, frame: \
+         requests and batches refused. quota, busy, out_of_order: sent again later, nothing lost. forged: events that claimed another \
+         host or instance and count as their sender's. foreign: events that are no sensor's. duplicate: batches that came again. \
+         missing: batches that never came.",
+        "The log of the run names the peer and the reason. forged, foreign, peer: look at that host. missing: its spool was full, or its \
+         disk. handshake: a certificate has expired or is revoked, or a stranger knocks.",
+        |health, out| {
+            for wire in &health.wires {
+                wire.causes.iter().for_each(|(cause, n)| out.count(&[&wire.source, cause], *n));
+            }
+        },
+    ),
+    gauge(
+        "groundtrail_wire_connections",
+        &["source"],
+        "connections",
+        "Sensors that are connected at this moment.",
+        "Fewer than there are hosts is normal: a quiet sensor's connection is closed.",
+        |health, out| health.wires.iter().for_each(|wire| out.count(&[&wire.source], wire.n_connections)),
+    ),
+    gauge(
+        "groundtrail_wire_certificate_end_seconds",
+        &["source"],
+        "seconds since 1970",
+        "When the server's own certificate ends.",
+        "Less than a month from now: `groundtrail ca issue --server` and put the files in place; no restart is needed.",
+        |health, out| {
+            for wire in &health.wires {
+                let ends = wire.certificate_ends_ms.and_then(|ms| u64::try_from(ms / 1000).ok());
+                ends.into_iter().for_each(|ends| out.count(&[&wire.source], ends));
+            }
+        },
+    ),
 ];
 
 fn partitions(health: &Health) -> impl Iterator<Item = (&str, &crate::health::PartitionHealth)> {

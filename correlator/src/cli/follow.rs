@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::CliError;
 use crate::config::aws::{self, DeadLetters};
 use crate::config::{Feed, Input, SensorInput, Source};
+use crate::health::Board;
 use crate::merge::{Closed, Merge, Outlet};
 use crate::source::feed::Limits;
 use crate::source::folder::{Content, Folder, Positions};
@@ -18,6 +19,7 @@ use crate::source::stop::Stop;
 use crate::source::stream::{self, Stream};
 use crate::source::{Rejected, RejectedKind, SourceItem};
 use crate::time::Lateness;
+use crate::wire::account::Account;
 use crate::wire::listen::{self as wire, Listener, Place, Settings};
 
 /// How often files and folders are looked at.
@@ -46,6 +48,7 @@ pub(super) fn start(
     positions: &Arc<dyn Positions>,
     stop: &Stop,
     store: Option<&Path>,
+    board: &Board,
 ) -> Result<Vec<JoinHandle<()>>, CliError> {
     let mut threads = Vec::new();
     for source in sources {
@@ -57,7 +60,7 @@ pub(super) fn start(
             stop: stop.clone(),
             outlet: merge.add(Arc::clone(&name), Lateness(source.lateness)),
         };
-        threads.push(start_one(source, name, around)?);
+        threads.push(start_one(source, name, around, board)?);
     }
     Ok(threads)
 }
@@ -78,7 +81,12 @@ pub(super) fn name(input: &Input) -> String {
     }
 }
 
-fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHandle<()>, CliError> {
+fn start_one(
+    source: &Source,
+    name: Arc<str>,
+    around: Around,
+    board: &Board,
+) -> Result<JoinHandle<()>, CliError> {
     let limits = Limits {
         max_record_bytes: usize::try_from(source.max_record_bytes).unwrap_or(usize::MAX),
         max_file_bytes: source.max_file_bytes,
@@ -124,7 +132,8 @@ fn start_one(source: &Source, name: Arc<str>, around: Around) -> Result<JoinHand
             if let Some(listen) = listener.address() {
                 tracing::info!(%listen, "sensors are listened for");
             }
-            let account = Arc::default();
+            let account: Arc<Account> = Arc::default();
+            board.add_wire(Arc::clone(&name), Arc::clone(&account));
             spawn(Box::new(move |around| {
                 let Around { normalizer, positions, stop, outlet } = around;
                 let schema = normalizer.schema();

@@ -92,8 +92,9 @@ pub(super) fn run(
     let stop = Stop::default();
     let mut merge =
         Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock)).by_clock(&schema);
+    let store_path = config.store.as_deref();
     let threads =
-        follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop, config.store.as_deref())?;
+        follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop, store_path, &board)?;
     stop_on_signals(&stop)?;
     let kept_in =
         config.store.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string());

@@ -39,7 +39,7 @@ fn every_example_of_the_shipped_file_is_accepted() {
     let mut read_back = parse(&config.to_toml()).unwrap_or_else(|error| panic!("{}", error.render(false)));
     read_back.exceptions[0].query_at = config.exceptions[0].query_at.clone();
     assert_eq!(read_back, config, "what `config show` prints reads back as the same");
-    assert_eq!(config.sources.len(), 6);
+    assert_eq!(config.sources.len(), 8);
     assert_eq!(config.known_endpoints.len(), 3);
     assert_eq!(config.exceptions.len(), 1);
     assert_eq!(config.exceptions[0].expires.map(|at| at.to_string()).as_deref(), Some("2030-01-01"));
@@ -140,7 +140,7 @@ reason = 5
             5 | type = "cloudtrial"
               |        ^^^^^^^^^^^^
               |
-              = help: did you mean "cloudtrail"? possible: sensor, sqs, s3, cloudtrail, guardduty, vpcflow
+              = help: did you mean "cloudtrail"? possible: sensor, sensors, sqs, s3, cloudtrail, guardduty, vpcflow
 
             error: unknown key "folow"
               --> /etc/groundtrail/groundtrail.toml:11:1

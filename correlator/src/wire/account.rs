@@ -1,10 +1,11 @@
 //! What came over the wire and what was refused, counted by cause, and told in the log without flooding it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rules::event::EventTime;
 use tracing::warn;
 
 /// What can be wrong, or worth counting. The names are those of the metrics' `cause`.
@@ -114,6 +115,8 @@ pub struct Account {
     events: AtomicU64,
     bytes: AtomicU64,
     connections: AtomicU64,
+    /// Nanoseconds since 1970; nought where there is no certificate.
+    certificate_ends: AtomicI64,
     told: Mutex<HashMap<(Cause, Box<str>), (Instant, u64)>>,
 }
 
@@ -148,6 +151,14 @@ impl Account {
         self.batches.fetch_add(n_batches, Ordering::Relaxed);
         self.events.fetch_add(n_events, Ordering::Relaxed);
         self.bytes.fetch_add(n_bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn certificate_is(&self, not_after: Option<EventTime>) {
+        self.certificate_ends.store(not_after.map_or(0, |time| time.0), Ordering::Relaxed);
+    }
+
+    pub fn certificate_ends(&self) -> Option<EventTime> {
+        Some(EventTime(self.certificate_ends.load(Ordering::Relaxed))).filter(|time| time.0 > 0)
     }
 
     pub(super) fn connected(&self) -> Connected<'_> {

@@ -113,6 +113,7 @@ mod tests {
     /// Without its size in its head, as a stream is packed.
     fn streamed(text: &[u8]) -> Vec<u8> {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
         encoder.write_all(text).unwrap();
         encoder.finish().unwrap()
     }

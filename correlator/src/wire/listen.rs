@@ -188,13 +188,13 @@ impl Listener {
         runtime.block_on(async {
             match socket {
                 Socket::Tls { listener, tls } => tokio::select! {
-                    () = attend(Some(&tls), around.stop) => {}
+                    () = attend(Some(&tls), around) => {}
                     _ = accept_tls(listener, &tls, &door) => {}
                 },
                 Socket::Unix { listener, allowed, path } => {
                     left_behind = Some(path);
                     tokio::select! {
-                        () = attend(None, around.stop) => {}
+                        () = attend(None, around) => {}
                         _ = accept_unix(listener, &allowed, &door) => {}
                     }
                 }
@@ -213,16 +213,18 @@ impl Listener {
 }
 
 /// Returns when it is time to stop; looks after the certificates until then.
-async fn attend(tls: Option<&Tls>, stop: &Stop) {
+async fn attend(tls: Option<&Tls>, around: &Around<'_>) {
+    around.account.certificate_is(tls.and_then(|tls| tls.current().not_after));
     for n in 1_u64.. {
         tokio::time::sleep(LOOK).await;
-        if stop.is_set() {
+        if around.stop.is_set() {
             return;
         }
         if n % LOOKS_PER_FILE == 0
             && let Some(tls) = tls
         {
             tls.look();
+            around.account.certificate_is(tls.current().not_after);
         }
     }
 }

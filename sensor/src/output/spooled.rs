@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 use super::gauge::{Gauge, n_lines};
 use super::{Batch, OutputError};
@@ -156,6 +157,8 @@ async fn keep(
     news: &Notify,
 ) {
     let mut packer = Compressor::new(LEVEL).expect("zstd knows its own levels");
+    // What a disk damages is noticed where it is unpacked, and costs itself.
+    packer.set_parameter(CParameter::ChecksumFlag(true)).expect("zstd knows its own parameters");
     let mut is_full = false;
     while let Some(first) = receiver.recv().await {
         let Batch { mut lines, mut told, _room } = first;
