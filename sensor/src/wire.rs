@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod backoff;
 pub mod client;
+pub mod names;
 pub mod tls;
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Static release binaries for this architecture and the other: what is shipped, and what the guests run.
 //!
 //! Statically linked glibc rather than musl: it needs no package beyond the compiler, its allocator is the faster one,
-//! and what static glibc cannot do (look names up through NSS plug-ins) neither binary does.
+//! and what static glibc cannot do (look names up through NSS plug-ins) neither binary does: see `sensor::wire::names`.
 
 use std::env::consts;
 use std::path::{Path, PathBuf};

@@ -21,6 +21,7 @@ use crate::spool::{GivenUp, Held, Spool, SpoolError};
 use crate::wire::answer::{self, Next};
 use crate::wire::backoff::Backoff;
 use crate::wire::client::{Client, Transport};
+use crate::wire::names;
 
 /// Lines of so many bytes make a batch, and lines that come within so long: small ones pack badly.
 const BATCH_BYTES: usize = 512 << 10;
@@ -84,6 +85,7 @@ pub(super) fn start(
         .spawn(move || {
             let has_socket = matches!(config.to, crate::wire::Place::Unix(_));
             privileges::drop_to_deliver(has_socket);
+            names::from_files_and_dns();
             // Opened by who will write it: the unprivileged user's file, or none.
             let spool = match Spool::open(&config.path, &host, config.max_bytes) {
                 Ok(spool) => spool,
@@ -317,6 +319,7 @@ impl<T: Transport> Delivery<'_, T> {
 pub fn greet(config: &SpoolConfig, host: &str) -> Result<(), String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|err| err.to_string())?;
+    names::from_files_and_dns();
     let mut client = Client::new(config.to.clone(), host.to_owned(), config.files.clone());
     let asked = runtime.block_on(async { timeout(Duration::from_secs(15), client.hello()).await });
     runtime.shutdown_background();
