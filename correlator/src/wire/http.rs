@@ -21,9 +21,11 @@ use super::{
 
 /// A body has so long to arrive: one byte a minute is no batch.
 const MAX_BODY_TIME: Duration = Duration::from_secs(30);
+/// So long a body is read that was refused by its head.
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(5);
 /// How long a batch may wait for room in memory, and for what it led to to be written. Longer is the sender's to try again.
-const MAX_ROOM_TIME: Duration = Duration::from_secs(5);
-const MAX_COMMIT_TIME: Duration = Duration::from_secs(30);
+const MAX_ROOM_TIME: Duration = Duration::from_secs(10);
+const MAX_COMMIT_TIME: Duration = Duration::from_secs(20);
 /// Bodies in memory, all together.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
@@ -99,7 +101,41 @@ impl Service {
     }
 
     async fn events(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Denied> {
-        let headers = request.headers();
+        let (head, body) = request.into_parts();
+        let (host, offer, length) = match self.admit(&head.headers, &body, peer) {
+            Ok(admitted) => admitted,
+            Err(denied) => {
+                // An answer to one who is still talking is lost with the connection.
+                drain(Limited::new(body, self.max_batch_bytes)).await;
+                return Err(denied);
+            }
+        };
+        let _request = host.enter().ok_or_else(|| busy("this host has other requests under way", 1))?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(u32::try_from(length.clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX));
+        let room = tokio::time::timeout(MAX_ROOM_TIME, room)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| busy("too much waits to be read", 2))?;
+        let body = Limited::new(body, self.max_batch_bytes).collect();
+        let body = tokio::time::timeout(MAX_BODY_TIME, body)
+            .await
+            .map_err(|_elapsed| {
+                malformed(StatusCode::REQUEST_TIMEOUT, "the batch took too long to arrive".into())
+            })?
+            .map_err(|error| malformed(StatusCode::BAD_REQUEST, format!("the batch broke off: {error}")))?
+            .to_bytes();
+        self.take(host, peer, offer, body, room).await
+    }
+
+    /// What can be said of a batch before it is read.
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+        body: &Incoming,
+        peer: &Peer,
+    ) -> Result<(Arc<Host>, Offer, usize), Denied> {
         let id = host_of(headers, peer)?;
         let offer = offer(headers)?;
         let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("none");
@@ -107,7 +143,7 @@ impl Service {
             let detail = format!("content-encoding is \"{encoding}\": pack batches with zstd");
             return Err(malformed(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let length = request.body().size_hint().exact().ok_or_else(|| {
+        let length = body.size_hint().exact().ok_or_else(|| {
             malformed(
                 StatusCode::LENGTH_REQUIRED,
                 "say how long the batch is: content-length is missing".into(),
@@ -122,7 +158,6 @@ impl Service {
             )
         })?;
         let host = self.hosts.get(&id).ok_or_else(|| busy("too many hosts send here", 60))?;
-        let _request = host.enter().ok_or_else(|| busy("this host has other requests under way", 1))?;
         if let Some(wait) = self.hosts.wait(&host) {
             let detail = "over events_per_second or bytes_per_second of this source";
             return Err(Denied {
@@ -131,22 +166,7 @@ impl Service {
                 ..busy(detail, wait.as_secs() + 1)
             });
         }
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(u32::try_from(length.clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX));
-        let room = tokio::time::timeout(MAX_ROOM_TIME, room)
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| busy("too much waits to be read", 2))?;
-        let body = Limited::new(request.into_body(), max).collect();
-        let body = tokio::time::timeout(MAX_BODY_TIME, body)
-            .await
-            .map_err(|_elapsed| {
-                malformed(StatusCode::REQUEST_TIMEOUT, "the batch took too long to arrive".into())
-            })?
-            .map_err(|error| malformed(StatusCode::BAD_REQUEST, format!("the batch broke off: {error}")))?
-            .to_bytes();
-        self.take(host, peer, offer, body, room).await
+        Ok((host, offer, length))
     }
 
     async fn take(
@@ -163,7 +183,10 @@ impl Service {
             Peer::Nobody { .. } | Peer::Local(_) => None,
         };
         let job = Job { host: Arc::clone(&host), named, offer, body, _room: room, reply: reply_to };
-        self.workers.send(job).map_err(|_job| busy("the correlator is behind", 1))?;
+        let sent = tokio::time::timeout(MAX_ROOM_TIME, self.workers.send(job)).await;
+        if sent != Ok(true) {
+            return Err(busy("the correlator is behind", 1));
+        }
         let told = tokio::time::timeout(MAX_COMMIT_TIME, told).await;
         let through = match told {
             Ok(Ok(Reply::Taken { through })) => through,
@@ -205,6 +228,12 @@ impl std::fmt::Display for Peer {
             Self::Local(user) => write!(f, "user {user}"),
         }
     }
+}
+
+/// Reads what nobody wants, for a while.
+async fn drain(mut body: Limited<Incoming>) {
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(MAX_DRAIN_TIME, read).await;
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -2,10 +2,10 @@
 //! thread, one after another.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use hyper::body::Bytes;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::account::{Account, Cause};
@@ -64,33 +64,31 @@ pub(super) struct Intake {
 
 /// The sending ends of the threads.
 #[derive(Clone)]
-pub(super) struct Workers(Arc<[SyncSender<Job>]>);
+pub(super) struct Workers(Arc<[Sender<Job>]>);
 
 impl Workers {
     pub(super) fn start(intake: Intake, n_threads: usize) -> (Self, Vec<JoinHandle<()>>) {
         let intake = Arc::new(intake);
         let (queues, threads): (Vec<_>, Vec<_>) = (0..n_threads.max(1))
             .map(|_| {
-                let (queue, jobs) = sync_channel(MAX_WAITING);
+                let (queue, jobs) = channel(MAX_WAITING);
                 let intake = Arc::clone(&intake);
-                (queue, std::thread::spawn(move || intake.work(&jobs)))
+                (queue, std::thread::spawn(move || intake.work(jobs)))
             })
             .unzip();
         (Self(queues.into()), threads)
     }
 
-    /// Gives the job back where its thread has enough to do.
-    pub(super) fn send(&self, job: Job) -> Result<(), Job> {
+    /// Waits while the host's thread has enough to do. Says whether it is there at all.
+    pub(super) async fn send(&self, job: Job) -> bool {
         let queue = &self.0[job.host.shard % self.0.len()];
-        queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
-        })
+        queue.send(job).await.is_ok()
     }
 }
 
 impl Intake {
-    fn work(&self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
+    fn work(&self, mut jobs: Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
             let reply = self.take(&job).unwrap_or(Reply::Ended);
             // Whoever asked may be gone; what was taken is taken.
             let _ = job.reply.send(reply);
