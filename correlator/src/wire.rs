@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod listen;
 pub mod name;
 pub mod people;
+mod porch;
 mod prefixed;
 pub mod quota;
 pub mod tls;

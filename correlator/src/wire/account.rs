@@ -108,6 +108,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Peers that are told one by one; whoever can make up names must not fill the memory.
 const MAX_TOLD: usize = 10_000;
 
+/// When a peer's trouble was last told, and how often it happened since.
+type Told = HashMap<(Cause, Box<str>), (Instant, u64)>;
+
 #[derive(Debug, Default)]
 pub struct Account {
     counts: [AtomicU64; Cause::ALL.len()],
@@ -117,7 +120,7 @@ pub struct Account {
     connections: AtomicU64,
     /// Nanoseconds since 1970; nought where there is no certificate.
     certificate_ends: AtomicI64,
-    told: Mutex<HashMap<(Cause, Box<str>), (Instant, u64)>>,
+    told: Mutex<Told>,
 }
 
 impl Account {

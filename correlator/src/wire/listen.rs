@@ -27,6 +27,7 @@ use super::hosts::Hosts;
 use super::http::{self, Peer, Service};
 use super::name::Named;
 use super::people;
+use super::porch::Porch;
 use super::prefixed::Prefixed;
 use super::quota::Rates;
 use super::tls::{Tls, TlsError, TlsFiles};
@@ -43,8 +44,6 @@ const MAX_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const MAX_HEADER_TIME: Duration = Duration::from_secs(20);
 /// Of a request's head; hyper takes no less than 8 KiB.
 const MAX_HEAD: usize = 16 * 1024;
-/// Handshakes at a time: they are what strangers can make us compute.
-const MAX_HANDSHAKES: usize = 256;
 /// How often it is looked whether to stop, and every so many times, whether certificates have changed.
 const LOOK: Duration = Duration::from_millis(200);
 const LOOKS_PER_FILE: u64 = 5;
@@ -175,7 +174,7 @@ impl Listener {
             service,
             account,
             places: Arc::new(Semaphore::new(settings.max_connections as usize)),
-            handshakes: Semaphore::new(MAX_HANDSHAKES),
+            porch: Arc::default(),
             raw: Raw {
                 stream: around.stream.clone(),
                 normalizer: Arc::clone(around.normalizer),
@@ -234,7 +233,7 @@ struct Door {
     service: Arc<Service>,
     account: Arc<Account>,
     places: Arc<Semaphore>,
-    handshakes: Semaphore,
+    porch: Arc<Porch>,
     raw: Raw,
 }
 
@@ -285,13 +284,20 @@ async fn accept_tls(listener: tokio::net::TcpListener, tls: &Arc<Tls>, door: &Ar
                 continue;
             }
         };
-        let from = from.ip().to_string();
-        let Some(place) = door.enter(&from) else { continue };
+        let (address, from) = (from.ip(), from.ip().to_string());
+        let Some(stranger) = door.porch.enter(address) else {
+            door.account.note(
+                Cause::Crowded,
+                &from,
+                1,
+                "too many connections that have shown no certificate yet",
+            );
+            continue;
+        };
         let (tls, door) = (Arc::clone(tls), Arc::clone(door));
         tokio::spawn(async move {
             let loaded = tls.current();
             let shake = async {
-                let _turn = door.handshakes.acquire().await;
                 let _ = stream.set_nodelay(true);
                 TlsAcceptor::from(Arc::clone(&loaded.config)).accept(stream).await
             };
@@ -300,6 +306,8 @@ async fn accept_tls(listener: tokio::net::TcpListener, tls: &Arc<Tls>, door: &Ar
                 Ok(Err(error)) => return door.account.note(Cause::Handshake, &from, 1, &error.to_string()),
                 Err(_elapsed) => return door.account.note(Cause::Handshake, &from, 1, "it took too long"),
             };
+            drop(stranger);
+            let Some(place) = door.enter(&from) else { return };
             let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let named = certificate.map(|certificate| Named::of_certificate(certificate));
             let not_after = match &named {
