@@ -29,7 +29,7 @@ pub fn sensor() -> &'static Path {
 /// The `groundtrail-feeder` binary of this build: a sensor without a kernel.
 pub fn feeder() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("tests", "groundtrail-feeder"))
+    BUILT.get_or_init(|| build("tests", "groundtrail-feeder", &[]))
 }
 
 /// The `groundtrail-stage` binary of this build.
