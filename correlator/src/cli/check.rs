@@ -69,8 +69,10 @@ enum Form {
     Sarif,
 }
 
-/// Beyond so many, findings are grouped and not shown one by one.
+/// Beyond so many, findings of files are grouped and not shown at their places.
 const MAX_SHOWN: usize = 20;
+/// The same for those of one line.
+const MAX_LINES: usize = 60;
 
 /// One thing found, beyond what rule files say of themselves.
 struct Finding {
@@ -289,15 +291,17 @@ fn text(
     out.push('\n');
     let (notes, faults): (Vec<&Report>, Vec<&Report>) =
         set.reports.iter().partition(|report| report.is_note());
-    let n_beside = remarks.len() + findings.len();
-    let n_faults = faults.iter().map(|report| report.findings.len()).sum::<usize>() + n_beside;
-    if is_all || n_faults <= MAX_SHOWN {
-        // Why rules cannot fire is in the table already.
-        let notes = if is_all || notes.len() <= MAX_SHOWN { &notes[..] } else { &[] };
-        out.push_str(&told(faults.iter().chain(notes).copied(), remarks, findings, terminal));
-    } else {
-        out.push_str(&groups::render(&faults, remarks, findings, terminal.stdout.width));
+    let n_faults: usize = faults.iter().map(|report| report.findings.len()).sum();
+    let (are_files_grouped, are_lines_grouped) =
+        (!is_all && n_faults > MAX_SHOWN, !is_all && findings.len() > MAX_LINES);
+    let (grouped, faults) = if are_files_grouped { (faults, Vec::new()) } else { (Vec::new(), faults) };
+    let (grouped_lines, lines) = findings.split_at(if are_lines_grouped { findings.len() } else { 0 });
+    if are_files_grouped || are_lines_grouped {
+        out.push_str(&groups::render(&grouped, grouped_lines, terminal.stdout.width));
     }
+    // Why rules cannot fire is in the table already.
+    let notes = if is_all || notes.len() + grouped.len() <= MAX_SHOWN { &notes[..] } else { &[] };
+    out.push_str(&told(faults.iter().chain(notes).copied(), remarks, lines, terminal));
     out + &counts(set, remarks, findings, config)
 }
 

@@ -7,7 +7,6 @@ use rules::catalogue::report::Report;
 use rules::diagnostic::Severity;
 
 use super::Finding;
-use crate::cli::load::Remark;
 use crate::cli::table::Table;
 use crate::untrusted::Untrusted;
 
@@ -28,7 +27,7 @@ struct Name {
     code: String,
 }
 
-pub(super) fn render(reports: &[&Report], remarks: &[&Remark], findings: &[Finding], width: usize) -> String {
+pub(super) fn render(reports: &[&Report], findings: &[Finding], width: usize) -> String {
     let mut groups: BTreeMap<Name, Group> = BTreeMap::new();
     let mut add = |rank: u8, code: &str, meaning: &str, place: String| {
         let group = groups.entry(Name { rank, code: code.to_owned() }).or_default();
@@ -71,13 +70,6 @@ pub(super) fn render(reports: &[&Report], remarks: &[&Remark], findings: &[Findi
     };
     out.push_str(&table.render(width));
     out.push_str("each at its place: --all, or --format json\n\n");
-    for remark in remarks {
-        let label = if remark.is_error { "error" } else { "warning" };
-        match remark.text.contains('\n') {
-            true => out.push_str(&format!("{}\n\n", remark.text)),
-            false => out.push_str(&format!("{label}: {}\n", Untrusted(&remark.text))),
-        }
-    }
     out
 }
 
