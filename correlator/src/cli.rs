@@ -27,6 +27,7 @@ mod report;
 mod rule;
 mod rules;
 mod run;
+mod seed;
 mod shell;
 mod status;
 mod table;
@@ -76,6 +77,8 @@ enum Verb {
     Run(run::Flags),
     /// Run recorded events on a virtual clock and print the alerts
     Replay(replay::Flags),
+    /// Learn from recorded events what new-terms rules shall know before a first run
+    Seed(seed::Flags),
     /// Ask recorded events: ES|QL to a table, EQL and KQL to the events that match
     Query(query::Flags),
     /// Show an alert of the store with all its evidence
@@ -181,6 +184,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Man(flags) => shell::man(&flags, terminal),
         Verb::Config { what } => config::run(what, path, terminal),
         Verb::Run(flags) => run::run(flags, load::config(path)?, terminal),
+        Verb::Seed(flags) => seed::run(flags, load::config(path)?, terminal),
         Verb::Query(flags) => query::run(flags, terminal),
         Verb::WhyNot(flags) => why_not::run(flags, load::config(path)?, terminal),
         Verb::Rule { what } => rule::run(what, terminal),

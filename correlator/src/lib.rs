@@ -18,6 +18,7 @@ pub mod correlation;
 pub mod detect;
 pub mod endpoint;
 pub mod health;
+mod history;
 pub mod hunt;
 pub mod identity;
 pub mod incident;

@@ -22,6 +22,7 @@ mod reload;
 mod replay;
 mod restore;
 mod run;
+mod seed;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -32,3 +33,4 @@ pub use engine::{Engine, Mode};
 pub use reload::{Reload, Staged};
 pub use replay::{Replayed, finish, replay, sort_finals};
 pub use run::{DEFAULT_RETENTION, Delivery, RunError, Runner, StoredPositions};
+pub use seed::{Learned, Seeder};

@@ -392,6 +392,10 @@ impl Store {
                 let minute = (before - FORGET_HEARD).0.div_euclid(60_000_000_000);
                 tx.prepare_cached("delete from heard where minute between 0 and ?1")?.execute([minute])?;
             }
+            for (name, since) in &batch.state.since {
+                tx.prepare_cached("insert or replace into marks (name, value) values ('since ' || ?1, ?2)")?
+                    .execute(params![name, since.0])?;
+            }
             if let Some(watermark) = batch.watermark {
                 tx.prepare_cached("delete from held where until < ?1")?.execute([watermark.0])?;
                 tx.prepare_cached("insert or replace into marks (name, value) values ('watermark', ?1)")?

@@ -69,6 +69,11 @@ impl Machine for TermsState {
 }
 
 impl TermsState {
+    /// It was seen then, before all that is stepped through.
+    pub(crate) fn learn(&mut self, time: EventTime) {
+        self.last_seen = self.last_seen.max(Some(time));
+    }
+
     /// What the store knows of the term.
     pub(crate) fn seed(&mut self, first: Option<EventTime>, last: EventTime) {
         self.last_seen = self.last_seen.max(Some(last));

@@ -871,3 +871,131 @@ fn a_run_says_how_it_is_and_status_reads_it() {
     assert!(!folder.path().join("nowhere.db").exists());
     assert_eq!(groundtrail(folder.path(), &["status"], "").code, 2);
 }
+
+const NEW_TERM: &str = r#"
+[rule]
+name = "First call of a kind"
+rule_id = "5a0e6a52-64f5-4b0e-a1c3-6f2f6f1f3a77"
+description = "d"
+type = "new_terms"
+language = "kuery"
+index = ["logs-aws.cloudtrail-*"]
+severity = "medium"
+risk_score = 47
+query = 'event.provider:"iam.amazonaws.com"'
+[rule.new_terms]
+field = "new_terms_fields"
+value = ["user.name", "event.action"]
+[[rule.new_terms.history_window_start]]
+field = "history_window_start"
+value = "now-10d"
+"#;
+
+#[test]
+fn a_first_run_knows_what_was_seeded_and_says_what_it_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("rule.toml"), NEW_TERM).unwrap();
+    let at = |line: String, day: u32| line.replace("2026-11-02T", &format!("2026-11-{day:02}T"));
+    let history = [at(call("1", "ListUsers"), 1), at(call("2", "GetUser"), 8)].join("\n");
+    fs::write(path.join("history.ndjson"), history).unwrap();
+    let now = [at(call("3", "ListUsers"), 12), at(call("4", "GetUser"), 12), at(call("5", "CreateUser"), 12)]
+        .join("\n");
+    fs::create_dir(path.join("trail")).unwrap();
+    fs::write(path.join("trail/now.json"), now).unwrap();
+    fs::write(
+        path.join("groundtrail.toml"),
+        "[store]\npath = \"store.db\"\n[rules]\nbuiltin = false\npaths = [\"rule.toml\"]\n[[source]]\ntype = \"cloudtrail\"\npath = \"trail\"\nfollow = false\n",
+    )
+    .unwrap();
+    let told = || {
+        let ended = groundtrail(path, &["run", "-c", "groundtrail.toml", "-o", "ndjson"], "");
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let mut told: Vec<(String, String)> = Vec::new();
+        for line in ended.stdout.lines() {
+            let alert: serde_json::Value = serde_json::from_str(line).unwrap();
+            let action =
+                alert["groundtrail"]["alert"]["evidence"][0]["event"]["event"]["action"].as_str().unwrap();
+            if !told.iter().any(|(held, _)| held == action) {
+                told.push((action.to_owned(), alert["groundtrail"]["alert"]["could_not_see"].to_string()));
+            }
+        }
+        told.sort();
+        told
+    };
+    let fresh = told();
+    assert_eq!(
+        fresh.iter().map(|(action, _)| action.as_str()).collect::<Vec<_>>(),
+        ["CreateUser", "GetUser", "ListUsers"]
+    );
+    assert!(fresh[0].1.contains("of its 10 d of history the rule knows nothing"), "{}", fresh[0].1);
+    fs::remove_file(path.join("store.db")).unwrap();
+
+    let seeded = groundtrail(path, &["seed", "-c", "groundtrail.toml", "--events", "history.ndjson"], "");
+    assert_eq!(seeded.code, 0, "{}", seeded.stderr);
+    assert!(seeded.stdout.contains("2 events learned by 1 rules in store.db"), "{}", seeded.stdout);
+    assert!(
+        seeded.stdout.contains("First call of a kind  2      2026-11-01T10:00:00.000Z  10 d"),
+        "{}",
+        seeded.stdout
+    );
+    let known = told();
+    assert_eq!(
+        known.iter().map(|(action, _)| action.as_str()).collect::<Vec<_>>(),
+        ["CreateUser", "ListUsers"],
+        "what was last seen eleven days before is news again, as upstream"
+    );
+    assert!(!known[0].1.contains("history"), "the whole window is known: {}", known[0].1);
+
+    let nothing = groundtrail(path, &["seed", "-c", "groundtrail.toml"], "");
+    assert!(nothing.code == 2 && nothing.stderr.contains("give --events PATH"), "{}", nothing.stderr);
+    let nowhere = groundtrail(path, &["seed", "--events", "history.ndjson"], "");
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("give --store PATH"), "{}", nowhere.stderr);
+    let until =
+        ["seed", "-c", "groundtrail.toml", "--events", "history.ndjson", "--until", "2026-11-05T00:00:00Z"];
+    assert!(groundtrail(path, &until, "").stdout.contains("1 events learned"));
+}
+
+/// The commands of a page's blocks of shell, without the comments behind them.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(str::lines).filter(|line| line.starts_with("groundtrail "));
+    lines.map(|line| line.split("   # ").next().unwrap_or(line).trim_end().to_owned()).collect()
+}
+
+#[test]
+fn the_commands_of_the_page_for_authors_work_as_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for name in ["my-rules", "trail"] {
+        fs::create_dir(path.join(name)).unwrap();
+    }
+    fs::write(path.join("trail/calls.json"), call("1", "CreateAccessKey")).unwrap();
+    let event = |id: u32, category: &str| {
+        format!(
+            "{{\"@timestamp\":\"2026-11-02T10:00:0{id}Z\",\"event\":{{\"id\":\"e{id}\",\"category\":[\"{category}\"],\"type\":[\"start\"]}},\
+             \"host\":{{\"id\":\"h1\"}},\"process\":{{\"name\":\"curl\"}}}}\n"
+        )
+    };
+    fs::write(path.join("host.ndjson"), event(1, "process") + &event(2, "network")).unwrap();
+    fs::write(path.join("hunt.esql"), "FROM logs-* | STATS n = COUNT(*) BY event.category | SORT n DESC\n")
+        .unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/writing-rules.md");
+    let commands = commands(&fs::read_to_string(page).unwrap());
+    assert!(commands.len() >= 10, "{commands:?}");
+    let program = Path::new(env!("CARGO_BIN_EXE_groundtrail")).parent().unwrap();
+    for command in commands {
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(path)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+            .output()
+            .unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command}: {said}");
+        assert!(!said.contains("0 rows"), "{command} finds what is there: {said}");
+    }
+    assert!(path.join("results.xml").is_file() && path.join("rule.schema.json").is_file());
+}

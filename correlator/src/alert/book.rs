@@ -21,6 +21,7 @@ use super::suppression::Suppressions;
 use super::{AlertChange, AlertId, AlertState};
 use crate::archive::Archive;
 use crate::context::{Contexts, Link, Reads, Shown, link_values};
+use crate::history::History;
 use crate::identity::Identities;
 use crate::keyed::{Anchor, JoinKey, Keyed, Match};
 use crate::source::Record;
@@ -78,6 +79,7 @@ pub(crate) struct View<'a> {
     pub(crate) keyed: &'a Keyed,
     pub(crate) blind: &'a Blind,
     pub(crate) identities: &'a Identities,
+    pub(crate) history: &'a History,
     pub(crate) cast: &'a CastFields,
 }
 
@@ -614,6 +616,7 @@ impl Book {
         let mut could_not_see =
             view.blind.could_not_see(rule, found, &evidence, view.keyed.eviction(alert.rule));
         could_not_see.extend(lost);
+        could_not_see.extend(view.history.missing(alert.rule, found.at.time));
         document::build(Parts {
             id,
             hosts,

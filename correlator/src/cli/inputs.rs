@@ -67,6 +67,17 @@ pub(super) struct Read {
 }
 
 pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
+    let mut records = Vec::new();
+    let rejected = read_each(inputs, normalizer, |source, record| records.push((source, record)));
+    Read { records, rejected }
+}
+
+/// The same, an event at a time: there may be more of them than fit into memory. Returns what could not be read.
+pub(super) fn read_each(
+    inputs: &[Input],
+    normalizer: &Normalizer,
+    mut each: impl FnMut(Arc<str>, Record),
+) -> Vec<Rejected> {
     let mut merge = Merge::new(CAPACITY, Pace::Replay, Arc::new(VirtualClock::default()));
     let outlets: Vec<(&Input, Arc<str>, Outlet)> = inputs
         .iter()
@@ -75,22 +86,22 @@ pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
             (input, Arc::clone(&name), merge.add(name, Lateness::CLOUDTRAIL))
         })
         .collect();
-    let mut read = Read { records: Vec::new(), rejected: Vec::new() };
+    let mut all = Vec::new();
     std::thread::scope(|scope| {
         for (input, name, outlet) in outlets {
             scope.spawn(move || input.read(&name, normalizer, &outlet));
         }
         loop {
             match merge.next(Duration::from_secs(1)) {
-                Some(Merged::Record(id, record)) => read.records.push((Arc::clone(merge.name(id)), record)),
-                Some(Merged::Rejected(rejected)) => read.rejected.push(rejected),
+                Some(Merged::Record(id, record)) => each(Arc::clone(merge.name(id)), record),
+                Some(Merged::Rejected(rejected)) => all.push(rejected),
                 Some(Merged::Position(_) | Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_))
                 | None => {}
                 Some(Merged::End) => break,
             }
         }
     });
-    read
+    all
 }
 
 impl Input {

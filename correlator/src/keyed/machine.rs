@@ -179,6 +179,12 @@ impl Stepped {
         self.matches.by_anchor.is_empty() && each!(&self.state, shape, |machine, _shape| machine.is_empty())
     }
 
+    pub(crate) fn learn_term(&mut self, time: EventTime) {
+        if let State::Terms(state) = &mut self.state {
+            state.learn(time);
+        }
+    }
+
     pub(crate) fn seed_term(&mut self, first: Option<EventTime>, last: EventTime) {
         if let State::Terms(state) = &mut self.state {
             state.seed(first, last);

@@ -321,6 +321,23 @@ impl KeyState {
         self.hits.len() + self.late().len()
     }
 
+    /// A term was seen at a time from before anything that is open here. Says whether that is news.
+    pub(crate) fn learn_term(&mut self, shape: &Shape, time: EventTime) -> bool {
+        let is_before = self.hits.iter().chain(self.late()).all(|hit| time < hit.time());
+        if !is_before || (self.newest >= time && self.n_hits() == 0) {
+            return false;
+        }
+        let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
+        base.learn_term(time);
+        match self.n_hits() {
+            0 => self.tip.learn_term(time),
+            // What is open may be no news any more.
+            _ => self.disorder.make().is_stale = true,
+        }
+        self.newest = self.newest.max(time);
+        true
+    }
+
     pub(crate) fn seed_term(&mut self, shape: &Shape, first: Option<EventTime>, last: EventTime) {
         let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
         base.seed_term(first, last);

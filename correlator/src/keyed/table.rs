@@ -424,23 +424,36 @@ impl Keyed {
         self.n_open_hits
     }
 
+    /// A term was seen then, and nobody is to hear of it.
+    pub(crate) fn learn_term(&mut self, rule: u32, key: JoinKey, time: EventTime) {
+        self.teach(rule, key, |state, shape| state.learn_term(shape, time));
+    }
+
     /// What a store of an older format knows of a new term.
     pub fn seed_term(&mut self, rule: u32, key: JoinKey, first: Option<EventTime>, last: EventTime) {
+        self.teach(rule, key, |state, shape| {
+            state.seed_term(shape, first, last);
+            true
+        });
+    }
+
+    /// Changes a key's state, which is made where there is none; false: it stays as it was.
+    fn teach(&mut self, rule: u32, key: JoinKey, change: impl FnOnce(&mut KeyState, &Shape) -> bool) {
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return };
         let key = Arc::new((rule, key));
         let timers = &mut self.timers[rule as usize];
         let entry = match self.keys.entry(Arc::clone(&key)) {
-            MapEntry::Occupied(held) => {
-                timers.remove(&(held.get().visit, Arc::clone(&key)));
-                held.into_mut()
-            }
+            MapEntry::Occupied(held) => held.into_mut(),
             MapEntry::Vacant(free) => {
                 let entry = Entry::new(shape, &key.1, &mut self.next_place);
                 self.n_bytes += entry.weight.bytes;
                 free.insert(entry)
             }
         };
-        entry.state.seed_term(shape, first, last);
+        if !change(&mut entry.state, shape) {
+            return;
+        }
+        timers.remove(&(entry.visit, Arc::clone(&key)));
         entry.visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &self.limits));
         timers.insert((entry.visit, Arc::clone(&key)));
         if let Some(unsaved) = &mut self.unsaved {

@@ -19,6 +19,7 @@ use crate::alert::{AlertChange, AlertId, AlertState};
 use crate::archive::{Archive, Shelf, Unwritten};
 use crate::context::Contexts;
 use crate::detect::{self, Detect};
+use crate::history::History;
 use crate::identity::{Identities, Row};
 use crate::keyed::{
     Anchor, Change, EventRef, Eviction, Evidence, JoinKey, Keyed, Limits, Match, Shape, Stage, Unsaved,
@@ -53,6 +54,8 @@ pub(crate) struct Lasting {
     pub(crate) keys: Unsaved,
     pub(crate) open_alerts: Vec<SavedAlert>,
     pub(crate) evictions: Vec<(u32, Eviction)>,
+    /// Since when new-terms rules know their events.
+    pub(crate) since: Vec<(u32, EventTime)>,
     pub(crate) heard: Vec<Heard>,
     pub(crate) losses: Vec<HostLoss>,
     pub(crate) identities: Vec<Row>,
@@ -88,6 +91,7 @@ pub struct Engine {
     /// The minute of the watermark when absences were last weighed.
     weighed_at: Option<i64>,
     pub(super) feedback: Option<Feedback>,
+    history: History,
     lasting: Option<Lasting>,
     /// While state is restored: windows that an earlier run closed, by when they ended. Some of their events may be left,
     /// and would make another window.
@@ -159,6 +163,7 @@ impl Engine {
             conflicts: Vec::new(),
             n_conflicts_told: 0,
             feedback,
+            history: History::new(&program),
             program,
             limits,
             mode,
@@ -216,6 +221,7 @@ impl Engine {
             }
         }
         self.blind.note(record);
+        self.history.note(&self.program, &record.event);
         // What an event says about who is who is kept even where the event is not.
         self.identities.learn(record);
         if let Some(line) = self.detect.drop_reason(&record.event) {
@@ -411,6 +417,7 @@ impl Engine {
             keyed: &self.keyed,
             blind: &self.blind,
             identities: &self.identities,
+            history: &self.history,
             cast: &self.cast,
         }
     }
@@ -424,6 +431,7 @@ impl Engine {
             keyed: &self.keyed,
             blind: &self.blind,
             identities: &self.identities,
+            history: &self.history,
             cast: &self.cast,
         };
         (&mut self.book, view)
@@ -479,6 +487,7 @@ impl Engine {
         self.blind.unwritten.get_or_insert_default();
         self.book.suppressions.unwritten.get_or_insert_default();
         self.identities.keep_unwritten();
+        self.history.keep_unwritten();
     }
 
     /// Events are read again from there once they are written.
@@ -499,6 +508,7 @@ impl Engine {
         lasting.suppression = suppression.as_mut().map(std::mem::take).unwrap_or_default();
         lasting.losses = std::mem::take(&mut self.blind.unwritten_losses);
         lasting.keys = self.keyed.take_unsaved();
+        lasting.since = self.history.take_unwritten();
         lasting.open_alerts = self.book.take_unsaved();
         lasting.evictions = self.keyed.evictions().collect();
         lasting.identities = self.identities.take_unwritten();
@@ -579,6 +589,7 @@ impl Engine {
     pub(crate) fn restore_event(&mut self, record: Record) {
         self.dedup.insert(short_id(&record.event.id), record.event.time, None);
         self.blind.note(&record);
+        self.history.note(&self.program, &record.event);
         self.identities.learn(&record);
         self.evaluate(&Arc::new(record));
     }
@@ -604,6 +615,34 @@ impl Engine {
     ) {
         if let Some(rule) = self.rule_idx(rule_id) {
             self.keyed.seed_term(rule, key, first, last);
+        }
+    }
+
+    /// A rule's state is named so in the store, for as long as it means the same.
+    pub(super) fn since_name(&self, rule: u32) -> String {
+        let fingerprint: String = self.fingerprint(rule).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {fingerprint}", self.program.rules()[rule as usize].id)
+    }
+
+    pub(super) fn restore_since(&mut self, name: &str, since: EventTime) {
+        let rules = 0..self.program.rules().len() as u32;
+        if let Some(rule) = rules.into_iter().find(|rule| self.since_name(*rule) == name) {
+            self.history.restore(rule, since);
+        }
+    }
+
+    pub(super) fn known_since(&self, rule: u32) -> Option<EventTime> {
+        self.history.since(rule)
+    }
+
+    /// An event from before the run: its terms are known from here on, and nothing is told.
+    pub(super) fn learn(&mut self, record: &Record) {
+        self.history.note(&self.program, &record.event);
+        if self.detect.drop_reason(&record.event).is_some() {
+            return;
+        }
+        for (rule, key, hit) in self.detect.detect(record).keyed {
+            self.keyed.learn_term(rule, key, hit.time());
         }
     }
 

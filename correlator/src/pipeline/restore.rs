@@ -58,6 +58,9 @@ pub(super) fn restore(
     for loss in store.losses()? {
         engine.restore_loss(loss);
     }
+    for (name, since) in store.since()? {
+        engine.restore_since(&name, since);
+    }
     for (rule_id, eviction) in store.evictions()? {
         engine.restore_eviction(&rule_id, eviction);
     }

@@ -394,8 +394,18 @@ impl Runner {
         let alerts = if is_ready { std::mem::take(&mut self.pending) } else { Vec::new() };
         self.reach(Point::BeforeCommit)?;
         if let Some(store) = &mut self.store {
-            let Lasting { ids, held, keys, open_alerts, evictions, heard, losses, identities, suppression } =
-                self.engine.take_lasting();
+            let Lasting {
+                ids,
+                held,
+                keys,
+                open_alerts,
+                evictions,
+                since,
+                heard,
+                losses,
+                identities,
+                suppression,
+            } = self.engine.take_lasting();
             let engine = &self.engine;
             let rules = engine.program().rules();
             let rule_id = |rule: u32| rules[rule as usize].id.clone();
@@ -417,6 +427,7 @@ impl Runner {
                 open: open_alerts.into_iter().map(open_row).collect(),
                 evictions: evictions.into_iter().map(|(rule, lost)| (rule_id(rule), lost)).collect(),
                 losses,
+                since: since.into_iter().map(|(rule, since)| (engine.since_name(rule), since)).collect(),
             };
             let (mut members, mut members_gone) = (Vec::new(), Vec::new());
             for change in suppression {

@@ -40,13 +40,19 @@ pub struct StateRows {
     pub gone: Vec<u64>,
     pub open: Vec<OpenRow>,
     pub evictions: Vec<(String, Eviction)>,
+    /// By a rule and its fingerprint: since when it knows its events.
+    pub since: Vec<(String, EventTime)>,
     pub losses: Vec<HostLoss>,
 }
 
 impl StateRows {
     /// Evictions do not count: they are written anew with whatever else there is.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.gone.is_empty() && self.open.is_empty() && self.losses.is_empty()
+        self.keys.is_empty()
+            && self.gone.is_empty()
+            && self.open.is_empty()
+            && self.losses.is_empty()
+            && self.since.is_empty()
     }
 
     pub(super) fn write(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -169,6 +175,16 @@ impl Store {
     pub fn losses(&self) -> Result<Vec<HostLoss>, StoreError> {
         self.rows("select host, time, what from losses", |row| {
             Ok(HostLoss { host: row.get(0)?, time: EventTime(row.get(1)?), what: row.get(2)? })
+        })
+    }
+
+    /// Since when rules know their events, by the names under which it was written.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn since(&self) -> Result<Vec<(String, EventTime)>, StoreError> {
+        self.rows("select substr(name, 7), value from marks where name like 'since %'", |row| {
+            Ok((row.get(0)?, EventTime(row.get(1)?)))
         })
     }
 

@@ -57,6 +57,7 @@ fn what_was_committed_is_there_after_opening_again() {
             ids: vec![seen(1, 5)],
             held: vec![held.clone()],
             state: StateRows {
+                since: vec![("r 07".to_owned(), EventTime(-5))],
                 keys: vec![key.clone()],
                 gone: vec![3],
                 open: vec![open.clone()],
@@ -86,6 +87,7 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(store.evictions().unwrap(), [("rule".to_owned(), eviction)]);
     assert_eq!(store.losses().unwrap(), [loss]);
     assert_eq!(store.watermark().unwrap(), Some(EventTime(4)));
+    assert_eq!(store.since().unwrap(), [("r 07".to_owned(), EventTime(-5))]);
     assert_eq!(store.all_positions().unwrap(), [position]);
     let alerts = store.alerts().unwrap();
     assert_eq!((alerts.len(), alerts[0].revision, alerts[0].is_withdrawn), (1, 1, false));
