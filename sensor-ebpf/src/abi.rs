@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod drops;
+pub mod exchange;
 pub mod exec;
 pub mod exit;
 pub mod file;
@@ -14,4 +15,4 @@ pub mod settings;
 pub mod text;
 
 /// Version of everything in this crate's library; the loader compares it before it attaches anything.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;

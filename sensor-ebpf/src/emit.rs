@@ -10,12 +10,14 @@ use aya_ebpf::maps::ring_buf::RingBufEntry;
 use core::arch::asm;
 use sensor_ebpf::abi::connect::{Accepted, Connect, ConnectResult};
 use sensor_ebpf::abi::drops::Tally;
+use sensor_ebpf::abi::exchange::Exchange;
 use sensor_ebpf::abi::exec::{Brief, ExecRecord};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::file::File;
 use sensor_ebpf::abi::fork::Fork;
 use sensor_ebpf::abi::header::{Header, flag, kind};
 
+use crate::kernel::boot_ns;
 use crate::maps::{LINEAGE, RECORDS, TALLIES, setting};
 
 pub(crate) use room::Room;
@@ -61,6 +63,11 @@ unsafe impl Record for File {
 // SAFETY: so defined in `abi::connect`.
 unsafe impl Record for ConnectResult {
     const KIND: u32 = kind::RESULT;
+    const IS_LINEAGE: bool = false;
+}
+// SAFETY: so defined in `abi::exchange`.
+unsafe impl Record for Exchange {
+    const KIND: u32 = kind::EXCHANGE;
     const IS_LINEAGE: bool = false;
 }
 // SAFETY: so defined in `abi::exec`.
@@ -167,6 +174,15 @@ pub(crate) fn suppress(kind: u32) {
     let Some(tally) = TALLIES.get_ptr_mut(kind) else { return };
     add(tally, |tally| &raw mut tally.seen);
     add(tally, |tally| &raw mut tally.suppressed);
+}
+
+/// Counts an event whose process is not known.
+#[inline(always)]
+pub(crate) fn lose(kind: u32) {
+    let Some(tally) = TALLIES.get_ptr_mut(kind) else { return };
+    add(tally, |tally| &raw mut tally.seen);
+    add(tally, |tally| &raw mut tally.unreadable);
+    mark_lost(tally, boot_ns());
 }
 
 /// To wake the reader costs 14 µs in a guest, a record without it less than one. So the reader polls on a

@@ -6,6 +6,7 @@ use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
 use sensor_ebpf::abi::file::{MAX_WATCHED, NameKey};
 use sensor_ebpf::abi::header::Header;
 use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
+use sensor_ebpf::http::Conversation;
 
 /// The way out. One ring for all kinds, so that records stay in the order of their reservation. The loader
 /// sets the size; this one is only what the object says by itself.
@@ -42,6 +43,15 @@ pub(crate) static WATCHED: HashMap<NameKey, u32> = HashMap::with_max_entries(MAX
 /// them stay unknown.
 #[map]
 pub(crate) static CONNECTING: HashMap<u64, Header> = HashMap::with_max_entries(4096, 0);
+
+/// Who made a connection to the metadata service, by the socket's cookie. 512 are 120 KiB of kernel memory; the kernel
+/// forgets the least recent one when it runs out.
+#[map]
+pub(crate) static OWNERS: LruHashMap<u64, Header> = LruHashMap::with_max_entries(512, 0);
+
+/// What is going over such a connection, by the same cookie: 350 KiB.
+#[map]
+pub(crate) static CONVERSATIONS: LruHashMap<u64, Conversation> = LruHashMap::with_max_entries(512, 0);
 
 /// One socket and one peer.
 #[repr(C)]

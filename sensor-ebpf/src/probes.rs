@@ -5,5 +5,6 @@ mod exec;
 mod exit;
 mod file;
 mod fork;
+mod metadata;
 mod tcp;
 mod udp;

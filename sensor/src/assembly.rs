@@ -20,6 +20,7 @@ pub struct Delivered {
     pub result: u64,
     pub accept: u64,
     pub file: u64,
+    pub metadata: u64,
     /// Files whose names the programs look for, on paths that nobody watches.
     pub unwatched: u64,
     /// Exits that were told twice; the kernel counts both.
@@ -134,6 +135,7 @@ impl Assembly {
             Record::Accept(_) => &mut self.delivered.accept,
             Record::File(_) if !is_told => &mut self.delivered.unwatched,
             Record::File(_) => &mut self.delivered.file,
+            Record::Exchange(_) => &mut self.delivered.metadata,
         };
         *counter += 1;
     }

@@ -27,6 +27,7 @@ pub struct Config {
     pub wire: WireConfig,
     pub environment: EnvAllow,
     pub files: FilesConfig,
+    pub metadata: MetadataConfig,
     pub limits: Limits,
 }
 
@@ -58,6 +59,23 @@ pub enum OutputConfig {
     Socket(PathBuf),
     /// A correlator that acknowledges what it has; a spool holds the rest.
     Correlator(SpoolConfig),
+}
+
+/// `[metadata]`: what of the word with the cloud's metadata services is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetadataConfig {
+    /// Method and path of each request, and whether a token came along. Default true. False for hosts that cannot spare a
+    /// look at the port of each packet.
+    pub requests: bool,
+    /// The id of the access key in an answer that hands out credentials, and nothing else of it. Default false: it is what
+    /// joins a process to what its key did later, and the sensor looks into answers with secrets for it.
+    pub access_key_ids: bool,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> Self {
+        Self { requests: true, access_key_ids: false }
+    }
 }
 
 /// `[limits]`: what the sensor may take from its host.
@@ -104,7 +122,7 @@ pub enum ConfigError {
 }
 
 /// Every key there is. A table of the file is known if some key starts with it.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 22] = [
     "host.id",
     "host.instance_id",
     "host.account",
@@ -121,6 +139,8 @@ const KEYS: [&str; 20] = [
     "environment.allow",
     "files.watch",
     "files.read",
+    "metadata.requests",
+    "metadata.access_key_ids",
     "limits.ring_bytes",
     "limits.max_processes",
     "limits.table_bytes",
@@ -135,6 +155,7 @@ struct File {
     spool: wire::FileSpool,
     environment: FileEnvironment,
     files: FileFiles,
+    metadata: FileMetadata,
     limits: FileLimits,
 }
 
@@ -159,6 +180,12 @@ struct FileFiles {
 }
 
 #[derive(Debug, Default, Deserialize)]
+struct FileMetadata {
+    requests: Option<bool>,
+    access_key_ids: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
 struct FileLimits {
     ring_bytes: Option<u64>,
     max_processes: Option<u64>,
@@ -175,6 +202,7 @@ impl Default for Config {
             wire: WireConfig::default(),
             environment: EnvAllow::default(),
             files: FilesConfig::default(),
+            metadata: MetadataConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -208,6 +236,7 @@ impl Config {
             wire,
             environment,
             files: files(file.files)?,
+            metadata: metadata(&file.metadata)?,
             limits: limits(&file.limits)?,
         })
     }
@@ -298,6 +327,17 @@ fn files(file: FileFiles) -> Result<FilesConfig, ConfigError> {
     Ok(FilesConfig { patterns, watch })
 }
 
+fn metadata(file: &FileMetadata) -> Result<MetadataConfig, ConfigError> {
+    let default = MetadataConfig::default();
+    let requests = file.requests.unwrap_or(default.requests);
+    let access_key_ids = file.access_key_ids.unwrap_or(default.access_key_ids);
+    if access_key_ids && !requests {
+        let reason = "an answer is looked for behind its request: set metadata.requests to true".to_owned();
+        return Err(ConfigError::Value { key: "metadata.access_key_ids", reason });
+    }
+    Ok(MetadataConfig { requests, access_key_ids })
+}
+
 fn limits(file: &FileLimits) -> Result<Limits, ConfigError> {
     let default = Limits::default();
     let bounded = |key, value: Option<u64>, default: u64, min: u64, max: u64| match value {
@@ -347,6 +387,7 @@ mod tests {
             host = { id = "web-1", instance_id = "i-0123456789abcdef0", account = "111122223333", region = "eu-west-1", role = "web", name = "web" }
             output = { to = "socket", path = "/run/groundtrail/events.sock" }
             environment = { allow = ["AWS_PROFILE"] }
+            metadata = { requests = true, access_key_ids = true }
             limits = { ring_bytes = 65536, max_processes = 1000, table_bytes = 2000000, poll_ms = 50 }
             "#,
         )
@@ -354,6 +395,7 @@ mod tests {
         assert_eq!(config.host.role.as_deref(), Some("web"));
         assert_eq!(config.output, OutputConfig::Socket("/run/groundtrail/events.sock".into()));
         assert_eq!(config.environment, EnvAllow::new(vec!["AWS_PROFILE".into()]).expect("valid"));
+        assert!(config.metadata.requests && config.metadata.access_key_ids);
         assert_eq!(config.limits.poll, Duration::from_millis(50));
         assert_eq!(config.limits.table(), Caps { max_processes: 1000, max_bytes: 2_000_000 });
     }
@@ -407,6 +449,10 @@ mod tests {
         refuses(
             "[limits]\ntable_bytes = 1000",
             "\"limits.table_bytes\" is wrong: 1000 is not within 1048576 to 1073741824",
+        );
+        refuses(
+            "[metadata]\nrequests = false\naccess_key_ids = true",
+            "\"metadata.access_key_ids\" is wrong: an answer is looked for behind its request: set metadata.requests to true",
         );
         refuses("[limits]\npoll_ms = 0", "\"limits.poll_ms\" is wrong: 0 is not within 1 to 1000");
         refuses(

@@ -5,6 +5,7 @@
 use std::mem::size_of;
 
 use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::exchange::Exchange;
 use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::file::File;
@@ -23,6 +24,7 @@ pub enum Record<'a> {
     Result(Connect),
     Accept(Connect),
     File(Box<File>),
+    Exchange(Box<Exchange>),
 }
 
 impl Record<'_> {
@@ -34,6 +36,7 @@ impl Record<'_> {
             Self::Exit(exit) => &exit.header,
             Self::Connect(connect) | Self::Result(connect) | Self::Accept(connect) => &connect.header,
             Self::File(file) => &file.header,
+            Self::Exchange(exchange) => &exchange.header,
         }
     }
 
@@ -45,6 +48,7 @@ impl Record<'_> {
             Self::Exit(exit) => &mut exit.header,
             Self::Connect(connect) | Self::Result(connect) | Self::Accept(connect) => &mut connect.header,
             Self::File(file) => &mut file.header,
+            Self::Exchange(exchange) => &mut exchange.header,
         }
     }
 }
@@ -80,6 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         kind::RESULT => read(bytes).map(Record::Result),
         kind::ACCEPT => read(bytes).map(Record::Accept),
         kind::FILE => Ok(Record::File(Box::new(read(bytes)?))),
+        kind::EXCHANGE => Ok(Record::Exchange(Box::new(read(bytes)?))),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
@@ -93,6 +98,7 @@ impl Plain for Fork {}
 impl Plain for Exit {}
 impl Plain for Connect {}
 impl Plain for File {}
+impl Plain for Exchange {}
 
 fn read<T: Plain>(bytes: &[u8]) -> Result<T, DecodeError> {
     let want = size_of::<T>();

@@ -1,6 +1,7 @@
 //! A record and the process table make an event. Pure, but for the lookups handed in.
 
 mod complete;
+pub(crate) mod exchange;
 mod file;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::process::table::{Caps, Sighting, Table};
 use crate::process::{Credentials, Image, Process, Tty, base_name, path};
 use crate::selftest::{Group, Groups};
 use crate::watch::FileWatch;
+use exchange::Talk;
 use file::Touched;
 
 /// `process.Ext.ancestry` is cut here, as Elastic Defend cuts it.
@@ -65,6 +67,7 @@ struct Extra {
     exit: Option<Exit>,
     connect: Option<Connect>,
     file: Option<Touched>,
+    talk: Option<Talk>,
 }
 
 impl Enricher {
@@ -126,13 +129,19 @@ impl Enricher {
             Record::File(file) => Some(Touched::of(file).filter(|touched| touched.is_watched(&self.files))?),
             _ => None,
         };
-        let applied = self.apply(record, file.as_ref().map(|touched| touched.kind), lookups)?;
+        let talk = match record {
+            Record::Exchange(exchange) => Some(Talk::of(exchange)?),
+            _ => None,
+        };
+        let told = file.as_ref().map(|touched| touched.kind).or(talk.as_ref().map(|talk| talk.kind));
+        let applied = self.apply(record, told, lookups)?;
         let extra = match record {
             Record::Exit(exit) => Extra { exit: Some(*exit), ..Extra::default() },
             Record::Connect(connect) | Record::Result(connect) | Record::Accept(connect) => {
                 Extra { connect: Some(*connect), ..Extra::default() }
             }
             Record::File(_) => Extra { file, ..Extra::default() },
+            Record::Exchange(_) => Extra { talk, ..Extra::default() },
             Record::Exec(..) | Record::Brief(_) | Record::Fork(_) => Extra::default(),
         };
         let out = emit(self.event(&head, &applied, &extra, lookups)?);
@@ -143,7 +152,7 @@ impl Enricher {
     fn apply(
         &mut self,
         record: &Record<'_>,
-        touched: Option<Kind>,
+        told: Option<Kind>,
         lookups: &mut dyn Lookups,
     ) -> Option<Applied> {
         let head = record.header();
@@ -161,11 +170,11 @@ impl Enricher {
             Record::Exit(_) => (Kind::Exit, self.table.exit(&seen, BootNs(head.boot_ns), lookups)?),
             Record::Connect(_) => (Kind::Connect, self.table.sight(&seen, lookups)),
             Record::Accept(_) => (Kind::Accept, self.table.sight(&seen, lookups)),
-            Record::File(_) => (touched?, self.table.sight(&seen, lookups)),
+            Record::File(_) => (told?, self.table.sight(&seen, lookups)),
             // It says what was so at the attempt; the process may have changed its ids since, or be gone.
-            Record::Result(_) => {
+            Record::Result(_) | Record::Exchange(_) => {
                 let held = self.table.find(seen.process);
-                (Kind::Result, held.unwrap_or_else(|| self.table.sight(&seen, lookups)))
+                (told.unwrap_or(Kind::Result), held.unwrap_or_else(|| self.table.sight(&seen, lookups)))
             }
         };
         Some(Applied { kind, key })
@@ -207,9 +216,10 @@ impl Enricher {
         let process = self.table.get(applied.key)?;
         let at = BootNs(head.boot_ns);
         let touched = extra.file.as_ref();
+        let talk = extra.talk.as_ref();
         let salt = match extra.connect {
             Some(connect) => connect.cookie ^ u64::from(connect.destination_port),
-            None => touched.map_or(0, |touched| touched.inode),
+            None => touched.map_or(0, |touched| touched.inode) ^ talk.map_or(0, |talk| talk.salt),
         };
         let id =
             self.table.identity().event(applied.kind.action(), &process.entity_id, at, Tid(head.tid), salt);
@@ -224,6 +234,9 @@ impl Enricher {
             false => NetworkDoc::outbound(peer.ip, connect.protocol),
         });
         let (destination, source) = if is_inbound { (source, destination) } else { (destination, source) };
+        let destination =
+            destination.or_else(|| talk.and_then(|talk| EndpointDoc::new(talk.peer, talk.port)));
+        let network = network.or_else(|| talk.map(|talk| NetworkDoc::http(talk.peer)));
         let credentials = process.credentials.unwrap_or_default();
         let result = extra.connect.filter(|_| applied.kind == Kind::Result);
         let bare = self.bare(applied.kind, id, at);
@@ -235,6 +248,8 @@ impl Enricher {
             container: process.container.id.as_deref().map(|id| ContainerDoc { id }),
             network,
             file: touched.map(Touched::doc),
+            http: talk.map(Talk::http),
+            url: talk.map(Talk::url),
             source,
             destination,
             groundtrail: OwnDoc {
@@ -243,6 +258,8 @@ impl Enricher {
                     .filter(|touched| !touched.is_path_whole)
                     .map(|_| OwnFileDoc { path_truncated: true }),
                 host: self.own_host(),
+                imds: talk.map(Talk::doc),
+                link: talk.and_then(Talk::link),
                 ..OwnDoc::default()
             },
             error: result.and_then(|result| ErrorDoc::new(result.error)),
@@ -380,6 +397,8 @@ impl Enricher {
             destination: None,
             error: None,
             file: None,
+            http: None,
+            url: None,
             groundtrail: OwnDoc::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! What the sensor emits: typed ECS documents, for serializing alone. The serde names are the contract.
 
+pub mod exchange;
 pub mod file;
 pub mod host;
 pub mod network;
@@ -9,6 +10,7 @@ pub mod report;
 use serde::Serialize;
 
 use crate::clock::Utc;
+use exchange::{HttpDoc, LinkDoc, MetadataDoc, UrlDoc};
 use file::FileDoc;
 use host::{AgentDoc, CloudDoc, HostDoc};
 use network::{EndpointDoc, ErrorDoc, NetworkDoc};
@@ -48,6 +50,10 @@ pub struct Event<'a> {
     pub error: Option<ErrorDoc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<UrlDoc>,
     #[serde(skip_serializing_if = "OwnDoc::is_empty")]
     pub groundtrail: OwnDoc<'a>,
 }
@@ -94,6 +100,10 @@ pub struct OwnDoc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<OwnHostDoc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub imds: Option<MetadataDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkDoc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossDoc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorDoc>,
@@ -101,8 +111,9 @@ pub struct OwnDoc<'a> {
 
 impl OwnDoc<'_> {
     fn is_empty(&self) -> bool {
-        let Self { process, file, host, loss, sensor } = self;
-        process.is_none() && file.is_none() && host.is_none() && loss.is_none() && sensor.is_none()
+        let Self { process, file, host, imds, link, loss, sensor } = self;
+        let is_about_host = process.is_some() || file.is_some() || host.is_some();
+        !is_about_host && imds.is_none() && link.is_none() && loss.is_none() && sensor.is_none()
     }
 }
 
@@ -133,6 +144,10 @@ pub enum Kind {
     FileDeletion,
     FileModification,
     FileOpen,
+    /// What a process asked a metadata service for.
+    MetadataRequest,
+    /// A metadata service handed credentials to a process.
+    MetadataCredentials,
     Loss,
     Health,
 }
@@ -151,6 +166,8 @@ impl Kind {
             Self::FileDeletion => "deletion",
             Self::FileModification => "modification",
             Self::FileOpen => "open",
+            Self::MetadataRequest => "metadata_request",
+            Self::MetadataCredentials => "metadata_credentials",
             Self::Loss => "groundtrail_loss",
             Self::Health => "groundtrail_health",
         }
@@ -159,7 +176,11 @@ impl Kind {
     pub fn dataset(self) -> &'static str {
         match self {
             Self::Exec | Self::Fork | Self::Exit => "endpoint.events.process",
-            Self::Connect | Self::Result | Self::Accept => "endpoint.events.network",
+            Self::Connect
+            | Self::Result
+            | Self::Accept
+            | Self::MetadataRequest
+            | Self::MetadataCredentials => "endpoint.events.network",
             Self::FileCreation
             | Self::FileRename
             | Self::FileDeletion
@@ -181,6 +202,8 @@ impl Kind {
             Self::FileOpen => ("file", "access"),
             // Not "start" again: who counts connections counts attempts.
             Self::Result => ("network", "connection"),
+            Self::MetadataRequest => ("network", "protocol"),
+            Self::MetadataCredentials => ("network", "info"),
             Self::Loss | Self::Health => ("host", "info"),
         };
         EventDoc {
@@ -202,7 +225,9 @@ impl Kind {
         match self {
             // Told before the first SYN: nobody knows yet.
             Self::Connect => Some("unknown"),
-            Self::Accept => Some("success"),
+            Self::Accept | Self::MetadataCredentials => Some("success"),
+            // It is on its way.
+            Self::MetadataRequest => Some("unknown"),
             // Told when the kernel has allowed it, before the file system has done it.
             Self::FileCreation
             | Self::FileRename

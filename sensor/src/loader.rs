@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapError, RingBuf};
-use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSockAddr, FEntry, FExit, Program, ProgramError};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Program,
+    ProgramError,
+};
 use aya::{Ebpf, EbpfError, EbpfLoader, Endianness};
 use sensor_ebpf::abi::drops::Share;
 use sensor_ebpf::abi::file::{NameKey, WATCHED};
@@ -22,8 +25,9 @@ use sensor_ebpf::abi::settings::{NOBODY, OFFSETS, Offsets, SETTINGS, Settings};
 use thiserror::Error;
 
 use crate::btf::{Btf, BtfError, KERNEL_BTF};
+use crate::config::MetadataConfig;
 use crate::offsets;
-use crate::probes::{Hook, OLDEST_KERNEL, PROBES, Probe};
+use crate::probes::{Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_KERNEL, PROBES, Probe};
 use crate::ring::{Counters, Losses, Ring};
 use crate::watch::FileWatch;
 
@@ -50,6 +54,8 @@ pub struct LoadOptions {
     pub tamper: Option<fn(&mut Offsets)>,
     /// Whose files the programs look for.
     pub files: FileWatch,
+    /// What of the word with metadata services is looked at.
+    pub metadata: MetadataConfig,
 }
 
 impl Default for LoadOptions {
@@ -60,6 +66,7 @@ impl Default for LoadOptions {
             cgroup_root: None,
             tamper: None,
             files: FileWatch::default(),
+            metadata: MetadataConfig::default(),
         }
     }
 }
@@ -113,6 +120,8 @@ pub enum LoadError {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Attached,
+    /// Not wanted; the setting that says so.
+    Unwanted(&'static str),
     /// The reason, in one line.
     Refused(String),
 }
@@ -148,7 +157,7 @@ impl Coverage {
     /// Programs that were refused, with the reason.
     pub fn refused(&self) -> impl Iterator<Item = (&'static Probe, &str)> {
         self.probes.iter().filter_map(|report| match &report.outcome {
-            Outcome::Attached => None,
+            Outcome::Attached | Outcome::Unwanted(_) => None,
             Outcome::Refused(reason) => Some((report.probe, reason.as_str())),
         })
     }
@@ -197,7 +206,7 @@ impl Kernel {
         let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid(is_at_root))?;
         let cgroup = options.cgroup_root.clone().or_else(cgroup2_root);
         watch_names(&mut ebpf, &options.files)?;
-        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref())?;
+        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref(), options.metadata)?;
         let ring = Ring::new(
             take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,
             take_map(&mut ebpf, "LINEAGE", RingBuf::try_from)?,
@@ -259,6 +268,7 @@ impl Kernel {
             let unloaded = match self.ebpf.program_mut(probe.program) {
                 Some(Program::BtfTracePoint(program)) => program.unload(),
                 Some(Program::CgroupSockAddr(program)) => program.unload(),
+                Some(Program::CgroupSkb(program)) => program.unload(),
                 Some(Program::FEntry(program)) => program.unload(),
                 Some(Program::FExit(program)) => program.unload(),
                 _ => Ok(()),
@@ -283,6 +293,7 @@ struct Target {
     absent: Vec<&'static str>,
     exit_has_group_dead: bool,
     has_typed_current: bool,
+    has_socket_cookie: bool,
     /// Functions that programs are made for, with the arguments they have here.
     functions: Vec<(&'static str, usize)>,
     skeleton: aya::Btf,
@@ -295,7 +306,7 @@ impl Target {
         let resolved = offsets::resolve(&btf)?;
         let names = PROBES.iter().filter_map(|probe| match probe.hook {
             Hook::Tracepoint(name) => Some(format!("btf_trace_{name}")),
-            Hook::CgroupSocket | Hook::Entry(..) | Hook::Exit(..) => None,
+            Hook::CgroupSocket | Hook::CgroupPacket(_) | Hook::Entry(..) | Hook::Exit(..) => None,
         });
         let functions: BTreeSet<&str> =
             PROBES.iter().filter_map(|probe| Some(probe.hook.function()?.0)).collect();
@@ -309,6 +320,7 @@ impl Target {
             offsets: resolved.offsets,
             absent: resolved.absent,
             has_typed_current: !kernel.is_older_than((5, 11)),
+            has_socket_cookie: !kernel.is_older_than((5, 12)),
             exit_has_group_dead: btf.n_tracepoint_args("sched_process_exit")? > 1,
             functions,
             skeleton,
@@ -356,6 +368,7 @@ fn load_object(object: &[u8], target: &Target, ring_bytes: u32, own_tgid: u32) -
         own_tgid,
         exit_has_group_dead: target.exit_has_group_dead.into(),
         has_typed_current: target.has_typed_current.into(),
+        has_socket_cookie: target.has_socket_cookie.into(),
         ..Settings::for_rings(ring_bytes, lineage_bytes(ring_bytes))
     });
     let offsets = Raw(target.offsets);
@@ -390,9 +403,14 @@ fn attach_all(
     ebpf: &mut Ebpf,
     target: &Target,
     cgroup: Option<&Path>,
+    metadata: MetadataConfig,
 ) -> Result<Vec<ProbeReport>, LoadError> {
     let mut reports = Vec::new();
     for probe in PROBES.iter().filter(|probe| target.is_for_this_kernel(probe)) {
+        if let Some(setting) = switched_off(probe, metadata) {
+            reports.push(ProbeReport { probe, outcome: Outcome::Unwanted(setting), n_verified: None });
+            continue;
+        }
         let outcome = match attach(ebpf, probe, target, cgroup) {
             Ok(()) => Outcome::Attached,
             Err(reason) if probe.is_required => match system::missing_capabilities() {
@@ -413,6 +431,15 @@ fn attach_all(
     Ok(reports)
 }
 
+/// The setting that keeps a program from being loaded at all.
+fn switched_off(probe: &Probe, metadata: MetadataConfig) -> Option<&'static str> {
+    match probe.program {
+        METADATA_REQUEST if !metadata.requests => Some("metadata.requests"),
+        METADATA_ANSWER if !metadata.access_key_ids => Some("metadata.access_key_ids"),
+        _ => None,
+    }
+}
+
 fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>) -> Result<(), String> {
     target.has_function(probe)?;
     let btf = &target.skeleton;
@@ -424,14 +451,22 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>
             program.attach().map_err(why)?;
         }
         Hook::CgroupSocket => {
-            let path = cgroup.ok_or("no cgroup v2 hierarchy is mounted")?;
-            let root =
-                File::open(path).map_err(|err| format!("cannot open \"{}\": {err}", path.display()))?;
+            let root = cgroup_root(cgroup)?;
             let program: &mut CgroupSockAddr = program.try_into().map_err(why)?;
             program.load().map_err(why)?;
             // No flags: since 5.7 this makes a link, which always shares the hook with other programs, and
             // `AllowMultiple` is refused there.
             program.attach(root, CgroupAttachMode::Single).map_err(why)?;
+        }
+        Hook::CgroupPacket(direction) => {
+            let root = cgroup_root(cgroup)?;
+            let program: &mut CgroupSkb = program.try_into().map_err(why)?;
+            program.load().map_err(why)?;
+            let way = match direction {
+                Direction::Out => CgroupSkbAttachType::Egress,
+                Direction::In => CgroupSkbAttachType::Ingress,
+            };
+            program.attach(root, way, CgroupAttachMode::Single).map_err(why)?;
         }
         Hook::Entry(name, _) => {
             let program: &mut FEntry = program.try_into().map_err(why)?;
@@ -445,6 +480,11 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>
         }
     }
     Ok(())
+}
+
+fn cgroup_root(path: Option<&Path>) -> Result<File, String> {
+    let path = path.ok_or("no cgroup v2 hierarchy is mounted")?;
+    File::open(path).map_err(|err| format!("cannot open \"{}\": {err}", path.display()))
 }
 
 /// One line: the verifier's log, where there is one, by its last words.

@@ -134,6 +134,7 @@ impl Common {
             object: self.ebpf_object.clone(),
             ring_bytes: config.limits.ring_bytes,
             files: config.files.watch.clone(),
+            metadata: config.metadata,
             ..LoadOptions::default()
         };
         Ok((config, load))

@@ -7,6 +7,8 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// A socket hook of the cgroup v2 hierarchy's root.
     CgroupSocket,
+    /// A packet hook there.
+    CgroupPacket(Direction),
     /// The beginning of a kernel function with this many arguments.
     Entry(&'static str, usize),
     /// Its end.
@@ -18,9 +20,16 @@ impl Hook {
     pub fn function(self) -> Option<(&'static str, usize)> {
         match self {
             Self::Entry(name, n_args) | Self::Exit(name, n_args) => Some((name, n_args)),
-            Self::Tracepoint(_) | Self::CgroupSocket => None,
+            Self::Tracepoint(_) | Self::CgroupSocket | Self::CgroupPacket(_) => None,
         }
     }
+}
+
+/// Where a packet goes, as the host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Out,
+    In,
 }
 
 /// One program of the object.
@@ -44,7 +53,7 @@ pub struct Probe {
 pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// All programs, those that close records first: no process is then opened that cannot be closed.
-pub const PROBES: [Probe; 15] = [
+pub const PROBES: [Probe; 17] = [
     required("sched_process_exit", "process end"),
     required("sched_process_fork", "process creation"),
     required("sched_process_exec", "program execution"),
@@ -53,6 +62,8 @@ pub const PROBES: [Probe; 15] = [
     optional("connect6", (4, 17), "IPv6 peers of connected UDP sockets"),
     optional("sendmsg4", (4, 18), "IPv4 peers of single datagrams"),
     optional("sendmsg6", (4, 18), "IPv6 peers of single datagrams"),
+    packets(METADATA_REQUEST, Direction::Out, "requests to metadata services"),
+    packets(METADATA_ANSWER, Direction::In, "ids of keys that metadata services hand out"),
     variant("accept_by_arg", "inet_csk_accept", 2, ACCEPTED),
     variant("accept_by_flags", "inet_csk_accept", 4, ACCEPTED),
     function(Hook::Entry("security_file_open", 1), "creation and opening of watched files"),
@@ -61,6 +72,10 @@ pub const PROBES: [Probe; 15] = [
     function(Hook::Exit("security_inode_link", 3), "links at watched paths"),
     function(Hook::Exit("security_inode_symlink", 3), "symbolic links at watched paths"),
 ];
+
+/// The programs that look into packets, which a configuration can do without.
+pub const METADATA_REQUEST: &str = "metadata_request";
+pub const METADATA_ANSWER: &str = "metadata_answer";
 
 const ACCEPTED: &str = "accepted TCP connections";
 
@@ -77,6 +92,11 @@ const fn required(name: &'static str, sees: &'static str) -> Probe {
 
 const fn optional(program: &'static str, oldest: (u32, u32), sees: &'static str) -> Probe {
     Probe { program, hook: Hook::CgroupSocket, oldest, is_required: false, sees, is_variant: false }
+}
+
+const fn packets(program: &'static str, direction: Direction, sees: &'static str) -> Probe {
+    let hook = Hook::CgroupPacket(direction);
+    Probe { program, hook, oldest: (4, 10), is_required: false, sees, is_variant: false }
 }
 
 /// A program named after its function.

@@ -104,11 +104,12 @@ pub struct Losses {
     pub result: Tally,
     pub accept: Tally,
     pub file: Tally,
+    pub metadata: Tally,
 }
 
 impl Losses {
     /// The tallies with the names of their kinds.
-    pub fn by_kind(&self) -> [(&'static str, Tally); 7] {
+    pub fn by_kind(&self) -> [(&'static str, Tally); 8] {
         [
             ("exec", self.exec),
             ("fork", self.fork),
@@ -117,6 +118,7 @@ impl Losses {
             ("result", self.result),
             ("accept", self.accept),
             ("file", self.file),
+            ("metadata", self.metadata),
         ]
     }
 
@@ -177,6 +179,7 @@ impl Counters {
             result: get(kind::RESULT)?,
             accept: get(kind::ACCEPT)?,
             file: get(kind::FILE)?,
+            metadata: get(kind::EXCHANGE)?,
         })
     }
 
@@ -193,4 +196,4 @@ impl Counters {
     }
 }
 
-const _: () = assert!(kind::FILE < N_KINDS);
+const _: () = assert!(kind::EXCHANGE < N_KINDS);

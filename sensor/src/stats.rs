@@ -140,6 +140,7 @@ pub fn health(
         delivered.result,
         delivered.accept,
         delivered.file,
+        delivered.metadata,
     ];
     let unwatched = delivered.unwatched;
     let counters = losses.by_kind().into_iter().zip(made).map(|((kind, tally), delivered)| CounterDoc {
@@ -195,6 +196,11 @@ fn features(coverage: &Coverage, selftest: &Report) -> Vec<CoverageDoc> {
         Outcome::Attached => {
             CoverageDoc { feature: report.probe.sees.to_owned(), state: "covered", reason: None }
         }
+        Outcome::Unwanted(setting) => CoverageDoc {
+            feature: report.probe.sees.to_owned(),
+            state: "not_covered",
+            reason: Some(format!("{setting} is off")),
+        },
         Outcome::Refused(reason) => CoverageDoc {
             feature: report.probe.sees.to_owned(),
             state: "not_covered",

@@ -1,7 +1,7 @@
 //! What became of every event the kernel saw, kind by kind, and which cgroup paid for a crowded ring.
 
 /// Number of entries of the tally map; index with [`super::header::kind`], entry 0 stays empty.
-pub const N_KINDS: u32 = 8;
+pub const N_KINDS: u32 = 9;
 
 /// Counters of one kind of record since the programs were loaded.
 ///

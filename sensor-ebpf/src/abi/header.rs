@@ -11,6 +11,8 @@ pub mod kind {
     /// A connection that was taken.
     pub const ACCEPT: u32 = 6;
     pub const FILE: u32 = 7;
+    /// A word with the metadata service.
+    pub const EXCHANGE: u32 = 8;
 }
 
 /// `Header::flags` bits: what this record could not hold, and what is special about it.

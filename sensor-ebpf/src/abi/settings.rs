@@ -43,6 +43,8 @@ pub struct Settings {
     pub exit_has_group_dead: u32,
     /// 1 if the kernel has `bpf_get_current_task_btf` (5.11 and newer).
     pub has_typed_current: u32,
+    /// 1 if tracing programs can ask for a socket's cookie (5.12 and newer).
+    pub has_socket_cookie: u32,
 }
 
 impl Settings {
@@ -59,6 +61,7 @@ impl Settings {
         share_bytes: 0,
         exit_has_group_dead: 0,
         has_typed_current: 0,
+        has_socket_cookie: 0,
     };
 
     /// The marks for a ring of this size and a lineage ring of that.
@@ -265,5 +268,5 @@ impl Offsets {
     }
 }
 
-const _: () = assert!(size_of::<Settings>() == 44);
+const _: () = assert!(size_of::<Settings>() == 48);
 const _: () = assert!(size_of::<Offsets>() == 85 * 4);

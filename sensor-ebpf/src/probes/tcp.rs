@@ -1,5 +1,6 @@
 //! A TCP connection attempt, and what became of it.
 
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use sensor_ebpf::abi::connect::{Connect, ConnectResult, ESTABLISHED, origin};
@@ -8,7 +9,7 @@ use sensor_ebpf::abi::header::{flag, kind};
 use crate::emit::{self, Room, raise};
 use crate::kernel::socket::{ends, is_metadata, is_multipath};
 use crate::kernel::{Access, Ptr, Typed, task};
-use crate::maps::{CONNECTING, offset, setting};
+use crate::maps::{CONNECTING, OWNERS, offset, setting};
 
 /// States of `include/net/tcp_states.h`.
 const SYN_SENT: u32 = 2;
@@ -46,15 +47,29 @@ fn attempt(sock: Ptr, old_state: u32) {
         ends::<Typed>(connect, sock)?;
         // SAFETY: sixteen bytes aligned to words are four words.
         let peer = unsafe { connect.destination.as_ptr().cast::<[u32; 4]>().read() };
-        if is_metadata(connect.family, peer) {
+        let is_metadata = is_metadata(connect.family, peer);
+        if is_metadata {
             raise(&mut connect.header, flag::METADATA_SERVICE);
         }
         // By way of the stack: kernels before 6.1 take a map's value from nowhere near the ring. A full map costs a
         // result, not an attempt.
         let waiting = connect.header;
-        let _ = CONNECTING.insert(sock as u64, waiting, 0);
+        let _ = CONNECTING.insert(sock as u64, &waiting, 0);
+        if is_metadata {
+            let _ = OWNERS.insert(cookie(sock, connect.cookie), &waiting, 0);
+        }
         Some(())
     });
+}
+
+/// The cookie that the socket has, or gets where this kernel lets us ask; else `connect4` has asked.
+#[inline(always)]
+fn cookie(sock: Ptr, known: u64) -> u64 {
+    if known == 0 && setting!(has_socket_cookie) != 0 {
+        // SAFETY: the helper takes a socket that the verifier knows for one.
+        return unsafe { bpf_get_socket_cookie(sock.cast_mut().cast()) };
+    }
+    known
 }
 
 /// Nothing is told of a socket whose attempt was not.

@@ -25,10 +25,7 @@ const REPEAT_NS: u64 = 60_000_000_000;
 #[cgroup_sock_addr(connect4)]
 fn connect4(ctx: SockAddrContext) -> i32 {
     let peer = Peer::v4(&ctx);
-    // `inet_sock_set_state` reports TCP.
-    if !is_stream(peer.protocol) {
-        report(&ctx, &peer, origin::CONNECT);
-    }
+    connected(&ctx, &peer);
     ALLOW
 }
 
@@ -36,9 +33,7 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
     let peer = Peer::v6(&ctx);
-    if !is_stream(peer.protocol) {
-        report(&ctx, &peer, origin::CONNECT);
-    }
+    connected(&ctx, &peer);
     ALLOW
 }
 
@@ -93,6 +88,17 @@ impl Peer {
 fn read(field: &u32) -> u32 {
     // SAFETY: a reference is readable.
     unsafe { core::ptr::read_volatile(field) }
+}
+
+#[inline(always)]
+fn connected(ctx: &SockAddrContext, peer: &Peer) {
+    // `inet_sock_set_state` reports TCP.
+    if !is_stream(peer.protocol) {
+        report(ctx, peer, origin::CONNECT);
+    } else if is_metadata(peer.family, peer.address) {
+        // To ask for a cookie is to make one: before 5.12 that hook cannot.
+        let _ = cookie(ctx);
+    }
 }
 
 #[inline(always)]

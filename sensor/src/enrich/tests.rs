@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use expect_test::{Expect, expect};
+use sensor_ebpf::abi::exchange::{self as exchange_abi, Exchange, KEY_BYTES, LINE_BYTES, sign};
 use sensor_ebpf::abi::exec::{Brief, ExecRecord};
 use sensor_ebpf::abi::file::{File, op};
 use sensor_ebpf::abi::fork::Fork;
@@ -140,6 +141,29 @@ fn connect(head: Header, ip: [u8; 4], port: u16) -> Vec<u8> {
     })
 }
 
+/// A request, or with a key the answer to it.
+fn exchange(ip: [u8; 4], request: &str, signs: u32, handed_out: Option<&str>) -> Vec<u8> {
+    let (mut destination, mut line, mut key) = ([0; 16], [0; LINE_BYTES], [0; KEY_BYTES]);
+    destination[..4].copy_from_slice(&ip);
+    line[..request.len()].copy_from_slice(request.as_bytes());
+    let id = handed_out.unwrap_or_default();
+    key[..id.len()].copy_from_slice(id.as_bytes());
+    bytes_of(&Exchange {
+        header: Header { kind: kind::EXCHANGE, ..head(0, 2_250_000_000, AWS, SHELL) },
+        destination,
+        family: 2,
+        destination_port: 80,
+        op: if handed_out.is_some() { exchange_abi::op::CREDENTIALS } else { exchange_abi::op::REQUEST },
+        signs,
+        line_len: request.len() as u32,
+        cookie: 9,
+        line,
+        key,
+        key_len: id.len() as u32,
+        _pad: 0,
+    })
+}
+
 fn event(enricher: &mut Enricher, bytes: &[u8]) -> Option<Value> {
     let record = decode::decode(bytes).expect("a record");
     enricher.record(&record, &mut Names, |event| serde_json::to_value(event).expect("serializable"))
@@ -171,7 +195,9 @@ pub(crate) fn snapshot(tgid: u32, start_ticks: u64, name: &str) -> Snapshot {
 pub(crate) fn records() -> Vec<Vec<u8>> {
     let exit = Exit { header: head(kind::EXIT, 3_000_000_000, AWS, SHELL), status: 0, _pad: 0 };
     let [shell, fork, exec] = aws_records();
-    vec![shell, fork, exec, connect(head(0, 2_200_000_000, AWS, SHELL), [10, 0, 0, 1], 443), bytes_of(&exit)]
+    let attempt = connect(head(0, 2_200_000_000, AWS, SHELL), [10, 0, 0, 1], 443);
+    let task = exchange([169, 254, 169, 254], "GET /v2/credentials/hush-hush HTTP/1.1", 0, None);
+    vec![shell, fork, exec, attempt, task, bytes_of(&exit)]
 }
 
 /// Something of no tree that is looked at.
@@ -437,6 +463,110 @@ fn a_result_is_an_event_of_its_own_and_leaves_the_process_as_it_is() {
     assert_eq!(tell(&mut enricher, 7, 9999), [Value::from("failure"), Value::from("9999")]);
     let told = event(&mut enricher, &attempt).expect("an event");
     assert_eq!([&told["event"]["outcome"], &told["event"]["action"]], ["unknown", "connection_attempted"]);
+}
+
+#[test]
+fn a_word_with_the_metadata_service_is_told_in_https_own_terms() {
+    let mut enricher = enricher();
+    let exec = aws(&mut enricher);
+    let imds = [169, 254, 169, 254];
+    let line = "GET /latest/meta-data/iam/security-credentials/web HTTP/1.1";
+    let asked = event(&mut enricher, &exchange(imds, line, sign::TOKEN, None)).expect("an event");
+    assert_eq!(asked["process"]["entity_id"], exec["process"]["entity_id"]);
+    let of = |event: &Value, parts: &[&str]| -> Value {
+        parts
+            .iter()
+            .map(|part| ((*part).to_owned(), event[part].clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    check(
+        &of(&asked, &["destination", "http", "url", "network"]),
+        &expect![[r#"
+        {
+          "destination": {
+            "address": "169.254.169.254",
+            "ip": "169.254.169.254",
+            "port": 80
+          },
+          "http": {
+            "request": {
+              "method": "GET"
+            },
+            "version": "1.1"
+          },
+          "network": {
+            "direction": "egress",
+            "iana_number": "6",
+            "protocol": "http",
+            "transport": "tcp",
+            "type": "ipv4"
+          },
+          "url": {
+            "path": "/latest/meta-data/iam/security-credentials/web",
+            "scheme": "http"
+          }
+        }
+    "#]],
+    );
+    check(
+        &asked["event"],
+        &expect![[r#"
+        {
+          "action": "metadata_request",
+          "category": [
+            "network"
+          ],
+          "dataset": "endpoint.events.network",
+          "id": "rtGtSaFr+yIChGv/yEA3Cw",
+          "kind": "event",
+          "module": "endpoint",
+          "outcome": "unknown",
+          "sequence": 0,
+          "type": [
+            "protocol"
+          ]
+        }
+    "#]],
+    );
+    assert_eq!(
+        asked["groundtrail"]["imds"],
+        serde_json::json!({"service": "ec2", "version": "2.0", "token_header": true})
+    );
+    let answer = exchange(imds, line, sign::TOKEN, Some("ASIAEXAMPLE000000001"));
+    let told = event(&mut enricher, &answer).expect("an event");
+    assert_eq!(told["event"]["action"], "metadata_credentials");
+    assert_eq!(told["url"]["path"], asked["url"]["path"]);
+    assert_eq!(told["groundtrail"]["link"]["access_key_id"], serde_json::json!(["ASIAEXAMPLE000000001"]));
+    assert_ne!(told["event"]["id"], asked["event"]["id"]);
+}
+
+#[test]
+fn what_is_not_known_of_a_request_is_not_claimed() {
+    let mut enricher = enricher();
+    aws(&mut enricher);
+    let mut check = |ip, line: &str, signs, path: &str, expect: Value| {
+        let event = event(&mut enricher, &exchange(ip, line, signs, None)).expect("an event");
+        assert_eq!((&event["url"]["path"], &event["groundtrail"]["imds"]), (&path.into(), &expect), "{line}");
+    };
+    let (ec2, ecs, eks) = ([169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23]);
+    let v1 = serde_json::json!({"service": "ec2", "version": "1.0", "token_header": false});
+    check(ec2, "GET /latest/ HTTP/1.1", 0, "/latest/", v1.clone());
+    check(ec2, "GET http://169.254.169.254/latest/ HTTP/1.1", 0, "/latest/", v1.clone());
+    check(ec2, "GET http://169.254.169.254", 0, "/", v1);
+    let cut = serde_json::json!({"service": "ec2"});
+    check(ec2, "GET /a HTTP/1.1", sign::HEADERS_CUT, "/a", cut);
+    let opened = serde_json::json!({
+        "service": "ec2", "version": "2.0", "token_header": false, "token_ttl_header": true,
+        "query_omitted": true, "path_truncated": true, "pipelined": true,
+    });
+    let all = sign::TOKEN_TTL | sign::QUERY | sign::LINE_CUT | sign::MORE;
+    check(ec2, "PUT /latest/api/token HTTP/1.1", all, "/latest/api/token", opened);
+    let task = serde_json::json!({"service": "ecs", "token_header": false});
+    check(ecs, "GET /v2/credentials/0b1c HTTP/1.1", 0, "/v2/credentials/***", task.clone());
+    check(ecs, "GET /v2/metadata HTTP/1.1", 0, "/v2/metadata", task);
+    let pod = serde_json::json!({"service": "eks", "token_header": false});
+    check(eks, "GET /v1/credentials HTTP/1.1", 0, "/v1/credentials", pod);
 }
 
 fn file(op: u32, path: &str, old_path: &str, flags: u32) -> Vec<u8> {

@@ -12,6 +12,8 @@ pub struct NetworkDoc {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<&'static str>,
     pub iana_number: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<&'static str>,
     pub direction: &'static str,
 }
 
@@ -59,8 +61,14 @@ impl NetworkDoc {
             kind: if ip.is_ipv4() { "ipv4" } else { "ipv6" },
             transport: transport(protocol),
             iana_number: protocol.to_string(),
+            protocol: None,
             direction: "egress",
         }
+    }
+
+    /// For a request to this peer.
+    pub fn http(peer: IpAddr) -> Self {
+        Self { protocol: Some("http"), ..Self::outbound(peer, 6) }
     }
 
     /// For a connection from this peer.

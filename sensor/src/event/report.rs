@@ -7,9 +7,11 @@ use crate::clock::Utc;
 /// `groundtrail.loss.*`: events of one kind that will never come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LossDoc {
-    /// The kind of event: `exec`, `fork`, `exit`, `connect`, `result`, `accept`, `file`; `event` where no longer known.
+    /// The kind of event: `exec`, `fork`, `exit`, `connect`, `result`, `accept`, `file`, `metadata`; `event`
+    /// where no longer known.
     pub kind: &'static str,
-    /// `ring_full`, `cgroup_share`, `unreadable`, `undecodable`, `output_full`; of the spool `spool_full`, `disk_full`, `refused`.
+    /// `ring_full`, `cgroup_share`, `unreadable`, `undecodable`, `output_full`, `not_called`; of the spool `spool_full`,
+    /// `disk_full`, `refused`.
     pub cause: &'static str,
     /// `kernel`, `decode`, `output`, `spool`.
     pub place: &'static str,

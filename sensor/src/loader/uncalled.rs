@@ -19,6 +19,7 @@ fn kind(probe: &Probe) -> &'static str {
     match probe.program {
         name if name.starts_with("security_") => "file",
         name if name.starts_with("accept_") => "accept",
+        name if name.starts_with("metadata_") => "metadata",
         name => name.strip_prefix("sched_process_").unwrap_or("connect"),
     }
 }
@@ -43,6 +44,6 @@ mod tests {
         assert_eq!(misses("prog_type:\t26\n"), None);
         let kinds: Vec<&str> = PROBES.iter().map(kind).collect();
         assert_eq!(kinds[..5], ["exit", "fork", "exec", "connect", "connect"]);
-        assert_eq!(kinds[8..11], ["accept", "accept", "file"]);
+        assert_eq!(kinds[8..13], ["metadata", "metadata", "accept", "accept", "file"]);
     }
 }

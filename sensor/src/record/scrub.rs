@@ -7,6 +7,7 @@
 use std::mem::{offset_of, size_of};
 
 use sensor_ebpf::abi::connect::Connect;
+use sensor_ebpf::abi::exchange::{Exchange, KEY_BYTES, LINE_BYTES};
 use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec};
 use sensor_ebpf::abi::exit::Exit;
 use sensor_ebpf::abi::file::File;
@@ -16,6 +17,7 @@ use sensor_ebpf::abi::text::{Text, Walk};
 
 use crate::config::EnvAllow;
 use crate::decode::{Capture, Record, decode};
+use crate::enrich::exchange::secret_of_line;
 use crate::redact;
 
 const AF_INET: u16 = 2;
@@ -43,6 +45,18 @@ pub(super) fn without_secrets(bytes: &[u8], allow: &EnvAllow) -> Option<Vec<u8>>
             blank(&mut clean, offset_of!(File, _pad), 4);
             blank_walk(&mut clean, offset_of!(File, path), &file.path);
             blank_walk(&mut clean, offset_of!(File, old_path), &file.old_path);
+            clean
+        }
+        Record::Exchange(exchange) => {
+            let mut clean = bytes[..size_of::<Exchange>()].to_vec();
+            let (line, key) = (exchange.line().len(), exchange.key().len());
+            blank(&mut clean, offset_of!(Exchange, _pad), 4);
+            blank(&mut clean, offset_of!(Exchange, line) + line, LINE_BYTES - line);
+            blank(&mut clean, offset_of!(Exchange, key) + key, KEY_BYTES - key);
+            if let Some(secret) = secret_of_line(exchange.line()) {
+                let at = offset_of!(Exchange, line);
+                clean[at + secret.start..at + secret.end].fill(b'*');
+            }
             clean
         }
         Record::Connect(connect) | Record::Result(connect) | Record::Accept(connect) => {
