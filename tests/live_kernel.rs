@@ -2,8 +2,12 @@
 //!
 //! Feature `live-kernel`; needs root. Where the kernel does not allow it, each test says SKIPPED and why.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use harness::watch::{self, Watch};
-use harness::{netns, skip, world};
+use harness::{bins, netns, skip, world};
 use serde_json::Value;
 
 /// Starts watching, or says why not.
@@ -116,5 +120,94 @@ fn system_5_each_row_of_the_catalogue_fires() {
     ] {
         let alerts = watch.alerts(rule, 1, |_| true);
         assert_eq!(alerts.len(), 1, "{rule} fires once");
+    }
+}
+
+/// Records a scene, with the ids of keys switched on: its events, and every file that the recording left.
+fn recorded(scene: &str, folder: &Path) -> (Vec<Value>, Vec<Vec<u8>>) {
+    let config = folder.join("sensor.toml");
+    std::fs::write(&config, "[host]\nid = \"live-test\"\n[metadata]\naccess_key_ids = true\n")
+        .expect("written");
+    let recording = folder.join("recording");
+    let mut sensor = Command::new(bins::sensor())
+        .args(["record", "--for", "120s", "--config"])
+        .args([&config, Path::new("-o"), &recording])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("the sensor starts");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !recording.join("ring.bin").exists() {
+        assert!(Instant::now() < deadline, "the recorder does not come up");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut stage = Command::new(bins::stage());
+    stage.args(["play", scene, "--cloudtrail"]).arg(folder.join("cloudtrail"));
+    if let Some(aws) = std::env::var_os("GROUNDTRAIL_AWS_CLI") {
+        stage.arg("--aws").arg(aws);
+    }
+    let played = stage.stdout(Stdio::null()).status().expect("the stage starts");
+    netns::run("sh", &["-c", &format!("kill -TERM {}", sensor.id())]).expect("it is there");
+    assert!(sensor.wait().expect("a child").success() && played.success());
+    let files: Vec<Vec<u8>> =
+        ["host.ndjson", "ring.bin"].map(|name| std::fs::read(recording.join(name)).expect("recorded")).into();
+    let lines = String::from_utf8(files[0].clone()).expect("text");
+    (lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect(), files)
+}
+
+#[test]
+fn words_with_the_metadata_service_are_told_and_no_secret_of_theirs_is() {
+    if let Some(reason) = watch::obstacle() {
+        skip::say(&reason);
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (events, files) = recorded("metadata-words", folder.path());
+    let of = |action: &str, name: &str| -> Vec<[String; 4]> {
+        let is_it = |event: &&Value| event["event"]["action"] == action && event["process"]["name"] == name;
+        let text = |event: &Value, path: &str| {
+            event.pointer(path).map_or(String::new(), |value| match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+        };
+        let parts = [
+            "/http/request/method",
+            "/url/path",
+            "/groundtrail/imds/version",
+            "/groundtrail/imds/token_header",
+        ];
+        events.iter().filter(is_it).map(|event| parts.map(|path| text(event, path))).collect()
+    };
+    let keys = format!("/latest/meta-data/iam/security-credentials/{}", world::ROLE);
+    let expect = [
+        ["GET", &keys, "1.0", "false"],
+        ["PUT", "/latest/api/token", "2.0", "false"],
+        ["GET", &keys, "2.0", "true"],
+        ["GET", "/latest/meta-data/ami-id", "1.0", "false"],
+        ["GET", "/latest/meta-data/instance-id", "1.0", "false"],
+    ];
+    assert_eq!(of("metadata_request", "curl"), expect.map(|parts| parts.map(str::to_owned)));
+    let by_cli = of("metadata_request", "aws");
+    assert!(by_cli.iter().any(|parts| parts[0] == "PUT" && parts[1] == "/latest/api/token"), "{by_cli:?}");
+    assert!(by_cli.iter().any(|parts| parts[1] == keys && parts[3] == "true"), "{by_cli:?}");
+
+    let handed_out: Vec<&Value> =
+        events.iter().filter(|event| event["event"]["action"] == "metadata_credentials").collect();
+    let keys_of = |name: &str| -> Vec<&Value> {
+        let of_program = handed_out.iter().filter(|event| event["process"]["name"] == name);
+        of_program.map(|event| &event["groundtrail"]["link"]["access_key_id"][0]).collect()
+    };
+    let (first, second) = (world::instance_role(1), world::instance_role(2));
+    assert_eq!(keys_of("curl"), [&first.access_key, &second.access_key]);
+    assert_eq!(keys_of("aws"), [&second.access_key]);
+
+    let token = first.session_token.expect("a role's session has one");
+    for canary in
+        [&first.secret, &second.secret, &token, second.session_token.as_ref().expect("as above"), "AQAEA"]
+    {
+        for file in &files {
+            let holds = file.windows(canary.len()).any(|bytes| bytes == canary.as_bytes());
+            assert!(!holds, "a secret is in what was recorded");
+        }
     }
 }

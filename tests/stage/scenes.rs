@@ -47,6 +47,11 @@ pub(crate) const ALL: &[Scene] = &[
     Scene { name: "system3", about: "curl in a shell takes the instance role's keys", play: metadata_theft },
     Scene { name: "system3-agent", about: "a listed agent asks the metadata service", play: metadata_agent },
     Scene {
+        name: "metadata-words",
+        about: "curl and the AWS CLI talk to the metadata service in every way",
+        play: metadata_words,
+    },
+    Scene {
         name: "system4",
         about: "a command is sent through Systems Manager and runs",
         play: send_command,
@@ -142,6 +147,21 @@ fn metadata_theft(set: &Set) -> io::Result<()> {
     } else {
         Err(io::Error::other("the metadata stand-in gave no keys"))
     }
+}
+
+/// Without a token, with one, twice on one connection, and the AWS CLI's own way. Tokens go by way of files, so that no
+/// argument holds one.
+fn metadata_words(set: &Set) -> io::Result<()> {
+    let base = format!("http://{}/latest", netns::IMDS);
+    let keys = format!("{base}/meta-data/iam/security-credentials/{}", world::ROLE);
+    let script = format!(
+        "set -e; curl -sf {keys} >one\n\
+         curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {base}/api/token >token\n\
+         (printf 'X-aws-ec2-metadata-token: '; cat token) >header; curl -sf -H @header {keys} >two\n\
+         curl -sf {base}/meta-data/ami-id {base}/meta-data/instance-id >three; aws sts get-caller-identity"
+    );
+    let said = set.succeed(&script, "default")?;
+    if said.contains(world::ROLE) { Ok(()) } else { Err(io::Error::other(said)) }
 }
 
 /// From the SSM agent's working folder, which the rule leaves out.
