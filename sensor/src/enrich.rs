@@ -15,6 +15,7 @@ use crate::clock::{BootNs, Clock};
 use crate::config::EnvAllow;
 use crate::container::Container;
 use crate::decode::{self, Capture, Record};
+use crate::event::capabilities::CapabilitiesDoc;
 use crate::event::host::{AgentDoc, CloudDoc, HostDoc};
 use crate::event::network::{self, EndpointDoc, ErrorDoc, NetworkDoc};
 use crate::event::process::{
@@ -68,6 +69,8 @@ struct Extra {
     connect: Option<Connect>,
     file: Option<Touched>,
     talk: Option<Talk>,
+    /// Effective and permitted ones.
+    capabilities: Option<[u64; 2]>,
 }
 
 impl Enricher {
@@ -142,7 +145,11 @@ impl Enricher {
             }
             Record::File(_) => Extra { file, ..Extra::default() },
             Record::Exchange(_) => Extra { talk, ..Extra::default() },
-            Record::Exec(..) | Record::Brief(_) | Record::Fork(_) => Extra::default(),
+            Record::Exec(exec, _) => {
+                let capabilities = Some([exec.cap_effective, exec.cap_permitted]);
+                Extra { capabilities, ..Extra::default() }
+            }
+            Record::Brief(_) | Record::Fork(_) => Extra::default(),
         };
         let out = emit(self.event(&head, &applied, &extra, lookups)?);
         self.table.expire(BootNs(head.boot_ns));
@@ -289,7 +296,7 @@ impl Enricher {
             end: extra.exit.map(|_| self.clock.utc(BootNs(head.boot_ns))),
             exit_code: extra.exit.map(|exit| exit_code(&exit)),
             env_vars: process.image().map_or(&[], |image| &image.env_vars),
-            thread: Some(ThreadDoc { id: head.tid }),
+            thread: Some(ThreadDoc { id: head.tid, capabilities: self.capabilities(head, extra) }),
             tty: process.tty.map(|tty| TtyDoc {
                 name: tty.name(),
                 char_device: CharDeviceDoc { major: tty.major, minor: tty.minor },
@@ -312,6 +319,11 @@ impl Enricher {
             ext: Some(ExtDoc { ancestry }),
             ..self.relative(process, max_args(kind))
         }
+    }
+
+    fn capabilities(&self, head: &Header, extra: &Extra) -> Option<CapabilitiesDoc> {
+        let [effective, permitted] = extra.capabilities.filter(|_| !self.has_no_ids)?;
+        CapabilitiesDoc::of(head.euid == 0, effective, permitted)
     }
 
     /// The part of a process that is told of parents too.

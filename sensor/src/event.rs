@@ -1,5 +1,6 @@
 //! What the sensor emits: typed ECS documents, for serializing alone. The serde names are the contract.
 
+pub mod capabilities;
 pub mod exchange;
 pub mod file;
 pub mod host;

@@ -29,7 +29,7 @@ const fn want(slot: fn(&mut Offsets) -> &mut u32, paths: &'static [&'static str]
 }
 
 /// Every offset but `upid_size`, which is a size.
-const FIELDS: [Field; 84] = [
+const FIELDS: [Field; 86] = [
     need(|o| &mut o.task_flags, &["task_struct.flags"]),
     need(|o| &mut o.task_pid, &["task_struct.pid"]),
     need(|o| &mut o.task_tgid, &["task_struct.tgid"]),
@@ -53,6 +53,8 @@ const FIELDS: [Field; 84] = [
     need(|o| &mut o.cred_egid, &["cred.egid.val"]),
     need(|o| &mut o.cred_suid, &["cred.suid.val"]),
     need(|o| &mut o.cred_sgid, &["cred.sgid.val"]),
+    need(|o| &mut o.cred_cap_effective, &["cred.cap_effective"]),
+    need(|o| &mut o.cred_cap_permitted, &["cred.cap_permitted"]),
     need(|o| &mut o.mm_arg_start, &["mm_struct.arg_start"]),
     need(|o| &mut o.mm_arg_end, &["mm_struct.arg_end"]),
     need(|o| &mut o.mm_env_start, &["mm_struct.env_start"]),

@@ -35,6 +35,9 @@ pub struct Exec {
     pub captured: u32,
     /// Bit `i` set: bytes `i * CHUNK_BYTES ..` of the capture could not be read and are zero.
     pub gaps: u64,
+    /// Capabilities of the new program, a bit for each by its number.
+    pub cap_effective: u64,
+    pub cap_permitted: u64,
     /// The path given to `execve`, as given: may be relative; a script's own path.
     pub filename: Text<512>,
     /// The file that was run in the end; differs from `filename` for a script.
@@ -84,8 +87,8 @@ pub struct Brief {
 }
 
 const _: () = assert!(size_of::<Brief>() == size_of::<Header>());
-const _: () = assert!(size_of::<Exec>() == 3808 && align_of::<Exec>() == 8);
+const _: () = assert!(size_of::<Exec>() == 3824 && align_of::<Exec>() == 8);
 const _: () = assert!(core::mem::offset_of!(Exec, gaps) == 176);
-const _: () = assert!(core::mem::offset_of!(Exec, filename) == 184);
+const _: () = assert!(core::mem::offset_of!(Exec, filename) == 200);
 const _: () = assert!(core::mem::offset_of!(ExecRecord<1024>, capture) == size_of::<Exec>());
 const _: () = assert!(TIERS[2] / CHUNK_BYTES <= u64::BITS as usize);

@@ -110,6 +110,8 @@ pub struct Offsets {
     pub cred_egid: u32,
     pub cred_suid: u32,
     pub cred_sgid: u32,
+    pub cred_cap_effective: u32,
+    pub cred_cap_permitted: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
     pub mm_env_start: u32,
@@ -202,6 +204,8 @@ impl Offsets {
             cred_egid: value,
             cred_suid: value,
             cred_sgid: value,
+            cred_cap_effective: value,
+            cred_cap_permitted: value,
             mm_arg_start: value,
             mm_arg_end: value,
             mm_env_start: value,
@@ -269,4 +273,4 @@ impl Offsets {
 }
 
 const _: () = assert!(size_of::<Settings>() == 48);
-const _: () = assert!(size_of::<Offsets>() == 85 * 4);
+const _: () = assert!(size_of::<Offsets>() == 87 * 4);

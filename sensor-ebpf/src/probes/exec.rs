@@ -95,6 +95,7 @@ fn fill<const N: usize>(
     let exec = &mut record.exec;
     raise(&mut exec.header, degraded);
     task::describe::<Typed>(&mut exec.header, current, flag::TASK_FAULT)?;
+    capabilities(exec, current);
     names(exec, program);
     file(exec, program);
     surroundings(exec, current);
@@ -102,6 +103,14 @@ fn fill<const N: usize>(
     exec.env_len = block.env_len;
     capture(exec, &mut record.capture, block);
     Some(())
+}
+
+/// Bits, whatever struct the kernel keeps them in: two words of 32 before 6.3, one of 64 since.
+#[inline(always)]
+fn capabilities(exec: &mut Exec, current: Ptr) {
+    let cred = Typed::load::<Ptr>(current, offset!(task_cred)).unwrap_or(core::ptr::null());
+    exec.cap_effective = Typed::load(cred, offset!(cred_cap_effective)).unwrap_or(0);
+    exec.cap_permitted = Typed::load(cred, offset!(cred_cap_permitted)).unwrap_or(0);
 }
 
 /// The path as given, and that of the file which runs in the end.

@@ -112,6 +112,8 @@ fn exec(head: Header, filename: &str, exe: &str, args: &str, env: &str) -> Vec<u
         env_len: env.len() as u32,
         captured: (args.len() + env.len()) as u32,
         gaps: 0,
+        cap_effective: 0,
+        cap_permitted: 0,
         filename: text(filename),
         interp: text(exe),
         exe: walk(exe),
@@ -463,6 +465,20 @@ fn a_result_is_an_event_of_its_own_and_leaves_the_process_as_it_is() {
     assert_eq!(tell(&mut enricher, 7, 9999), [Value::from("failure"), Value::from("9999")]);
     let told = event(&mut enricher, &attempt).expect("an event");
     assert_eq!([&told["event"]["outcome"], &told["event"]["action"]], ["unknown", "connection_attempted"]);
+}
+
+#[test]
+fn an_exec_tells_what_its_program_may_do() {
+    let mut enricher = enricher();
+    let [_, _, exec] = aws_records();
+    let mut record = decode::tests::read_back::<Exec>(&exec[..size_of::<Exec>()]);
+    (record.header.euid, record.cap_effective, record.cap_permitted) = (1000, 1 << 13, 1 << 13);
+    let told =
+        event(&mut enricher, &[&bytes_of(&record), &exec[size_of::<Exec>()..]].concat()).expect("an event");
+    assert_eq!(
+        told["process"]["thread"]["capabilities"],
+        serde_json::json!({"effective": ["CAP_NET_RAW"], "permitted": ["CAP_NET_RAW"]})
+    );
 }
 
 #[test]

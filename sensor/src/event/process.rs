@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::capabilities::CapabilitiesDoc;
 use crate::clock::Utc;
 use crate::process::args::Shown;
 use crate::process::entry::EntryKind;
@@ -66,6 +67,9 @@ pub struct ImageDoc<'a> {
 #[derive(Debug, Serialize)]
 pub struct ThreadDoc {
     pub id: u32,
+    /// Of an exec alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<CapabilitiesDoc>,
 }
 
 #[derive(Debug, Serialize)]

@@ -69,6 +69,8 @@ fn exec() -> Exec {
         env_len: 0,
         captured: 21,
         gaps: 0,
+        cap_effective: 0,
+        cap_permitted: 0,
         filename: text,
         interp: Text { len: 0, _pad: 0, bytes: [0; 256] },
         exe: walk(b"x\0bin\0usr\0", 3),
