@@ -3,6 +3,7 @@
 //! Says precisely what was attached and what was refused, and why; [`Coverage`] is the report. It leaves the
 //! meaning of records to `decode`.
 
+mod attached;
 mod object;
 mod system;
 mod uncalled;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapError, RingBuf};
+use aya::programs::links::FdLink;
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Program,
     ProgramError,
@@ -31,12 +33,16 @@ use crate::probes::{Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_K
 use crate::ring::{Counters, Losses, Ring};
 use crate::watch::FileWatch;
 
+use attached::Links;
 pub use object::has_embedded_object;
 pub use system::{KernelRelease, cgroup_path, cgroup2_root, is_in_root_pid_namespace};
 
 /// What a sensor in a container of its own has to be told.
 const FOREIGN_PID_NAMESPACE: &str = "the sensor is not in the host's pid namespace, so processes older than itself stay \
     unknown: run its container with --pid=host (hostPID: true in Kubernetes)";
+
+/// What is said of a hook that was taken from us.
+const DETACHED: &str = "it was detached by somebody else while the sensor ran: start the sensor anew";
 
 /// How long a detached program may take to come to its end.
 const AT_REST: Duration = Duration::from_millis(200);
@@ -170,7 +176,8 @@ pub struct Kernel {
     coverage: Coverage,
     /// What the programs had missed when the hooks were let go of.
     uncalled: Vec<(&'static str, u64)>,
-    /// Keeps programs and links alive.
+    links: Links,
+    /// Keeps programs and the other links alive.
     ebpf: Ebpf,
 }
 
@@ -206,7 +213,8 @@ impl Kernel {
         let mut ebpf = load_object(&object, &target, ring_bytes, own_tgid(is_at_root))?;
         let cgroup = options.cgroup_root.clone().or_else(cgroup2_root);
         watch_names(&mut ebpf, &options.files)?;
-        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref(), options.metadata)?;
+        let mut links = Links::default();
+        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref(), options.metadata, &mut links)?;
         let ring = Ring::new(
             take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,
             take_map(&mut ebpf, "LINEAGE", RingBuf::try_from)?,
@@ -218,7 +226,7 @@ impl Kernel {
         let coverage = Coverage { kernel, probes, absent_fields: target.absent, warnings };
         drop(target.skeleton);
         system::return_free_memory();
-        Ok(Self { ring, counters, coverage, uncalled: Vec::new(), ebpf })
+        Ok(Self { ring, counters, coverage, uncalled: Vec::new(), links, ebpf })
     }
 
     /// What is attached, and what is not.
@@ -260,10 +268,22 @@ impl Kernel {
         if self.uncalled.is_empty() { uncalled::count(&self.ebpf) } else { self.uncalled.clone() }
     }
 
+    /// Hooks that somebody else let go of since the last call; the coverage says so from now on.
+    pub fn lost_hooks(&mut self) -> Vec<&'static Probe> {
+        let lost = self.links.take_lost();
+        for report in &mut self.coverage.probes {
+            if lost.contains(&report.probe) {
+                report.outcome = Outcome::Refused(DETACHED.to_owned());
+            }
+        }
+        lost
+    }
+
     /// Lets go of the hooks. What is in the ring stays there to be read, and once a program that was at work has ended
     /// nothing is added: then every event that was seen is accounted for.
     pub fn detach(&mut self) {
         self.uncalled = uncalled::count(&self.ebpf);
+        self.links.let_go();
         for probe in &PROBES {
             let unloaded = match self.ebpf.program_mut(probe.program) {
                 Some(Program::BtfTracePoint(program)) => program.unload(),
@@ -404,6 +424,7 @@ fn attach_all(
     target: &Target,
     cgroup: Option<&Path>,
     metadata: MetadataConfig,
+    links: &mut Links,
 ) -> Result<Vec<ProbeReport>, LoadError> {
     let mut reports = Vec::new();
     for probe in PROBES.iter().filter(|probe| target.is_for_this_kernel(probe)) {
@@ -411,7 +432,7 @@ fn attach_all(
             reports.push(ProbeReport { probe, outcome: Outcome::Unwanted(setting), n_verified: None });
             continue;
         }
-        let outcome = match attach(ebpf, probe, target, cgroup) {
+        let outcome = match attach(ebpf, probe, target, cgroup, links) {
             Ok(()) => Outcome::Attached,
             Err(reason) if probe.is_required => match system::missing_capabilities() {
                 Some(missing) => {
@@ -440,7 +461,13 @@ fn switched_off(probe: &Probe, metadata: MetadataConfig) -> Option<&'static str>
     }
 }
 
-fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>) -> Result<(), String> {
+fn attach(
+    ebpf: &mut Ebpf,
+    probe: &'static Probe,
+    target: &Target,
+    cgroup: Option<&Path>,
+    links: &mut Links,
+) -> Result<(), String> {
     target.has_function(probe)?;
     let btf = &target.skeleton;
     let program = ebpf.program_mut(probe.program).ok_or("the BPF object does not hold it")?;
@@ -456,7 +483,8 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>
             program.load().map_err(why)?;
             // No flags: since 5.7 this makes a link, which always shares the hook with other programs, and
             // `AllowMultiple` is refused there.
-            program.attach(root, CgroupAttachMode::Single).map_err(why)?;
+            let id = program.attach(root, CgroupAttachMode::Single).map_err(why)?;
+            keep(links, probe, program.take_link(id));
         }
         Hook::CgroupPacket(direction) => {
             let root = cgroup_root(cgroup)?;
@@ -466,7 +494,8 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>
                 Direction::Out => CgroupSkbAttachType::Egress,
                 Direction::In => CgroupSkbAttachType::Ingress,
             };
-            program.attach(root, way, CgroupAttachMode::Single).map_err(why)?;
+            let id = program.attach(root, way, CgroupAttachMode::Single).map_err(why)?;
+            keep(links, probe, program.take_link(id));
         }
         Hook::Entry(name, _) => {
             let program: &mut FEntry = program.try_into().map_err(why)?;
@@ -480,6 +509,16 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, target: &Target, cgroup: Option<&Path>
         }
     }
     Ok(())
+}
+
+/// A link that was just made is there, and since 5.7 it has a descriptor.
+fn keep<L>(links: &mut Links, probe: &'static Probe, link: Result<L, ProgramError>)
+where
+    FdLink: TryFrom<L>,
+{
+    if let Some(link) = link.ok().and_then(|link| FdLink::try_from(link).ok()) {
+        links.keep(probe, link);
+    }
 }
 
 fn cgroup_root(path: Option<&Path>) -> Result<File, String> {

@@ -208,12 +208,15 @@ fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
 fn tell_status(path: &Path, is_json: bool) -> ExitCode {
     let report = match status::ask(path) {
         Ok(report) => report,
-        Err(err) => return nobody_answers(path, &err),
+        Err(err) => return nobody_answers(path, err),
     };
     let parsed: serde_json::Value = match serde_json::from_str(&report) {
         Ok(parsed) => parsed,
-        Err(err) => return nobody_answers(path, &err),
+        Err(err) => return nobody_answers(path, err),
     };
+    if parsed.get("sensor").is_none() {
+        return nobody_answers(path, "it has not started yet");
+    }
     let (text, health) = status::judge(&parsed);
     say(if is_json { &report } else { &text });
     if health == status::Health::Good { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
@@ -227,11 +230,11 @@ fn selftest_of_running(path: &Path) -> ExitCode {
                 report.contains("\"exec_seen\":true") && report.contains("\"connection_seen\":true");
             if is_seen { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
         }
-        Err(err) => nobody_answers(path, &err),
+        Err(err) => nobody_answers(path, err),
     }
 }
 
-fn nobody_answers(path: &Path, err: &dyn Error) -> ExitCode {
+fn nobody_answers(path: &Path, err: impl std::fmt::Display) -> ExitCode {
     let path = path.display();
     eprintln!("groundtrail-sensor: no sensor answers at \"{path}\" ({err}): start one, or name its --socket");
     ExitCode::from(REFUSED)

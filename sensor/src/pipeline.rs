@@ -20,7 +20,7 @@ use crate::privileges;
 use crate::ring;
 use crate::selftest;
 use crate::spool::GivenUp;
-use crate::stats::{self, Counted, LossReport};
+use crate::stats::{self, Counted, Counts, LossReport};
 use crate::status::Watch;
 use crate::stop::Stop;
 use crate::supervisor::Supervisor;
@@ -78,6 +78,8 @@ pub async fn run(config: &Config, load: &LoadOptions) -> Result<(), RunError> {
     let output = Output::open(&config.output, &facts.id)?;
     let mut running = Running::start(config, load, facts)?;
     running.losses.spool_was_told(output.told_before());
+    // Who asks from now on finds a report.
+    running.publish(&output);
     let result = running.until(&mut stop, &output, config.limits.poll).await;
     running.end(&output).await;
     output.finish(PATIENCE).await?;
@@ -147,6 +149,7 @@ impl Running {
             if now >= loss_at {
                 loss_at = now + LOSS_EVERY;
                 self.lookups.refresh();
+                self.look_after_hooks();
                 self.loss(output);
                 self.publish(output);
             }
@@ -244,6 +247,17 @@ impl Running {
         _ = self.assembly.push(record, &mut self.lookups, Some(created), &mut self.batch);
     }
 
+    /// A hook that somebody took from us is told at once, not at the next report.
+    fn look_after_hooks(&mut self) {
+        let lost = self.kernel.lost_hooks();
+        for probe in &lost {
+            tracing::warn!(probe = probe.program, sees = probe.sees, "hook detached by somebody else");
+        }
+        if !lost.is_empty() {
+            self.health("running");
+        }
+    }
+
     fn loss(&mut self, output: &Output) {
         let (Ok(shares), Ok(kernel)) = (self.kernel.shares(), self.kernel.losses()) else { return };
         let (now, clock) = (boot_now(), self.assembly.enricher().clock());
@@ -264,14 +278,14 @@ impl Running {
 
     fn report(&self, state: &'static str) -> Option<SensorDoc> {
         let losses = self.kernel.losses().ok()?;
+        let uncalled = self.kernel.uncalled();
         let table = self.assembly.enricher().table().stats();
         let delivered = self.assembly.delivered();
         Some(stats::health(
             state,
             self.kernel.coverage(),
             &self.selftest,
-            &losses,
-            delivered,
+            Counts { losses: &losses, uncalled: &uncalled, delivered },
             table,
             self.n_queued,
         ))

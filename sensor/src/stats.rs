@@ -122,16 +122,25 @@ impl LossReport {
     }
 }
 
+/// What became of events, wherever it was counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts<'a> {
+    pub losses: &'a Losses,
+    /// What the kernel did not call our programs for.
+    pub uncalled: &'a [(&'static str, u64)],
+    pub delivered: Delivered,
+}
+
 /// The health report.
 pub fn health(
     state: &'static str,
     coverage: &Coverage,
     selftest: &Report,
-    losses: &Losses,
-    delivered: Delivered,
+    counts: Counts<'_>,
     table: TableStats,
     queued_bytes: u64,
 ) -> SensorDoc {
+    let Counts { losses, uncalled, delivered } = counts;
     let made = [
         delivered.exec,
         delivered.fork,
@@ -143,11 +152,14 @@ pub fn health(
         delivered.metadata,
     ];
     let unwatched = delivered.unwatched;
+    // What the kernel did not call a program for was never counted there, and is lost all the same.
+    let missed = |kind| uncalled.iter().filter(|(of, _)| *of == kind).map(|(_, n)| n).sum::<u64>();
     let counters = losses.by_kind().into_iter().zip(made).map(|((kind, tally), delivered)| CounterDoc {
         kind,
-        seen: tally.seen,
+        seen: tally.seen.saturating_add(missed(kind)),
         delivered,
-        lost: tally.lost(),
+        lost: tally.lost().saturating_add(missed(kind)),
+        not_called: missed(kind),
         suppressed: tally.suppressed + if kind == "file" { unwatched } else { 0 },
         truncated: tally.truncated,
         degraded: tally.degraded,

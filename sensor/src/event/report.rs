@@ -70,6 +70,8 @@ pub struct CounterDoc {
     pub seen: u64,
     pub delivered: u64,
     pub lost: u64,
+    /// Of those, such as the kernel did not call a program for.
+    pub not_called: u64,
     pub suppressed: u64,
     pub truncated: u64,
     pub degraded: u64,

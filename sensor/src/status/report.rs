@@ -104,7 +104,7 @@ pub fn judge(report: &Value) -> (String, Health) {
     for counter in sensor["counters"].as_array().into_iter().flatten() {
         let number = |name: &str| counter[name].as_u64().unwrap_or(0);
         let mut line = format!("{} seen, {} told", number("seen"), number("delivered"));
-        for name in ["lost", "suppressed", "degraded", "header_only", "truncated"] {
+        for name in ["lost", "not_called", "suppressed", "degraded", "header_only", "truncated"] {
             if number(name) > 0 {
                 line += &format!(", {} {}", number(name), name.replace('_', " "));
             }

@@ -66,3 +66,44 @@ fn without_proc_the_sensor_says_so_and_goes_on() {
     assert_eq!(exec["process"]["parent"]["pid"], std::process::id());
     assert!(lacks_proc(events.last().expect("a farewell")));
 }
+
+/// `bpf(2)` with one number, as its commands about links take it.
+fn bpf(command: libc::c_long, number: u32) -> libc::c_long {
+    let attributes = [number, 0, 0, 0];
+    // SAFETY: the kernel reads as many bytes as it is told there are.
+    unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attributes, size_of_val(&attributes)) }
+}
+
+#[test]
+fn a_hook_that_somebody_detaches_is_told_and_the_rest_goes_on() {
+    const GET_FD_BY_ID: libc::c_long = 30;
+    const DETACH: libc::c_long = 34;
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sensor = Sensor::start();
+    let infos = fs::read_dir(format!("/proc/{}/fdinfo", sensor.program.0.id())).expect("its descriptors");
+    let texts = infos.flatten().filter_map(|info| fs::read_to_string(info.path()).ok());
+    let id_of = |text: &str| -> Option<u32> {
+        let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // BPF_CGROUP_INET4_CONNECT
+        (number("attach_type:")? == "10").then(|| number("link_id:")?.parse().ok())?
+    };
+    let id = texts.filter_map(|text| id_of(&text)).next().expect("a link for connections of UDP");
+    let fd = bpf(GET_FD_BY_ID, id);
+    assert!(fd >= 0 && bpf(DETACH, fd as u32) == 0, "{}", std::io::Error::last_os_error());
+    thread::sleep(Duration::from_millis(2500));
+    assert!(Command::new("/bin/true").arg("gt-after-detaching").status().expect("it runs").success());
+    let events = sensor.end();
+    let lacks = |event: &&Value| {
+        let coverage = event["groundtrail"]["sensor"]["coverage"].as_array();
+        coverage.into_iter().flatten().any(|line| {
+            line["state"] == "not_covered"
+                && line["feature"] == "IPv4 peers of connected UDP sockets"
+                && line["reason"].as_str().is_some_and(|reason| reason.contains("detached"))
+        })
+    };
+    let running = events.iter().filter(|event| event["groundtrail"]["sensor"]["state"] == "running");
+    assert_eq!(running.filter(lacks).count(), 1, "told once, and at once");
+    assert_eq!(execs(&events, "gt-after-detaching").len(), 1);
+    // SAFETY: opened above, and nobody else's.
+    unsafe { libc::close(fd as i32) };
+}
