@@ -36,6 +36,9 @@ use sensor_ebpf::abi::header::{Header, Key, flag, kind};
 use sensor_ebpf::abi::settings::Offsets;
 use sensor_ebpf::abi::text::Walk;
 
+#[path = "kernel/coverage.rs"]
+mod coverage;
+
 /// Tells a copy of this test binary what to do instead of testing.
 const ROLE: &str = "GROUNDTRAIL_TEST_ROLE";
 
@@ -221,6 +224,14 @@ fn an_exec_is_told_as_proc_tells_it() {
     assert_eq!([header.uid, header.euid, header.suid], [uid; 3]);
     assert_eq!([header.gid, header.egid, header.sgid], [gid; 3]);
     assert_eq!((header.sid, header.pgid), (sid, pgid));
+    let held = fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = |name: &str| {
+        let line = held.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    // Root's programs get what may be got, which root has.
+    assert_eq!(exec.cap_permitted, capabilities("CapBnd:"));
+    assert_eq!(exec.cap_effective, capabilities("CapEff:"));
 
     let forks = records.of::<Fork>(kind::FORK, tgid);
     let [(fork, _)] = forks[..] else { panic!("{} forks", forks.len()) };
@@ -356,7 +367,7 @@ fn plays_its_role() {
         "exchange" => exchange_with_services(),
         // Nobody is there, and loopback says so at once.
         "metadata" => assert!(TcpStream::connect((METADATA_SERVICE, port)).is_err()),
-        other => panic!("{other}"),
+        other => coverage::play(other, port),
     }
 }
 
@@ -528,23 +539,25 @@ fn at_rest(kernel: &mut Kernel) -> (Vec<Header>, Losses) {
 #[test]
 fn every_event_is_accounted_for() {
     let _turn = turn();
-    // A ring that holds a handful of records and is not read: what does not fit must be counted.
-    let options = LoadOptions { ring_bytes: 64 << 10, ..LoadOptions::default() };
+    // A ring that is not read and holds a tenth of what comes: what does not fit must be counted. It has room for what else
+    // happens on this machine meanwhile; a smaller one that others have filled leaves headers alone.
+    let options = LoadOptions { ring_bytes: 1 << 20, ..LoadOptions::default() };
     let mut kernel = Kernel::load(&options).unwrap();
     let big = "z".repeat(30_000);
     let mut flood = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..800 {
         let mut child = Command::new("/bin/true").arg(&big).spawn().unwrap();
         flood.push(child.id());
         assert!(child.wait().unwrap().success());
     }
     let (headers, losses) = at_rest(&mut kernel);
-    assert!(losses.exec.seen >= 300);
+    assert!(losses.exec.seen >= 800);
     for (name, tally) in losses.by_kind() {
         assert_eq!(tally.unreadable, 0, "{name}");
     }
-    // Shorter before nothing. The second ring holds lineage of 130 lives, those of other processes included.
-    assert!(losses.exec.degraded > losses.exec.header_only && losses.exec.header_only > 0, "{losses:?}");
+    // Shorter before headers, headers before nothing. Not compared: other processes' headers are counted too.
+    let n_short = losses.exec.degraded - losses.exec.header_only;
+    assert!(n_short > 0 && losses.exec.header_only > 0, "{losses:?}");
     assert!(losses.lost() > 0, "{losses:?}");
     let lost = losses.by_kind().into_iter().map(|(_, tally)| tally).filter(|tally| tally.lost() > 0);
     assert!(
@@ -553,7 +566,7 @@ fn every_event_is_accounted_for() {
     );
     let forked = headers.iter().filter(|header| header.kind == kind::FORK).map(|header| header.process.tgid);
     let forked: Vec<u32> = forked.filter(|tgid| flood.contains(tgid)).collect();
-    assert!(forked.len() > 30, "{} of the flood's forks, where ten execs fill the ring", forked.len());
+    assert!(forked.len() > 100, "{} of the flood's forks, where thirty execs fill the ring", forked.len());
 }
 
 /// The sensor as its self-test starts it.
