@@ -663,7 +663,7 @@ fn an_exception_that_does_not_compile_stops_the_run_before_it_starts() {
 #[test]
 fn who_answers_from_recorded_events_and_says_when_nothing_is_known() {
     let folder = tempfile::tempdir().unwrap();
-    let call = r#"{"Records":[{"eventVersion":"1.11","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIARTX3GSDSWPZ6EXQM"},"eventTime":"2026-11-02T10:00:00Z","eventSource":"sts.amazonaws.com","eventName":"GetCallerIdentity","awsRegion":"us-east-1","sourceIPAddress":"203.0.113.10","userAgent":"aws-cli/2.17","requestParameters":null,"responseElements":null,"requestID":"r","eventID":"e","readOnly":true,"eventType":"AwsApiCall","recipientAccountId":"111122223333"}]}"#;
+    let call = r#"{"Records":[{"eventVersion":"1.11","userIdentity":{"type":"AssumedRole","principalId":"AROAEXAMPLE0000000001:i-0123456789abcdef0","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIARTX3GSDSWPZ6EXQM","sessionContext":{"ec2RoleDelivery":"2.0"}},"eventTime":"2026-11-02T10:00:00Z","eventSource":"sts.amazonaws.com","eventName":"GetCallerIdentity","awsRegion":"us-east-1","sourceIPAddress":"203.0.113.10","userAgent":"aws-cli/2.17","requestParameters":null,"responseElements":null,"requestID":"r","eventID":"e","readOnly":true,"eventType":"AwsApiCall","recipientAccountId":"111122223333"}]}"#;
     fs::write(folder.path().join("trail.json"), call).unwrap();
 
     let told = groundtrail(folder.path(), &["who", "ASIARTX3GSDSWPZ6EXQM", "--cloudtrail", "trail.json"], "");

@@ -528,7 +528,7 @@ fn a_restart_goes_on_where_it_stopped_and_repeats_nothing() {
 /// A call by the instance's role, by which the correlator learns it.
 fn called_by_instance(time: &str) -> String {
     format!(
-        r#"{{"eventID":"call-{time}","eventTime":"{time}","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","sourceIPAddress":"198.51.100.23","userIdentity":{{"type":"AssumedRole","principalId":"AROAX:i-0123456789abcdef0","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIAEXAMPLE000000001","sessionContext":{{"sessionIssuer":{{"type":"Role","arn":"arn:aws:iam::111122223333:role/web","userName":"web"}}}}}},"requestParameters":null,"responseElements":null}}"#
+        r#"{{"eventID":"call-{time}","eventTime":"{time}","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","sourceIPAddress":"198.51.100.23","userIdentity":{{"type":"AssumedRole","principalId":"AROAX:i-0123456789abcdef0","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIAEXAMPLE000000001","sessionContext":{{"sessionIssuer":{{"type":"Role","arn":"arn:aws:iam::111122223333:role/web","userName":"web"}},"ec2RoleDelivery":"2.0"}}}},"requestParameters":null,"responseElements":null}}"#
     )
 }
 
