@@ -3,9 +3,11 @@
 //! The head looks at one event at a time. From the first command on that looks at several rows, what later commands read of
 //! an event is carried in its row, so that a window holds rows and no events.
 
+mod room;
 mod stage;
 mod table;
 
+use self::room::Room;
 use self::stage::run;
 pub(super) use self::stage::{SortKey, Stage};
 use self::table::TableRow;
@@ -20,6 +22,15 @@ use crate::schema::{FieldId, Schema};
 
 /// An event must not be able to buy unbounded work: lists beyond this are cut where rows are made from them.
 const MAX_ROWS_PER_EVENT: usize = 1024;
+/// What one event's rows may hold.
+const MAX_BYTES_PER_EVENT: usize = 4 << 20;
+/// Rows that a window's table may come to on the way, and what they may hold: it is made anew as events come.
+const MAX_ROWS_PER_WINDOW: usize = 10_000;
+const MAX_BYTES_PER_WINDOW: usize = 8 << 20;
+/// What the rows of a query may hold that a person waits for.
+const MAX_BYTES_PER_QUERY: usize = 1 << 30;
+/// The column that says that a window came to more rows than are looked at.
+const CUT: &str = "groundtrail.rows_left_out";
 /// Values that one column of an alert shows where its window gives several rows.
 const MAX_MERGED: usize = 1024;
 
@@ -102,8 +113,9 @@ impl Pipeline {
     fn run_head(&self, event: &Event) -> Vec<Vec<Cell>> {
         let mut rows = vec![vec![Cell::new(); self.head_slots]];
         for stage in &self.head {
-            rows = rows.into_iter().flat_map(|slots| run(stage, slots, Some(event), event.time)).collect();
-            rows.truncate(MAX_ROWS_PER_EVENT);
+            let mut room = Room::new(MAX_ROWS_PER_EVENT, MAX_BYTES_PER_EVENT);
+            let made = |slots| run(stage, slots, Some(event), event.time, &mut room);
+            rows = rows.into_iter().flat_map(made).take(MAX_ROWS_PER_EVENT).collect();
         }
         rows
     }
@@ -126,20 +138,23 @@ impl Pipeline {
     }
 
     /// The result over the rows of one key, in order of time. `None`: nothing is left of them. Where several rows are
-    /// left, a column holds the values of all.
+    /// left, a column holds the values of all. Where there were more on the way than are looked at, the last column says
+    /// so.
     pub fn finish(&self, key: &[Value], rows: &[&Row]) -> Option<Columns> {
         let table = self.table.as_ref()?;
         let now = rows.iter().map(|row| row.time).max()?;
         let rows = rows.iter().zip(0..).map(|(row, origin)| table.row(key, row, origin)).collect();
-        let rows = table.run(rows, now, usize::MAX).ok()?;
+        let mut room = Room::new(MAX_ROWS_PER_WINDOW, MAX_BYTES_PER_WINDOW);
+        let rows = table.run(rows, now, &mut room);
         if rows.is_empty() {
             return None;
         }
+        let cut = room.is_over.then(|| (CUT.to_owned(), Value::Bool(true)));
         let columns = self.columns.iter().filter_map(|(name, slot)| {
             let merged = merged(rows.iter().map(|row| &row.slots[*slot]));
             (!merged.is_empty()).then(|| (name.clone(), to_value(&merged)))
         });
-        Some(columns.collect())
+        Some(columns.chain(cut).collect())
     }
 
     /// The whole query over events, in the order they are given. For a query that was compiled as a batch.
@@ -168,7 +183,11 @@ impl Pipeline {
                 return Err(TooManyRows(max_rows));
             }
         }
-        let rows = table.run(rows, now, max_rows)?;
+        let mut room = Room::new(max_rows, MAX_BYTES_PER_QUERY);
+        let rows = table.run(rows, now, &mut room);
+        if room.is_over || rows.len() > max_rows {
+            return Err(TooManyRows(max_rows));
+        }
         Ok(self.result(&rows, events, schema))
     }
 
@@ -222,19 +241,11 @@ impl Table {
         TableRow { slots, origin: Some(origin) }
     }
 
-    fn run(
-        &self,
-        mut rows: Vec<TableRow>,
-        now: EventTime,
-        max_rows: usize,
-    ) -> Result<Vec<TableRow>, TooManyRows> {
-        for stage in &self.stages {
-            rows = stage.run(rows, self.slots, now);
-            if rows.len() > max_rows {
-                return Err(TooManyRows(max_rows));
-            }
-        }
-        Ok(rows)
+    fn run(&self, rows: Vec<TableRow>, now: EventTime, room: &mut Room) -> Vec<TableRow> {
+        self.stages.iter().fold(rows, |rows, stage| {
+            room.clear();
+            stage.run(rows, self.slots, now, room)
+        })
     }
 }
 

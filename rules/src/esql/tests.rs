@@ -729,3 +729,27 @@ const CONDITIONS: &[&str] = &[
     "process.name < \"c\"",
     "\"b\" < process.name",
 ];
+
+#[test]
+fn rows_of_rows_have_a_bound_and_the_result_says_so() {
+    let mut schema = Schema::builtin();
+    let all = "STATS a = VALUES(process.name), b = VALUES(user.id), c = VALUES(user.name) | MV_EXPAND a | MV_EXPAND b | MV_EXPAND c | STATS n = COUNT(*)";
+    let inform = "STATS a = VALUES(process.name) | MV_EXPAND a | INLINE STATS all = VALUES(a) | STATS n = COUNT(*), named = COUNT(all)";
+    let mut told = |query: &str, n_events: usize| {
+        let pipeline = compiled(&format!("FROM logs-* | {query}"), &mut schema).pipeline.expect("a table");
+        let text: String = (0..n_events)
+            .map(|n| {
+                format!("{{\"id\": \"e{n}\", \"process.name\": \"p{n}\", \"user.id\": \"{n}\", \"user.name\": \"u{n}\"}}\n")
+            })
+            .collect();
+        let events = crate::testing::events(&text, &mut schema);
+        let rows: Vec<Row> = events.iter().flat_map(|event| pipeline.rows(event)).collect();
+        let columns = pipeline.finish(&[], &rows.iter().collect::<Vec<_>>()).expect("a count");
+        columns.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(told(all, 20), ["n=8000"]);
+    assert_eq!(told(all, 60), ["n=10000", "groundtrail.rows_left_out=true"]);
+    assert_eq!(told(inform, 20), ["n=20", "named=400"]);
+    let cut = told(inform, 1_000);
+    assert_eq!((&*cut[0], &*cut[2]), ("n=1000", "groundtrail.rows_left_out=true"), "{cut:?}");
+}

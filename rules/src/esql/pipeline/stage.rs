@@ -8,6 +8,7 @@ use super::super::grok::Grok;
 use super::super::ir::Ir;
 use super::super::value::{Cell, compare};
 use super::MAX_ROWS_PER_EVENT;
+use super::room::Room;
 use crate::event::{Event, EventTime};
 use crate::literal::Literal;
 
@@ -62,6 +63,7 @@ pub(super) fn run(
     mut slots: Vec<Cell>,
     event: Option<&Event>,
     now: EventTime,
+    room: &mut Room,
 ) -> Vec<Vec<Cell>> {
     let row = evaluate::Row { event, slots: &slots, now };
     match stage {
@@ -87,7 +89,7 @@ pub(super) fn run(
         }
         Stage::Expand(slot, value) => {
             let cell = evaluate::cell(value, row);
-            return expanded(slots, *slot, cell);
+            return expanded(slots, *slot, cell, room);
         }
     }
     vec![slots]
@@ -114,14 +116,16 @@ fn taken_apart(input: &[Literal], n_columns: usize, take: impl Fn(&str) -> Optio
     columns
 }
 
-fn expanded(slots: Vec<Cell>, slot: usize, cell: Cell) -> Vec<Vec<Cell>> {
-    let with = |value: Cell| {
+fn expanded(mut slots: Vec<Cell>, slot: usize, cell: Cell, room: &mut Room) -> Vec<Vec<Cell>> {
+    slots[slot] = Cell::new();
+    if cell.is_empty() {
+        return vec![slots];
+    }
+    let n = room.copies(&slots, cell.len().min(MAX_ROWS_PER_EVENT));
+    let with = |literal: Literal| {
         let mut slots = slots.clone();
-        slots[slot] = value;
+        slots[slot] = vec![literal];
         slots
     };
-    match cell.len() {
-        0 => vec![with(cell)],
-        _ => cell.into_iter().take(MAX_ROWS_PER_EVENT).map(|literal| with(vec![literal])).collect(),
-    }
+    cell.into_iter().take(n).map(with).collect()
 }

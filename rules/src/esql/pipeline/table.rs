@@ -7,6 +7,7 @@ use super::super::evaluate::{self, is_true};
 use super::super::ir::Ir;
 use super::super::value::Cell;
 use super::MAX_ROWS_PER_EVENT;
+use super::room::Room;
 use super::stage::{SortKey, Stage, run};
 use crate::event::EventTime;
 use crate::literal::Literal;
@@ -51,19 +52,25 @@ pub(in super::super) struct Input {
 type Members = Vec<usize>;
 
 impl TableStage {
-    pub(super) fn run(&self, mut rows: Vec<TableRow>, n_slots: usize, now: EventTime) -> Vec<TableRow> {
+    pub(super) fn run(
+        &self,
+        mut rows: Vec<TableRow>,
+        n_slots: usize,
+        now: EventTime,
+        room: &mut Room,
+    ) -> Vec<TableRow> {
         match self {
             Self::Row(stage) => rows
                 .into_iter()
                 .flat_map(|row| {
                     let origin = row.origin;
-                    let made = run(stage, row.slots, None, now).into_iter();
+                    let made = run(stage, row.slots, None, now, room).into_iter();
                     made.map(move |slots| TableRow { slots, origin })
                 })
                 .collect(),
-            Self::Group(grouping) => grouping.group(&rows, n_slots, now),
+            Self::Group(grouping) => grouping.group(&rows, n_slots, now, room),
             Self::Inline(grouping) => {
-                grouping.inform(&mut rows, now);
+                grouping.inform(&mut rows, now, room);
                 rows
             }
             Self::Sort(keys) => sorted(rows, keys, now),
@@ -77,7 +84,7 @@ impl TableStage {
 
 impl Grouping {
     /// In the order in which groups first occur. A list is in the group of each of its values.
-    fn group(&self, rows: &[TableRow], n_slots: usize, now: EventTime) -> Vec<TableRow> {
+    fn group(&self, rows: &[TableRow], n_slots: usize, now: EventTime, room: &mut Room) -> Vec<TableRow> {
         let mut groups: Vec<(Vec<Cell>, Members)> = Vec::new();
         let mut places: FxHashMap<Vec<Cell>, usize> = FxHashMap::default();
         if self.keys.is_empty() {
@@ -86,10 +93,15 @@ impl Grouping {
         }
         for (at, row) in rows.iter().enumerate().filter(|_| !self.keys.is_empty()) {
             for key in combinations(self.key(row, now)) {
-                let place = *places.entry(key.clone()).or_insert_with(|| {
-                    groups.push((key, Members::new()));
-                    groups.len() - 1
-                });
+                let place = match places.get(&key) {
+                    Some(place) => *place,
+                    None if room.copies(&key, 1) == 0 => continue,
+                    None => {
+                        groups.push((key.clone(), Members::new()));
+                        places.insert(key, groups.len() - 1);
+                        groups.len() - 1
+                    }
+                };
                 groups[place].1.push(at);
             }
         }
@@ -105,7 +117,7 @@ impl Grouping {
     }
 
     /// A row whose key is a list is in no group, and learns nothing.
-    fn inform(&self, rows: &mut [TableRow], now: EventTime) {
+    fn inform(&self, rows: &mut [TableRow], now: EventTime, room: &mut Room) {
         let mut groups: FxHashMap<Vec<Cell>, Members> = FxHashMap::default();
         for (at, row) in rows.iter().enumerate() {
             let key = self.key(row, now);
@@ -115,8 +127,10 @@ impl Grouping {
         }
         for members in groups.into_values() {
             let results = self.results(rows, &members, now);
-            for at in members {
-                for (slot, cell) in &results {
+            let (slots, cells): (Vec<usize>, Vec<Cell>) = results.into_iter().unzip();
+            let n = room.copies(&cells, members.len());
+            for at in members.into_iter().take(n) {
+                for (slot, cell) in slots.iter().zip(&cells) {
                     rows[at].slots[*slot] = cell.clone();
                 }
             }
