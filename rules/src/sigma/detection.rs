@@ -288,7 +288,14 @@ impl<'a> Compiler<'a> {
                         let message = format!("picking of more than {MAX_PICK} selections is too much");
                         self.fault(Code::TooLong, &span, &message)
                     }
-                    Quantity::AtLeast(least) => Some(at_least(*least, &parts)),
+                    Quantity::AtLeast(least) => {
+                        let sizes: Vec<usize> = meant
+                            .iter()
+                            .filter_map(|(_, held)| held.as_ref().map(|(_, size)| *size))
+                            .collect();
+                        self.charge(written_out(*least, &sizes), &span)?;
+                        Some(at_least(*least, &parts))
+                    }
                 }
             }
             Condition::Not(part) => self.condition(part, selections, place).map(Expr::negate),
@@ -310,12 +317,18 @@ impl<'a> Compiler<'a> {
 
     fn take(&mut self, held: &Option<(Expr, usize)>, span: &Range<usize>) -> Option<Expr> {
         let (expr, size) = held.as_ref()?;
-        self.n_parts += size;
+        self.charge(*size, span)?;
+        Some(expr.clone())
+    }
+
+    /// Before they are made.
+    fn charge(&mut self, n_parts: usize, span: &Range<usize>) -> Option<()> {
+        self.n_parts = self.n_parts.saturating_add(n_parts);
         if self.n_parts > MAX_PARTS {
             let message = format!("the condition makes more than {MAX_PARTS} values of the selections");
             return self.fault(Code::TooLong, span, &message);
         }
-        Some(expr.clone())
+        Some(())
     }
 
     fn fault<T>(&mut self, code: Code, span: &Range<usize>, message: &str) -> Option<T> {
@@ -409,6 +422,21 @@ fn merge(parts: Vec<Expr>) -> Vec<Expr> {
         }
     };
     order.into_iter().map(set).chain(rest).collect()
+}
+
+/// How much [`at_least`] makes of parts of these sizes.
+fn written_out(least: usize, sizes: &[usize]) -> usize {
+    if least > sizes.len() {
+        return 0;
+    }
+    // By how many are still to be found; from the last part to the first.
+    let mut of = vec![0_usize; least + 1];
+    for (n_after, size) in sizes.iter().rev().enumerate() {
+        for n in (1..=least.min(n_after + 1)).rev() {
+            of[n] = of[n].saturating_add(of[n - 1]).saturating_add(*size);
+        }
+    }
+    of[least]
 }
 
 /// So many of the parts hold.

@@ -480,6 +480,7 @@ mod correlations {
             ("type: event_count, rules: [execs], timespan: 1h, condition: {over: 1}", "GT711"),
             ("type: event_count, rules: [execs], timespan: 1h, condition: {gte: many}", "GT711"),
             ("type: value_count, rules: [execs], timespan: 1h, condition: {gte: 1}", "GT711"),
+            ("type: event_count, rules: [execs], timespan: 1h, condition: {gte: 1000001}", "GT711"),
             ("type: event_count, rules: [execs], timespan: soon, condition: {gte: 1}", "GT205"),
             ("type: event_count, rules: [execs], timespan: 400d, condition: {gte: 1}", "GT205"),
             ("type: event_count, rules: [execs], condition: {gte: 1}", "GT503"),
@@ -506,4 +507,17 @@ mod correlations {
         let loaded = load(&format!("{RULES}{inner}{outer}"), &Options::default());
         assert_eq!(own(&loaded.found), [Code::UnsupportedRule.as_str()]);
     }
+}
+
+#[test]
+fn picking_some_of_many_large_selections_is_refused_before_it_is_written_out() {
+    let text = |n_values: usize| {
+        let values: Vec<String> = (0..n_values).map(|n| format!("'*{n}*'")).collect();
+        let selections: String =
+            (0..16).map(|n| format!("  s{n}: {{CommandLine|contains: [{}]}}\n", values.join(", "))).collect();
+        format!("{LINUX}{selections}  condition: 8 of s*\n")
+    };
+    assert_eq!(load(&text(800), &Options::default()).found[0].code, Code::TooLong);
+    let small = load(&text(1), &Options::default());
+    assert_eq!((small.rules.len(), small.found.len()), (1, 0));
 }
