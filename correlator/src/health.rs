@@ -93,6 +93,8 @@ pub struct SourceHealth {
     pub name: String,
     pub is_open: bool,
     pub has_ended: bool,
+    /// It is read once, so that its end is no loss.
+    pub is_once: bool,
     pub newest_ms: Option<i64>,
     /// Since anything was heard of it, by our clock.
     pub silent_ms: i64,
@@ -160,6 +162,7 @@ impl SourceHealth {
             name: progress.name.to_string(),
             is_open: progress.is_open,
             has_ended: progress.has_ended,
+            is_once: false,
             newest_ms: progress.newest.map(millis),
             silent_ms: ((now - progress.last_heard).0 / 1_000_000).max(0),
             watermark_ms: match progress.watermark {
@@ -199,6 +202,14 @@ impl Health {
         }
         for source in self.sources.iter().filter(|source| !source.is_open) {
             reasons.push(format!("source \"{}\" cannot be read, or has not been opened yet", source.name));
+        }
+        // With the last of them the run itself ends.
+        let is_over = self.sources.iter().all(|source| source.has_ended);
+        for source in self.sources.iter().filter(|source| source.has_ended && !source.is_once && !is_over) {
+            reasons.push(format!(
+                "source \"{}\" has ended and nothing more comes of it; once it can be read again, restart the run",
+                source.name
+            ));
         }
         for source in &self.sources {
             let astray = source.partitions.iter().filter(|partition| partition.is_astray);
@@ -250,12 +261,19 @@ pub struct Board {
     n_faulty_rules: AtomicU64,
     n_reloads_refused: AtomicU64,
     wires: Mutex<Vec<(Arc<str>, Arc<Account>)>>,
+    /// Sources that are read once.
+    once: Mutex<Vec<Arc<str>>>,
 }
 
 impl Board {
     /// Shows this account of a socket from here on.
     pub(crate) fn add_wire(&self, source: Arc<str>, account: Arc<Account>) {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner).push((source, account));
+    }
+
+    /// This source is read to its end, which is no reason to worry.
+    pub(crate) fn add_once(&self, source: Arc<str>) {
+        self.once.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
     pub fn put(&self, health: Health) {
@@ -275,6 +293,10 @@ impl Board {
         health.is_store_failing = self.is_store_failing.load(Ordering::Relaxed);
         health.n_faulty_rules = self.n_faulty_rules.load(Ordering::Relaxed);
         health.n_reloads_refused = self.n_reloads_refused.load(Ordering::Relaxed);
+        let once = self.once.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in &mut health.sources {
+            source.is_once |= once.iter().any(|name| **name == *source.name);
+        }
         let wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
         health.wires = wires.iter().map(|(source, account)| WireHealth::new(source, account)).collect();
     }
@@ -312,6 +334,13 @@ mod tests {
         health.sources[0].is_open = true;
         health.sources[0].counts.received = 1;
         assert!(health.reasons()[0].contains("does not add up"));
+        health.sources[0].counts.received = 0;
+        health.sources[0].has_ended = true;
+        assert_eq!(health.reasons(), [""; 0], "the only one: the run ends with it");
+        health.sources.push(SourceHealth { is_open: true, ..SourceHealth::default() });
+        assert!(health.reasons()[0].contains("\"trail\" has ended"), "{:?}", health.reasons());
+        health.sources[0].is_once = true;
+        assert_eq!(health.reasons(), [""; 0], "it was to be read once");
         health.sources.clear();
         assert_eq!(health.reasons_of_store(EventTime(1_059_000_000_000)), [""; 0]);
         let reasons = health.reasons_of_store(EventTime(1_090_000_000_000));

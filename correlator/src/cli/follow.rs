@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -101,6 +102,12 @@ fn start_one(
     }
     let is_open =
         matches!(source.input, Input::Sensors(_) | Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)));
+    if let Input::Sensor(SensorInput::File { follow: false, .. }) | Input::Folder { follow: false, .. } =
+        &source.input
+    {
+        board.add_once(Arc::clone(&name));
+    }
+    let named = Arc::clone(&name);
     let stream = Stream { source: Arc::clone(&name), limits };
     let spawn = |work: Work| {
         std::thread::spawn(move || {
@@ -109,8 +116,21 @@ fn start_one(
                 let _ = around.outlet.send(SourceItem::Opened);
             }
             // Closed: the run is over, and nobody waits for more.
-            let _ = work(&around);
+            let done = catch_unwind(AssertUnwindSafe(|| work(&around)));
+            if done.is_err() {
+                let reason =
+                    "its reader failed, and nothing more is read of it; restart the run, and report this";
+                let _ = around.outlet.send(SourceItem::Rejected(Rejected {
+                    source: Arc::clone(&named),
+                    at: named.to_string(),
+                    reason: reason.to_owned(),
+                    kind: RejectedKind::Unreadable,
+                }));
+            }
             let _ = around.outlet.send(SourceItem::End);
+            if let Err(panic) = done {
+                resume_unwind(panic);
+            }
         })
     };
     Ok(match source.input.clone() {

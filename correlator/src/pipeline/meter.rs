@@ -87,6 +87,7 @@ impl Meter {
                 counts,
                 is_open: true,
                 has_ended: true,
+                is_once: true,
                 ..SourceHealth::default()
             });
         }
