@@ -98,6 +98,8 @@ pub struct Engine {
     settled: FxHashMap<(u32, JoinKey), EventTime>,
     conflicts: Vec<Rejected>,
     n_conflicts_told: u32,
+    /// Keys, hits, context and held events lost, as of when the account was last brought forward.
+    lost: [u64; 4],
     rules_by_id: FxHashMap<Arc<str>, u32>,
 }
 
@@ -162,6 +164,7 @@ impl Engine {
             settled: FxHashMap::default(),
             conflicts: Vec::new(),
             n_conflicts_told: 0,
+            lost: [0; 4],
             feedback,
             history: History::new(&program),
             program,
@@ -343,15 +346,12 @@ impl Engine {
         self.archive.expire(watermark);
         self.dedup.expire(watermark);
         self.blind.expire(watermark - self.limits.grace - self.heard_for);
-        self.stats.n_keys_lost = self.keyed.n_evicted_keys();
-        self.stats.n_hits_lost = self.keyed.n_evicted_hits();
-        self.stats.n_context_lost = self.contexts.n_evicted;
         for ((rule, why), n) in self.book.take_withheld() {
             let rule = &self.program.rules()[rule as usize];
             let of = (rule.id.clone(), rule.name.clone(), why.to_owned());
             *self.stats.withheld.entry(of).or_default() += n;
         }
-        self.stats.n_events_lost = self.archive.n_evicted();
+        self.count_lost();
         told
     }
 
@@ -442,9 +442,36 @@ impl Engine {
         Self::new(program, schema, self.limits, self.mode)
     }
 
+    fn lost_so_far(&self) -> [u64; 4] {
+        [
+            self.keyed.n_evicted_keys(),
+            self.keyed.n_evicted_hits(),
+            self.contexts.n_evicted,
+            self.archive.n_evicted(),
+        ]
+    }
+
+    /// Adds what was lost since: rules that go with a reload take their own counts along, and a counter never falls.
+    fn count_lost(&mut self) {
+        let now = self.lost_so_far();
+        let stats = &mut self.stats;
+        let counters = [
+            &mut stats.n_keys_lost,
+            &mut stats.n_hits_lost,
+            &mut stats.n_context_lost,
+            &mut stats.n_events_lost,
+        ];
+        for (counter, (now, before)) in counters.into_iter().zip(now.into_iter().zip(self.lost)) {
+            *counter += now.saturating_sub(before);
+        }
+        self.lost = now;
+    }
+
     /// Goes on with the other's account of the run.
     pub(crate) fn take_account_of(&mut self, other: &Self) {
         self.stats = other.stats.clone();
+        // What was taken back from the store is in the account already.
+        self.lost = self.lost_so_far();
         self.n_conflicts_told = other.n_conflicts_told;
     }
 
