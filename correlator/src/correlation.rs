@@ -5,6 +5,7 @@
 //! event of its group on, and told when its time is over. What fires inside another correlation is an event of that one, at
 //! the time of the event that made it fire.
 
+mod measured;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyed::machine::{Machine, Matches};
 use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, SKEW, Stage, clock_of};
+use measured::{Measured, holds};
 
 /// Groups that one event may be in.
 const MAX_GROUPS: usize = 256;
+/// Groups of one correlation under one key. Past this, those that were quiet longest go, and are counted.
+const MAX_KEPT: usize = 16_384;
+/// What is over is looked for so often in each span: a look goes through all the groups.
+const LOOKS: i64 = 16;
 
 #[derive(Debug, Clone)]
 pub struct CorrelationShape {
@@ -49,21 +55,34 @@ pub struct LeafHit {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CorrelationState {
     /// By node.
-    nodes: Vec<BTreeMap<Vec<Box<str>>, Group>>,
+    nodes: Vec<Groups>,
+}
+
+/// The groups of one node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Groups {
+    by_key: BTreeMap<Vec<Box<str>>, Group>,
+    newest: EventTime,
+    /// Everything before this was looked through.
+    looked: EventTime,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Group {
-    /// What is inside the window, in event order.
+    /// What is inside the window and kept, in event order.
     recent: VecDeque<Item>,
+    /// All that is inside.
+    measured: Measured,
     /// A window that has fired and is not over, or that waits for its end.
     window: Option<Window>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Window {
+    /// The first that were kept.
     items: Vec<Item>,
-    n_events: u64,
+    measured: Measured,
+    start: EventTime,
     end: EventTime,
 }
 
@@ -90,7 +109,7 @@ impl Machine for CorrelationState {
     type Shape = CorrelationShape;
 
     fn new(shape: &CorrelationShape) -> Self {
-        Self { nodes: vec![BTreeMap::new(); shape.nodes.len()] }
+        Self { nodes: vec![Groups::default(); shape.nodes.len()] }
     }
 
     fn step(
@@ -108,7 +127,9 @@ impl Machine for CorrelationState {
             for item in items(node, hit, &fired) {
                 for key in groups(node, &item.last) {
                     let names = key.clone();
-                    let group = self.nodes[idx].entry(key).or_default();
+                    let groups = &mut self.nodes[idx];
+                    n_evicted += groups.make_room(&key, item.time());
+                    let group = groups.by_key.entry(key).or_default();
                     let told = if is_root { Some((&names[..], &mut *matches)) } else { None };
                     let (occurrence, n) = match node.is_eager() {
                         true => group.slide(node, item.clone(), limits, told),
@@ -125,19 +146,58 @@ impl Machine for CorrelationState {
 
     fn expire(&mut self, shape: &CorrelationShape, before: EventTime) {
         for (groups, node) in self.nodes.iter_mut().zip(shape.nodes.iter()) {
-            let oldest = before - node.span;
-            groups.retain(|_, group| {
-                while group.recent.front().is_some_and(|first| first.time() < oldest) {
-                    group.recent.pop_front();
-                }
-                group.window.take_if(|window| window.items[0].time() < oldest);
-                !group.recent.is_empty() || group.window.is_some()
-            });
+            groups.expire(node, before - node.span);
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.nodes.iter().all(BTreeMap::is_empty)
+        self.nodes.iter().all(|groups| groups.by_key.is_empty())
+    }
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        let never = EventTime(i64::MIN);
+        Self { by_key: BTreeMap::new(), newest: never, looked: never }
+    }
+}
+
+impl Groups {
+    /// Before a group of this key takes an event. Returns how many events that costs others.
+    fn make_room(&mut self, key: &[Box<str>], now: EventTime) -> u64 {
+        self.newest = self.newest.max(now);
+        if self.by_key.len() < MAX_KEPT || self.by_key.contains_key(key) {
+            return 0;
+        }
+        // Many at once: each time all of them are looked at.
+        let mut times: Vec<EventTime> = self.by_key.values().map(Group::newest).collect();
+        let n_to_go = times.len() / 4;
+        let (_, last_to_go, _) = times.select_nth_unstable(n_to_go);
+        let (mut n_gone, mut n_evicted) = (0, 0);
+        self.by_key.retain(|_, group| {
+            let goes = n_gone < n_to_go && group.newest() <= *last_to_go;
+            if goes {
+                n_gone += 1;
+                n_evicted += group.n_kept();
+            }
+            !goes
+        });
+        n_evicted
+    }
+
+    /// No event looks at what is over, so that it need not go at once.
+    fn expire(&mut self, node: &Node, oldest: EventTime) {
+        let is_all_over = self.newest < oldest;
+        let is_soon = oldest.0.saturating_sub(self.looked.0) < node.span.0 / LOOKS;
+        if self.by_key.is_empty() || (is_soon && !is_all_over) {
+            return;
+        }
+        self.looked = oldest;
+        self.by_key.retain(|_, group| {
+            group.expire(node, oldest);
+            group.window.take_if(|window| window.start < oldest);
+            !group.recent.is_empty() || group.window.is_some()
+        });
     }
 }
 
@@ -184,69 +244,119 @@ impl Group {
     /// Fires as soon as the window that ends here holds enough. Returns what it is to a correlation above.
     fn slide(&mut self, node: &Node, item: Item, limits: &Limits, told: Told<'_>) -> (Option<Item>, u64) {
         if let Some(window) = &mut self.window {
-            if item.time() - window.items[0].time() <= node.span {
-                window.grow(item, limits);
+            if item.time() - window.start <= node.span {
+                let n_evicted = window.grow(node, item, limits);
                 if let Some((names, matches)) = told {
                     matches.put(window.tell(node, names, limits, false), None);
                 }
-                return (None, 0);
+                return (None, n_evicted);
             }
             self.window = None;
         }
         let now = item.time();
+        self.expire(node, now - node.span);
+        let mut n_evicted = self.measured.add(node, &item, limits);
         self.recent.push_back(item);
-        while self.recent.front().is_some_and(|first| now - first.time() > node.span) {
-            self.recent.pop_front();
+        if self.recent.len() > limits.max_hits_per_key {
+            n_evicted += self.make_room(node, limits);
         }
-        let n_evicted = self.recent.len().saturating_sub(limits.max_hits_per_key);
-        self.recent.drain(..n_evicted);
-        if !holds(node, self.recent.make_contiguous()) {
-            return (None, n_evicted as u64);
+        if !holds(node, &self.measured, self.recent.make_contiguous()) {
+            return (None, n_evicted);
         }
         let items: Vec<Item> = self.recent.drain(..).collect();
+        let mut measured = std::mem::take(&mut self.measured);
+        let start = measured.hold().unwrap_or(now).min(items[0].time());
         let events: Vec<Arc<EventRef>> = items.iter().flat_map(|item| item.events.iter().cloned()).collect();
         let last = items.last().map(|item| Arc::clone(&item.last));
-        let window = Window { n_events: events.len() as u64, end: now, items };
+        let window = Window { items, measured, start, end: now };
         if let Some((names, matches)) = told {
             matches.put(window.tell(node, names, limits, false), None);
         }
         self.window = Some(window);
         let cut = events.len().saturating_sub(limits.max_evidence.max(1));
         let occurrence = last.map(|last| Item { member: 0, events: events[cut..].into(), last });
-        (occurrence, n_evicted as u64)
+        (occurrence, n_evicted)
     }
 
     /// Judges the window that began with the group's first event, told once it is over.
     fn collect(&mut self, node: &Node, item: Item, limits: &Limits, told: Told<'_>) -> u64 {
-        let mut n_evicted = 0;
-        match &mut self.window {
-            Some(window) if item.time() - window.items[0].time() <= node.span => {
-                n_evicted = u64::from(window.items.len() >= limits.max_hits_per_key);
-                window.grow(item, limits);
-            }
+        let n_evicted = match &mut self.window {
+            Some(window) if item.time() - window.start <= node.span => window.grow(node, item, limits),
             window => {
-                *window =
-                    Some(Window { n_events: item.events.len() as u64, end: item.time(), items: vec![item] })
+                let mut measured = Measured::default();
+                let n_evicted = measured.add(node, &item, limits);
+                let (start, end) = (item.time(), item.time());
+                *window = Some(Window { items: vec![item], measured, start, end });
+                n_evicted
             }
-        }
+        };
         if let (Some(window), Some((names, matches))) = (&self.window, told) {
-            let found = window.tell(node, names, limits, is_about_absence(node));
-            match holds(node, &window.items) {
-                true => matches.put(found, Some(window.items[0].time() + node.span)),
-                false => matches.remove(&found.anchor),
+            match holds(node, &window.measured, &window.items) {
+                true => {
+                    let found = window.tell(node, names, limits, is_about_absence(node));
+                    matches.put(found, Some(window.start + node.span));
+                }
+                false => matches.remove(&window.anchor()),
             }
         }
         n_evicted
     }
+
+    fn newest(&self) -> EventTime {
+        let window = self.window.as_ref().map(|window| window.end);
+        window.max(self.recent.back().map(Item::time)).unwrap_or(EventTime(i64::MIN))
+    }
+
+    fn n_kept(&self) -> u64 {
+        (self.recent.len() + self.window.as_ref().map_or(0, |window| window.items.len())) as u64
+    }
+
+    /// Lets go of what is no longer inside the window.
+    fn expire(&mut self, node: &Node, oldest: EventTime) {
+        while let Some(first) = self.recent.pop_front_if(|first| first.time() < oldest) {
+            self.measured.forget(node, &first);
+        }
+        self.measured.expire(oldest);
+    }
+
+    /// Keeps one event less: it goes on counting as far as no more than its number, value or presence is asked for.
+    fn make_room(&mut self, node: &Node, limits: &Limits) -> u64 {
+        let is_ordered = node.measure == Measure::TemporalOrdered;
+        let victim = match node.measure {
+            // Each rule keeps its last event; where order counts, its first as well.
+            Measure::Temporal | Measure::TemporalOrdered => {
+                let of = |member: u16| self.recent.iter().filter(move |item| item.member == member).count();
+                let counts: Vec<usize> = (0..members(node)).map(of).collect();
+                let mut seen = vec![0_usize; counts.len()];
+                self.recent.iter().position(|item| {
+                    let member = usize::from(item.member);
+                    seen[member] += 1;
+                    let is_first = seen[member] == 1;
+                    seen[member] < counts[member] && !(is_ordered && is_first)
+                })
+            }
+            _ => None,
+        };
+        let Some(item) = self.recent.remove(victim.unwrap_or(0)) else { return 0 };
+        let n_evicted = self.measured.pass(node, &item, limits);
+        n_evicted + u64::from(is_ordered)
+    }
 }
 
 impl Window {
-    fn grow(&mut self, item: Item, limits: &Limits) {
-        self.n_events += item.events.len() as u64;
+    fn grow(&mut self, node: &Node, item: Item, limits: &Limits) -> u64 {
         self.end = item.time();
+        let n_evicted = self.measured.add(node, &item, limits);
         if self.items.len() < limits.max_hits_per_key {
             self.items.push(item);
+            return n_evicted;
         }
+        // Nothing but the order needs the events themselves.
+        n_evicted + u64::from(node.measure == Measure::TemporalOrdered)
+    }
+
+    fn anchor(&self) -> Anchor {
+        Anchor::Event(self.items[0].events[0].id.clone())
     }
 
     fn tell(&self, node: &Node, names: &[Box<str>], limits: &Limits, is_absence: bool) -> Match {
@@ -269,14 +379,16 @@ impl Window {
             .map(|(name, value)| (name.clone(), Value::str(value.clone())))
             .collect();
         columns.extend(
-            measured(node, &self.items).map(|number| (column(node.measure).to_owned(), shown(number))),
+            self.measured
+                .number(node, &self.items)
+                .map(|number| (column(node.measure).to_owned(), shown(number))),
         );
         Match {
-            anchor: Anchor::Event(first.id.clone()),
+            anchor: self.anchor(),
             at: Arc::clone(first),
             evidence: evidence.collect(),
-            n_events: self.n_events,
-            start: first.time,
+            n_events: self.measured.n_events(),
+            start: self.start.min(first.time),
             end: self.end,
             columns,
             is_absence,
@@ -310,73 +422,8 @@ fn shown(number: f64) -> Value {
     }
 }
 
-fn holds(node: &Node, items: &[Item]) -> bool {
-    let Some(measured) = measured(node, items) else { return false };
-    node.bounds.iter().all(|(comparison, bound)| {
-        let bound = bound.get();
-        match comparison {
-            Comparison::Equal => measured == bound,
-            Comparison::NotEqual => measured != bound,
-            Comparison::Less => measured < bound,
-            Comparison::LessOrEqual => measured <= bound,
-            Comparison::Greater => measured > bound,
-            Comparison::GreaterOrEqual => measured >= bound,
-        }
-    })
-}
-
-/// None: none of the events has a number to measure.
-fn measured(node: &Node, items: &[Item]) -> Option<f64> {
-    let places = |item: &Item| &node.value[usize::from(item.last.leaf)];
-    let numbers = || {
-        let texts = items
-            .iter()
-            .flat_map(|item| places(item).iter().flat_map(|place| item.last.values[*place].iter()));
-        texts
-            .filter_map(|text| text.trim().parse().ok())
-            .filter(|number: &f64| number.is_finite())
-            .collect::<Vec<_>>()
-    };
-    match node.measure {
-        Measure::EventCount => Some(items.len() as f64),
-        Measure::ValueCount => {
-            // Several fields count as one: what differs is any of them.
-            let values = items
-                .iter()
-                .map(|item| places(item).iter().map(|place| &item.last.values[*place]).collect::<Vec<_>>());
-            let mut values: Vec<_> =
-                values.filter(|values| values.iter().all(|held| !held.is_empty())).collect();
-            values.sort_unstable();
-            values.dedup();
-            Some(values.len() as f64)
-        }
-        Measure::Temporal => {
-            let there = |member: &u16| items.iter().any(|item| item.member == *member);
-            Some((0..members(node)).filter(there).count() as f64)
-        }
-        Measure::TemporalOrdered => Some(in_order(node, items) as f64),
-        Measure::Sum => {
-            Some(numbers()).filter(|numbers| !numbers.is_empty()).map(|numbers| numbers.iter().sum())
-        }
-        Measure::Average => {
-            let numbers = numbers();
-            (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64)
-        }
-        Measure::Percentile(percentile) => self::percentile(numbers(), percentile),
-    }
-}
-
 fn members(node: &Node) -> u16 {
     u16::try_from(node.members.len()).unwrap_or(u16::MAX)
-}
-
-fn percentile(mut numbers: Vec<f64>, percentile: u8) -> Option<f64> {
-    numbers.sort_unstable_by(f64::total_cmp);
-    let last = numbers.len().checked_sub(1)?;
-    let place = last as f64 * f64::from(percentile) / 100.0;
-    let (low, part) = (place.floor() as usize, place.fract());
-    let high = numbers[(low + 1).min(last)];
-    Some(numbers[low] + (high - numbers[low]) * part)
 }
 
 /// How many of the members there are one after the other, from the first on. The earliest that fits leaves most to come.

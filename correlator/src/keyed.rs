@@ -247,6 +247,8 @@ pub struct Limits {
     pub max_keys_per_rule: usize,
     /// Events of one window, per key.
     pub max_hits_per_key: usize,
+    /// Of a window that only counts: events, and distinct values, that are counted beyond those. A few bytes each.
+    pub max_counted_per_key: usize,
     /// Hits that are kept in case earlier ones come, per key. Past this the oldest is taken as settled, and what comes
     /// before it all the same is out of its place.
     pub max_open_hits_per_key: usize,
@@ -292,6 +294,7 @@ impl Default for Limits {
             max_keys: 2_000_000,
             max_keys_per_rule: 1_000_000,
             max_hits_per_key: 4_096,
+            max_counted_per_key: rules::plan::MAX_COUNTED as usize,
             max_open_hits_per_key: 65_536,
             max_open_hits: 2_000_000,
             max_evidence: 100,

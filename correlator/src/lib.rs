@@ -37,6 +37,7 @@ pub mod sink;
 pub mod source;
 pub mod stats;
 pub mod store;
+mod tally;
 pub mod terms;
 pub mod time;
 pub mod untrusted;

@@ -84,7 +84,7 @@ impl TermsState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyed::testing::{Table, hits};
+    use crate::keyed::testing::{Table, hits, written};
     use crate::keyed::{JoinKey, Limits, Shape};
 
     fn table(events: &str) -> Table {
@@ -94,6 +94,12 @@ mod tests {
             table.push(&hit);
         }
         table
+    }
+
+    #[test]
+    fn what_is_written_of_a_term_is_laid_out_as_it_was() {
+        let shape = Shape::Terms(TermsShape { window: Span::from_secs(100) });
+        expect_test::expect_file!["keyed/layout/terms.txt"].assert_eq(&written(shape, &hits("A1 A2")));
     }
 
     #[test]

@@ -6,17 +6,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use rules::esql::Columns;
 use rules::event::{EventTime, Span, Value};
-use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::machine::{Machine, Matches};
 use crate::keyed::{Anchor, Evidence, Hit, Limits, Match, Stage};
+use crate::tally::{Distinct, Passed, Print};
 
 /// A tumbling window of up to so many hits is recomputed for each; its alert lists up to so many distinct values.
 const SMALL: usize = 256;
@@ -53,10 +53,11 @@ impl fmt::Debug for Test {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct WindowState {
-    /// What is inside the window, in event order.
+    /// What is inside the window, in event order: the last of it.
     recent: VecDeque<Arc<Hit>>,
-    /// How often each distinct value is inside.
-    distinct: FxHashMap<Box<str>, u32>,
+    /// What is inside before that.
+    passed: Passed<()>,
+    distinct: Distinct,
     episode: Option<Episode>,
     is_dirty: bool,
 }
@@ -64,9 +65,13 @@ pub(crate) struct WindowState {
 /// A window that has fired and is not over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Episode {
+    /// The first that were kept.
     hits: Vec<Arc<Hit>>,
     n_events: u64,
-    distinct: FxHashSet<Box<str>>,
+    distinct: Distinct,
+    /// Some of the values, as they read.
+    values: BTreeSet<Box<str>>,
+    start: EventTime,
     end: EventTime,
 }
 
@@ -82,30 +87,41 @@ impl Machine for WindowState {
             return self.step_tumbling(hit, limits);
         }
         if let Some(episode) = &mut self.episode {
-            if hit.time() - episode.hits[0].time() <= shape.span {
-                episode.grow(hit, limits);
+            if hit.time() - episode.start <= shape.span {
+                episode.grow(shape, hit, limits);
                 episode.tell(shape, limits, matches);
                 return 0;
             }
             self.episode = None;
         }
-        self.recent.push_back(Arc::clone(hit));
-        for value in &hit.values {
-            *self.distinct.entry(value.clone()).or_default() += 1;
-        }
-        while self.recent.front().is_some_and(|first| hit.time() - first.time() > shape.span) {
-            self.pop_first();
-        }
         let mut n_evicted = 0;
+        self.recent.push_back(Arc::clone(hit));
+        if shape.test.counts_values() {
+            for value in &hit.values {
+                let print = Print::of(&[std::slice::from_ref(value)]);
+                n_evicted += self.distinct.note(print, hit.time(), limits.max_counted_per_key);
+            }
+        }
+        self.slide(hit.time() - shape.span);
         while self.recent.len() > limits.max_hits_per_key {
-            self.pop_first();
+            let first = self.recent.pop_front().expect("there are more than none");
+            match shape.test {
+                Test::Threshold { .. } => self.passed.push(first.time(), ()),
+                Test::Aggregate(_) => n_evicted += 1,
+            }
+        }
+        while self.n_events() > limits.max_counted_per_key as u64 && self.passed.pop_first().is_some() {
             n_evicted += 1;
         }
         if self.has_enough(shape) {
+            let (n_events, start, end) = (self.n_events(), self.start(), hit.time());
             let hits: Vec<_> = self.recent.drain(..).collect();
-            let distinct = self.distinct.drain().map(|(value, _)| value).collect();
-            let (n_events, end) = (hits.len() as u64, hit.time());
-            let episode = Episode { hits, n_events, distinct, end };
+            self.passed.clear();
+            let distinct = std::mem::take(&mut self.distinct);
+            let mut episode =
+                Episode { hits: Vec::new(), n_events, distinct, values: BTreeSet::new(), start, end };
+            hits.iter().for_each(|hit| episode.note_values(shape, hit));
+            episode.hits = hits;
             episode.tell(shape, limits, matches);
             self.episode = Some(episode);
         }
@@ -131,21 +147,24 @@ impl Machine for WindowState {
             return;
         }
         let hits: &[Arc<Hit>] = self.recent.make_contiguous();
-        match columns(&shape.test, hits, hits.len() as u64, &FxHashSet::default()) {
-            Some(columns) => {
-                let end = hits.last().map_or(EventTime(0), |hit| hit.time());
-                matches.put(found(Anchor::Bucket, hits, hits.len() as u64, end, columns, limits), None);
+        let columns = match &shape.test {
+            Test::Aggregate(finish) => finish(hits),
+            Test::Threshold { .. } => None,
+        };
+        match (columns, hits) {
+            (Some(columns), [first, .., last] | [first @ last]) => {
+                let (start, end) = (first.time(), last.time());
+                let n_events = hits.len() as u64;
+                matches.put(found(Anchor::Bucket, hits, n_events, (start, end), columns, limits), None);
             }
-            None => matches.remove(&Anchor::Bucket),
+            _ => matches.remove(&Anchor::Bucket),
         }
     }
 
     fn expire(&mut self, shape: &WindowShape, before: EventTime) {
         let oldest = before - shape.span;
-        while self.recent.front().is_some_and(|first| first.time() < oldest) {
-            self.pop_first();
-        }
-        self.episode.take_if(|episode| episode.hits[0].time() < oldest);
+        self.slide(oldest);
+        self.episode.take_if(|episode| episode.start < oldest);
     }
 
     fn is_empty(&self) -> bool {
@@ -158,28 +177,31 @@ impl WindowState {
         self.recent.push_back(Arc::clone(hit));
         self.is_dirty = true;
         let n_evicted = self.recent.len().saturating_sub(limits.max_hits_per_key);
-        for _ in 0..n_evicted {
-            self.pop_first();
-        }
+        self.recent.drain(..n_evicted);
         n_evicted as u64
     }
 
-    fn pop_first(&mut self) {
-        let Some(first) = self.recent.pop_front() else { return };
-        for value in &first.values {
-            if let Some(n) = self.distinct.get_mut(value) {
-                *n -= 1;
-                if *n == 0 {
-                    self.distinct.remove(value);
-                }
-            }
+    fn slide(&mut self, oldest: EventTime) {
+        while self.passed.pop_before(oldest).is_some() {}
+        while self.recent.front().is_some_and(|first| first.time() < oldest) {
+            self.recent.pop_front();
         }
+        self.distinct.expire(oldest);
+    }
+
+    fn n_events(&self) -> u64 {
+        (self.passed.len() + self.recent.len()) as u64
+    }
+
+    fn start(&self) -> EventTime {
+        let recent = self.recent.front().map(|hit| hit.time());
+        self.passed.first().or(recent).unwrap_or(EventTime(0))
     }
 
     fn has_enough(&mut self, shape: &WindowShape) -> bool {
         match &shape.test {
             Test::Threshold { count, cardinality } => {
-                self.recent.len() as u64 >= *count
+                self.n_events() >= *count
                     && cardinality.as_ref().is_none_or(|(_, least)| self.distinct.len() as u64 >= *least)
             }
             Test::Aggregate(finish) => finish(self.recent.make_contiguous()).is_some(),
@@ -187,45 +209,60 @@ impl WindowState {
     }
 }
 
+impl Test {
+    fn counts_values(&self) -> bool {
+        matches!(self, Self::Threshold { cardinality: Some(_), .. })
+    }
+}
+
 impl Episode {
-    fn grow(&mut self, hit: &Arc<Hit>, limits: &Limits) {
+    fn grow(&mut self, shape: &WindowShape, hit: &Arc<Hit>, limits: &Limits) {
         self.n_events += 1;
         self.end = hit.time();
-        if self.distinct.len() < limits.max_hits_per_key {
-            self.distinct.extend(hit.values.iter().cloned());
+        self.note_values(shape, hit);
+        // It has fired, so more of them change what is told and nothing else.
+        if shape.test.counts_values() && self.distinct.len() < limits.max_counted_per_key {
+            for value in &hit.values {
+                self.distinct.note(Print::of(&[std::slice::from_ref(value)]), hit.time(), usize::MAX);
+            }
         }
         if self.hits.len() < limits.max_hits_per_key {
             self.hits.push(Arc::clone(hit));
         }
     }
 
+    fn note_values(&mut self, shape: &WindowShape, hit: &Hit) {
+        if shape.test.counts_values() && self.values.len() <= SMALL {
+            self.values.extend(hit.values.iter().cloned());
+        }
+    }
+
     fn tell(&self, shape: &WindowShape, limits: &Limits, matches: &mut Matches) {
         // It has fired: what an aggregate's last filter says about the grown window no longer takes it back.
-        let columns = columns(&shape.test, &self.hits, self.n_events, &self.distinct).unwrap_or_default();
+        let columns = match &shape.test {
+            Test::Aggregate(finish) => finish(&self.hits).unwrap_or_default(),
+            Test::Threshold { cardinality, .. } => self.counted(cardinality.as_ref()),
+        };
         let anchor = Anchor::Event(self.hits[0].event.id.clone());
-        matches.put(found(anchor, &self.hits, self.n_events, self.end, columns, limits), None);
+        let span = (self.start, self.end);
+        matches.put(found(anchor, &self.hits, self.n_events, span, columns, limits), None);
     }
-}
 
-fn columns(test: &Test, hits: &[Arc<Hit>], n_events: u64, distinct: &FxHashSet<Box<str>>) -> Option<Columns> {
-    let number = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    match test {
-        Test::Threshold { cardinality, .. } => {
-            let mut columns =
-                vec![("count".to_owned(), number(usize::try_from(n_events).unwrap_or(usize::MAX)))];
-            if let Some((field, _)) = cardinality {
-                let mut values: Vec<Value> = distinct.iter().map(|value| Value::str(value.clone())).collect();
-                values.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
-                columns.push((format!("count_distinct({field})"), number(values.len())));
-                if values.len() == 1 {
-                    columns.push((format!("values({field})"), values.remove(0)));
-                } else if values.len() <= SMALL {
-                    columns.push((format!("values({field})"), Value::List(values.into())));
-                }
-            }
-            Some(columns)
+    fn counted(&self, cardinality: Option<&(String, u64)>) -> Columns {
+        let number = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        let mut columns = vec![("count".to_owned(), number(self.n_events))];
+        let Some((field, _)) = cardinality else { return columns };
+        columns.push((format!("count_distinct({field})"), number(self.distinct.len() as u64)));
+        // All of them or none: a list that is not whole would be taken for one that is.
+        if self.values.len() == self.distinct.len() && self.values.len() <= SMALL {
+            let mut values: Vec<Value> = self.values.iter().map(|value| Value::str(value.clone())).collect();
+            let values = match values.len() {
+                1 => values.remove(0),
+                _ => Value::List(values.into()),
+            };
+            columns.push((format!("values({field})"), values));
         }
-        Test::Aggregate(finish) => finish(hits),
+        columns
     }
 }
 
@@ -233,7 +270,7 @@ fn found(
     anchor: Anchor,
     hits: &[Arc<Hit>],
     n_events: u64,
-    end: EventTime,
+    (start, end): (EventTime, EventTime),
     columns: Columns,
     limits: &Limits,
 ) -> Match {
@@ -242,7 +279,6 @@ fn found(
         .take(limits.max_evidence)
         .map(|hit| Evidence { stage: Stage::Window, event: Arc::clone(&hit.event) })
         .collect();
-    let start = hits.first().map_or(end, |hit| hit.time());
     Match {
         anchor,
         at: Arc::clone(&hits[0].event),

@@ -14,6 +14,9 @@ use crate::schema::FieldId;
 
 use correlation::Correlation;
 
+/// A rule may ask for so many events, or distinct values, in one window: the correlator counts no further.
+pub const MAX_COUNTED: u64 = 1_000_000;
+
 /// A predicate of a [`crate::program::Program`], by number. Equal predicates of different rules share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PredicateId(pub u32);

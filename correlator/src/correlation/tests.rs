@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use expect_test::expect_file;
 use proptest::prelude::*;
 use rules::event::Span;
 use rules::expr::Comparison::{self, Equal, Greater, GreaterOrEqual, Less, NotEqual};
@@ -190,15 +191,90 @@ fn what_is_told_says_group_and_number() {
 }
 
 #[test]
-fn a_window_never_passes_its_cap_and_state_is_let_go() {
-    let limits = Limits { max_hits_per_key: 5, grace: Span::from_secs(1), ..Limits::default() };
+fn what_is_counted_of_a_window_has_a_bound_and_state_is_let_go() {
+    let limits = Limits {
+        max_hits_per_key: 5,
+        max_counted_per_key: 20,
+        grace: Span::from_secs(1),
+        ..Limits::default()
+    };
     let mut table = Table::new(one(Measure::EventCount, (GreaterOrEqual, 100.0)), limits);
     for n in 0..50 {
         table.push(&hit(&format!("A{}", f64::from(n) / 10.0)));
     }
-    assert_eq!(table.keyed.eviction(0).unwrap().n_hits, 45);
+    assert_eq!(table.keyed.eviction(0).unwrap().n_hits, 25);
     table.advance(1_000.0);
     assert_eq!(table.keyed.n_keys(), 0);
+}
+
+#[test]
+fn groups_below_have_a_bound_and_what_it_costs_is_counted() {
+    let mut outer = node(Measure::EventCount, &[Member::Node(0)], &[(GreaterOrEqual, 2.0)]);
+    outer.by = vec![vec![]; N_LEAVES];
+    let inner = node(Measure::EventCount, &LEAVES[..1], &[(GreaterOrEqual, 2.0)]);
+    let mut table = Table::new(shape(vec![inner, outer]), Limits::default());
+    let push = |table: &mut Table, user: usize, time: f64| table.push(&hit(&format!("A{time}/u{user}")));
+    for n in 0..super::MAX_KEPT + 1 {
+        push(&mut table, n, 1.0 + n as f64 / 10_000.0);
+    }
+    assert_eq!(table.keyed.eviction(0).unwrap().n_hits, super::MAX_KEPT as u64 / 4);
+    assert!(table.told.is_empty());
+    push(&mut table, super::MAX_KEPT, 5.0);
+    push(&mut table, super::MAX_KEPT - 1, 5.0);
+    assert_eq!(table.told.len(), 1, "the latest are there");
+    table.advance(2_000.0);
+    assert_eq!(table.keyed.n_keys(), 0);
+}
+
+fn tight() -> Limits {
+    Limits { max_hits_per_key: 3, max_evidence: 2, ..Limits::default() }
+}
+
+/// What was told, without the events that are shown of it.
+fn counted(shape: &Shape, events: &[Arc<Hit>], limits: Limits) -> Vec<(u64, i64, i64, String)> {
+    let mut table = Table::new(shape.clone(), limits);
+    events.iter().for_each(|hit| table.push(hit));
+    table.flush();
+    table.advance(1e6);
+    let told = table.told.values();
+    let mut told: Vec<_> = told
+        .map(|found| (found.n_events, found.start.0, found.end.0, format!("{:?}", found.columns)))
+        .collect();
+    told.sort();
+    told
+}
+
+#[test]
+fn bounds_above_what_is_kept_are_reached_and_passed() {
+    let events: Vec<String> = (0..20).map(|n| format!("A{}=v{n}", f64::from(n) / 4.0)).collect();
+    let events = hits(&events.join(" "));
+    let n_told = |measure, bound| counted(&one(measure, bound), &events, tight()).len();
+    for measure in [Measure::EventCount, Measure::ValueCount] {
+        assert_eq!(n_told(measure, (GreaterOrEqual, 20.0)), 1, "{measure:?}");
+        assert_eq!(n_told(measure, (GreaterOrEqual, 21.0)), 0, "{measure:?}");
+        assert_eq!(n_told(measure, (Less, 5.0)), 0, "{measure:?}: twenty are not fewer than five");
+        assert_eq!(n_told(measure, (Equal, 20.0)), 1, "{measure:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_one_rule_does_not_push_out_another() {
+    let flood: String = (0..50).map(|n| format!(" B{}", 1.0 + f64::from(n) / 10.0)).collect();
+    for measure in [Measure::Temporal, Measure::TemporalOrdered] {
+        let events = hits(&format!("A1{flood} C7"));
+        assert_eq!(counted(&one(measure, (GreaterOrEqual, 3.0)), &events, tight()).len(), 1, "{measure:?}");
+    }
+}
+
+#[test]
+fn what_is_written_of_a_correlation_is_laid_out_as_it_was() {
+    let events = hits("A1=5 A2=7");
+    let mut long = node(Measure::ValueCount, &LEAVES[..1], &[(GreaterOrEqual, 9.0)]);
+    long.span = Span::from_secs(60);
+    let fired = Node { bounds: vec![(GreaterOrEqual, FloatBits::new(2.0))], ..long.clone() };
+    let sum = Node { measure: Measure::Sum, ..long.clone() };
+    let texts = [long, fired, sum].map(|node| testing::written(shape(vec![node]), &events));
+    expect_file!["../keyed/layout/correlation.txt"].assert_eq(&texts.join("\n"));
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -258,5 +334,17 @@ proptest! {
         }
         live.advance(1e6);
         prop_assert_eq!(run(&shape, &hits), live.shown());
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_what_is_measured(events in events(), shape in shapes(), bound in 1_u8..20) {
+        let Shape::Correlation(correlation) = shape else { unreachable!("all are") };
+        let mut nodes = correlation.nodes.to_vec();
+        prop_assume!(nodes.len() == 1 && nodes[0].measure != Measure::TemporalOrdered);
+        if let Some((_, least)) = nodes[0].bounds.first_mut() {
+            *least = FloatBits::new(f64::from(bound));
+        }
+        let (shape, hits) = (self::shape(nodes), drawn(&events));
+        prop_assert_eq!(counted(&shape, &hits, tight()), counted(&shape, &hits, Limits::default()));
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use rules::event::{Event, EventTime};
+use rules::event::{Event, EventTime, Span};
 use rules::schema::Schema;
 
 use super::{Change, EventRef, Hit, JoinKey, Keyed, Limits, Match, Shape};
@@ -109,4 +109,21 @@ impl Table {
         };
         found.iter().map(ids).collect()
     }
+}
+
+/// The state of one key that has settled after these events, as it is written.
+///
+/// Where this is another text than it was, stores that were written before no longer read. Add a step to `store::schema`
+/// that rewrites or empties what is in them; then, and not without it, renew the text with `UPDATE_EXPECT=1`.
+pub(crate) fn written(shape: Shape, events: &[Arc<Hit>]) -> String {
+    let limits = Limits { grace: Span::from_secs(1), ..Limits::default() };
+    let mut table = Table::new(shape, limits);
+    table.keyed.keep_unsaved();
+    events.iter().for_each(|hit| table.push(hit));
+    let last = events.iter().map(|hit| hit.time()).max().expect("some events");
+    table.advance(last.0 as f64 / 1e9 + 2.0);
+    let saved = table.keyed.take_unsaved().keys;
+    let [saved] = &saved[..] else { panic!("one key, not {}", saved.len()) };
+    assert_eq!(saved.state[0], 1, "nothing has settled");
+    saved.state.iter().map(|byte| format!("{byte:02x}")).collect()
 }

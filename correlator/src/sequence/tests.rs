@@ -1,11 +1,12 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use expect_test::expect_file;
 use proptest::prelude::*;
 use rules::event::Span;
 
 use super::{Missing, SequenceShape, StageShape};
-use crate::keyed::testing::{Table, hits};
+use crate::keyed::testing::{Table, hits, written};
 use crate::keyed::{Hit, Limits, Shape, Stage};
 
 /// `A !B C*3 5s`: steps in order, missing ones with `!`, runs with `*`, then `maxspan` in seconds.
@@ -50,6 +51,12 @@ fn check(sequence: &str, events: &str, expect: &[&str]) {
     let mut reversed = run(sequence, &backwards);
     reversed.advance(1e9);
     assert_eq!(reversed.shown(), expect, "{sequence}, backwards");
+}
+
+#[test]
+fn what_is_written_of_a_sequence_is_laid_out_as_it_was() {
+    let texts = ["A B C 60s", "A !B C 60s"].map(|text| written(shape(text), &hits("A1 B2")));
+    expect_file!["../keyed/layout/sequence.txt"].assert_eq(&texts.join("\n"));
 }
 
 #[test]

@@ -202,6 +202,30 @@ fn an_older_store_is_brought_up_to_date() {
 }
 
 #[test]
+fn settled_windows_of_an_older_store_are_not_read_as_those_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let old = Connection::open(&path).unwrap();
+    STEPS[..5].iter().for_each(|step| old.execute_batch(step).unwrap());
+    old.execute_batch(
+        "insert into rule_state (rule, rule_id, fingerprint) values (1, 'r', zeroblob(16));
+         insert into key_state (place, rule, key, state) values
+         (1, 1, x'00', x'0100aa'), (2, 1, x'00', x'0102aa'), (3, 1, x'00', x'0104aa'), (4, 1, x'00', x'0002aa'),
+         (5, 1, x'00', x'0102000000000000bb'), (6, 1, x'00', x'01040200000000bb');",
+    )
+    .unwrap();
+    old.pragma_update(None, "user_version", 5).unwrap();
+    drop(old);
+    let mut kept = Vec::new();
+    Store::open(&path).unwrap().each_key(|read| kept.push((read.place, read.state.to_vec()))).unwrap();
+    kept.sort();
+    // A sequence, and keys of which nothing had settled.
+    let expect: [(u64, &[u8]); 4] =
+        [(1, &[1, 0, 0xaa]), (4, &[0, 2, 0xaa]), (5, &[0, 0xbb]), (6, &[0, 0xbb])];
+    assert_eq!(kept, expect.map(|(place, state)| (place, state.to_vec())));
+}
+
+#[test]
 fn what_has_had_its_time_goes() {
     let mut store = Store::in_memory().unwrap();
     let row = Row {

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
+use expect_test::expect_file;
 use proptest::prelude::*;
-use rules::event::{Span, Value};
+use rules::event::{EventTime, Span, Value};
 
 use super::{Test, WindowShape};
-use crate::keyed::testing::{Table, hits};
-use crate::keyed::{Hit, Limits, Shape};
+use crate::keyed::testing::{Table, hits, written};
+use crate::keyed::{EventRef, Hit, Limits, Match, Shape};
+use crate::source::Origin;
 
 fn threshold(count: u64, distinct: Option<u64>, seconds: i64) -> Shape {
     let cardinality = distinct.map(|least| ("event.action".to_owned(), least));
@@ -117,14 +119,91 @@ fn a_large_bucket_is_whole_in_the_end() {
     assert_eq!(found.evidence.len(), Limits::default().max_evidence);
 }
 
+/// A hundredth of what is counted is kept.
+fn tight() -> Limits {
+    Limits { max_hits_per_key: 3, max_evidence: 2, ..Limits::default() }
+}
+
+/// What was told, without the events that are shown of it.
+fn counted(table: &Table) -> Vec<(u64, EventTime, EventTime, Vec<String>)> {
+    let columns = |found: &Match| {
+        let counts = found.columns.iter().filter(|(name, _)| !name.starts_with("values"));
+        counts.map(|(name, value)| format!("{name}={value}")).collect()
+    };
+    let mut told: Vec<_> =
+        table.told.values().map(|found| (found.n_events, found.start, found.end, columns(found))).collect();
+    told.sort();
+    told
+}
+
+fn run_in(shape: &Shape, events: &[Arc<Hit>], limits: Limits) -> Table {
+    let mut table = Table::new(shape.clone(), limits);
+    for hit in events {
+        table.push(hit);
+    }
+    table.flush();
+    table
+}
+
 #[test]
-fn one_window_never_passes_its_cap() {
-    let limits = Limits { max_hits_per_key: 5, ..Limits::default() };
+fn a_bound_above_what_is_kept_is_reached_and_told() {
+    let events: Vec<String> = (1..=12).map(|n| format!("A{n}")).collect();
+    let events = hits(&events.join(" "));
+    let reversed: Vec<_> = events.iter().rev().chain(&events).cloned().collect();
+    for arrived in [&events, &reversed] {
+        assert!(run_in(&threshold(13, None, 20), arrived, tight()).told.is_empty());
+        let table = run_in(&threshold(12, None, 20), arrived, tight());
+        let found = table.told.values().next().expect("twelve are enough");
+        assert_eq!((found.n_events, found.evidence.len()), (12, 2));
+        let secs = |time: EventTime| time.0 / 1_000_000_000;
+        assert_eq!((secs(found.start), secs(found.end)), (1, 12));
+        assert_eq!(table.keyed.eviction(0), None, "nothing was given up");
+        assert!(run_in(&threshold(12, None, 10), arrived, tight()).told.is_empty(), "never twelve at once");
+    }
+}
+
+#[test]
+fn distinct_values_are_counted_beyond_what_is_kept() {
+    let events = hits("A1 B2 C3 D4 E5 F6 A7 B8");
+    for (least, n_told) in [(6, 1), (7, 0)] {
+        let table = run_in(&threshold(1, Some(least), 20), &events, tight());
+        assert_eq!(table.told.len(), n_told, "{least} distinct");
+    }
+    let table = run_in(&threshold(1, Some(6), 20), &events, tight());
+    let columns = &table.told.values().next().unwrap().columns;
+    assert_eq!(columns.len(), 2, "a list of a part of the values would mislead: {columns:?}");
+    assert_eq!(columns[1], ("count_distinct(event.action)".to_owned(), Value::Int(6)));
+}
+
+#[test]
+fn an_alert_taken_back_counts_no_longer() {
+    let signal = |hit: &Arc<Hit>| {
+        let event = EventRef { origin: Origin::Signal, ..(*hit.event).clone() };
+        Arc::new(Hit { event: Arc::new(event), ..(**hit).clone() })
+    };
+    let mut table = Table::new(threshold(6, None, 20), tight());
+    hits("A1 A2 A3 A4 A5 A6").iter().for_each(|hit| table.push(&signal(hit)));
+    assert_eq!(table.told.len(), 1);
+    let changes = table.keyed.retract("A1");
+    table.take(changes);
+    assert!(table.told.is_empty(), "five are left");
+}
+
+#[test]
+fn what_is_counted_of_one_window_has_a_bound() {
+    let limits = Limits { max_hits_per_key: 5, max_counted_per_key: 20, ..Limits::default() };
     let mut table = Table::new(threshold(100, None, 1000), limits);
     for n in 0..50 {
         table.push(&hits(&format!("A{n}"))[0]);
     }
-    assert_eq!(table.keyed.eviction(0).unwrap().n_hits, 45);
+    assert_eq!(table.keyed.eviction(0).unwrap().n_hits, 30);
+}
+
+#[test]
+fn what_is_written_of_a_window_is_laid_out_as_it_was() {
+    let open = written(threshold(9, Some(2), 60), &hits("A1 B2"));
+    let fired = written(threshold(2, Some(2), 60), &hits("A1 B2"));
+    expect_file!["../keyed/layout/window.txt"].assert_eq(&format!("{open}\n{fired}"));
 }
 
 proptest! {
@@ -170,5 +249,20 @@ proptest! {
         }
         live.advance(1e6);
         prop_assert_eq!(at_once.shown(), live.shown());
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_what_is_counted(
+        drawn in prop::collection::vec(("[A-G]", 0_u32..400), 0..80).prop_shuffle(),
+        count in 1_u64..20,
+        distinct in prop::option::of(1_u64..7),
+    ) {
+        let text: Vec<String> =
+            drawn.iter().map(|(letter, tenths)| format!("{letter}{}", f64::from(*tenths) / 10.0)).collect();
+        let (shape, arrived) = (threshold(count, distinct, 10), hits(&text.join(" ")));
+        let (mut few, mut all) = (run_in(&shape, &arrived, tight()), run(&shape, &arrived));
+        few.advance(1e6);
+        all.advance(1e6);
+        prop_assert_eq!(counted(&few), counted(&all));
     }
 }

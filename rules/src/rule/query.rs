@@ -12,7 +12,7 @@ use crate::event::Span;
 use crate::expr::Expr;
 use crate::kql;
 use crate::literal::Literal;
-use crate::plan::{Aggregate, NewTerms, Plan, Sample, Sequence, Step, Threshold, Window};
+use crate::plan::{Aggregate, MAX_COUNTED, NewTerms, Plan, Sample, Sequence, Step, Threshold, Window};
 use crate::schema::{FieldId, Schema};
 
 /// What a rule says about its query.
@@ -179,11 +179,11 @@ fn read_threshold(table: &mut Table<'_>, schema: &mut Schema, found: &mut Findin
     if !threshold.has("value") {
         threshold.missing("value", found);
     }
-    let count = threshold.count("value", found);
+    let count = counted(&mut threshold, found);
     let mut cardinality = Vec::new();
     for mut entry in threshold.tables("cardinality", found) {
         let field = entry.needed_text("field", found);
-        let value = entry.count("value", found);
+        let value = counted(&mut entry, found);
         entry.finish(found);
         cardinality.push((field.and_then(|at| resolve(&at, schema, found))?, value?.value));
     }
@@ -191,6 +191,17 @@ fn read_threshold(table: &mut Table<'_>, schema: &mut Schema, found: &mut Findin
     let by = fields.iter().filter(|at| !at.value.is_empty()).map(|at| resolve(at, schema, found));
     let by: Option<Vec<FieldId>> = by.collect();
     Some(Thresholds { by: by?, count: count?.value, cardinality: cardinality.first().copied() })
+}
+
+fn counted(table: &mut Table<'_>, found: &mut Findings) -> Option<At<u64>> {
+    let count = table.count("value", found)?;
+    if count.value > MAX_COUNTED {
+        let message = format!("more than {MAX_COUNTED} in one window are not counted");
+        let help = "shorten the look-back in \"from\", or group by more fields";
+        found.add(Diagnostic::error(Code::BadValue, count.span, message).with_help(help));
+        return None;
+    }
+    Some(count)
 }
 
 fn read_new_terms(

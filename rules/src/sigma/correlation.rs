@@ -9,6 +9,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Span;
 use crate::expr::{Comparison, Expr};
 use crate::literal::{FloatBits, Number};
+use crate::plan::MAX_COUNTED;
 use crate::plan::correlation::{self as plan, Leaf, Measure, Member, Node};
 use crate::rule::duration;
 use crate::schema::{FieldId, Schema};
@@ -89,6 +90,12 @@ pub(super) fn read(node: &Yaml, found: &mut Vec<Diagnostic>) -> Option<Correlati
     }
     if value.is_empty() && !is_temporal && measure != Measure::EventCount {
         found.push(bad(&node.span, "\"condition\" names no \"field\" to measure"));
+    }
+    let is_count = matches!(measure, Measure::EventCount | Measure::ValueCount);
+    if is_count && bounds.iter().any(|(_, bound)| bound.get() > MAX_COUNTED as f64) {
+        let message = format!("more than {MAX_COUNTED} in one window are not counted");
+        let help = "shorten \"timespan\", or group by more";
+        found.push(bad(&node.span, &message).with_help(help));
     }
     let generate = map.text("generate", found).is_some_and(|at| at.value == "true");
     let aliases = read_aliases(map.get("aliases"), found);
