@@ -36,7 +36,7 @@ pub fn matches(expr: &Expr, event: &Event) -> bool {
 pub(crate) fn constant(function: Function, args: &[&Literal]) -> Option<Literal> {
     let args: Vec<Value> = args.iter().map(|arg| scalar::value_of(arg)).collect();
     match function::call(function, &args.iter().collect::<Vec<_>>())? {
-        Value::Str(text) => Some(Literal::Text(text)),
+        Value::Str(text) => Some(Literal::Text(text.as_str().into())),
         Value::Int(int) => Some(Literal::Int(int)),
         Value::Float(float) => Some(Literal::Float(FloatBits::new(float))),
         Value::Bool(bool) => Some(Literal::Bool(bool)),

@@ -57,10 +57,13 @@ impl std::ops::Sub for EventTime {
     }
 }
 
+/// A text of a field. Most are names, ids and flags of at most 24 bytes, and lie in the value itself.
+pub type Text = compact_str::CompactString;
+
 /// A field's value. A field that is null or an empty list is absent, so there is no null here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
-    Str(Box<str>),
+    Str(Text),
     Int(i64),
     Float(f64),
     Bool(bool),
@@ -69,7 +72,7 @@ pub enum Value {
 }
 
 impl Value {
-    pub fn str(text: impl Into<Box<str>>) -> Self {
+    pub fn str(text: impl Into<Text>) -> Self {
         Self::Str(text.into())
     }
 
@@ -131,6 +134,27 @@ impl Event {
     pub fn get(&self, field: FieldId) -> Option<&Value> {
         let idx = self.fields.binary_search_by_key(&field, |(id, _)| *id).ok()?;
         Some(&self.fields[idx].1)
+    }
+
+    /// Gives an event that has none its fields, in any order. Several values of one field are a list, in the order they
+    /// come in.
+    pub fn fill(&mut self, mut found: Vec<(FieldId, Value)>) {
+        // Sorting numbers and moving each value once is half the work of sorting the values.
+        let mut order: Vec<u64> =
+            found.iter().zip(0..).map(|((field, _), at): (_, u64)| u64::from(field.0) << 32 | at).collect();
+        order.sort_unstable();
+        let mut take = |entry: u64| {
+            let at = (entry & u64::from(u32::MAX)) as usize;
+            std::mem::replace(&mut found[at].1, Value::Bool(false))
+        };
+        self.fields = Vec::with_capacity(order.len());
+        for same in order.chunk_by(|one, other| one >> 32 == other >> 32) {
+            let value = match same {
+                [one] => take(*one),
+                several => Value::List(several.iter().map(|entry| take(*entry)).collect()),
+            };
+            self.fields.push((FieldId((same[0] >> 32) as u32), value));
+        }
     }
 
     /// Adds a value to a field. A second value for the same field makes a list, as in Elasticsearch.

@@ -96,7 +96,7 @@ impl Literal {
 
     pub(crate) fn equals(&self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Text(text), Value::Str(held)) => text == held,
+            (Self::Text(text), Value::Str(held)) => **text == **held,
             (Self::Int(int), Value::Int(held)) => int == held,
             _ => self.compare(value) == Some(Ordering::Equal),
         }

@@ -173,7 +173,7 @@ fn candidates(tests: &[&Test]) -> Vec<Value> {
 
 fn literal_value(literal: &Literal) -> Value {
     match literal {
-        Literal::Text(text) => Value::Str(text.clone()),
+        Literal::Text(text) => Value::str(&**text),
         Literal::Int(int) => Value::Int(*int),
         Literal::Float(float) => Value::Float(float.get()),
         Literal::Bool(bool) => Value::Bool(*bool),

@@ -107,7 +107,7 @@ pub(super) fn from_value(value: &Value, kind: Type) -> Cell {
 
 fn scalar(literal: &Literal) -> Value {
     match literal {
-        Literal::Text(text) => Value::Str(text.clone()),
+        Literal::Text(text) => Value::str(&**text),
         Literal::Int(int) => Value::Int(*int),
         Literal::Float(float) => Value::Float(float.get()),
         Literal::Bool(bool) => Value::Bool(*bool),

@@ -44,7 +44,7 @@ pub(super) fn is_true(value: &Value) -> bool {
 
 pub(super) fn value_of(literal: &Literal) -> Value {
     match literal {
-        Literal::Text(text) => Value::Str(text.clone()),
+        Literal::Text(text) => Value::str(&**text),
         Literal::Int(int) => Value::Int(*int),
         Literal::Float(float) => Value::Float(float.get()),
         Literal::Bool(bool) => Value::Bool(*bool),

@@ -109,8 +109,8 @@ fn events(rows: Vec<(Vec<Value>, &Record)>, first: &[&str], schema: &Schema, wan
     };
     let value = |record: &Record, column: &str| match column {
         "@timestamp" => Value::str(time::format(record.event.time)),
-        "_id" => Value::Str(record.event.id.clone()),
-        "_index" => Value::Str(record.event.index.clone()),
+        "_id" => Value::str(&*record.event.id),
+        "_index" => Value::str(&*record.event.index),
         column => schema
             .id(column)
             .and_then(|field| record.event.get(field).cloned())
