@@ -40,6 +40,11 @@ const BROAD_WEIGHT: u64 = 50;
 /// That a field is there says little of a field that most events have.
 const SOMETHING_WEIGHT: u64 = 10_000;
 
+/// The fields that sort events into a few classes, with those that do so for most events.
+pub(super) fn classes(schema: &Schema) -> FxHashSet<FieldId> {
+    CLASSES.iter().chain(&["event.action", "event.provider"]).filter_map(|path| schema.id(path)).collect()
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clause {
     /// Sorted, each once. Empty: no event satisfies the predicate.

@@ -6,9 +6,9 @@
 //! not have counts as satisfied.
 
 use aho_corasick::AhoCorasick;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::clause::{Chooser, MAX_CLAUSES};
+use super::clause::{Chooser, MAX_CLAUSES, classes};
 use super::graph::Graph;
 use super::key::{Holds, Key, Place, whole};
 use crate::event::{Event, Value};
@@ -20,11 +20,16 @@ use crate::schema::{FieldId, Schema};
 const WORD_BITS: usize = u64::BITS as usize;
 /// From so many bits on (as a share of the planes' words), joining whole planes beats setting bits one by one.
 const DENSE_FROM: usize = 2;
+/// Classes of events are few, but what they are told by comes from events: past this many they are forgotten.
+const MAX_CLASSES: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Index {
     /// By field number: the place in `fields` plus one, or 0.
     watched: Vec<u32>,
+    /// The fields that sort events into classes. Most rules name several of them, so their keys set most of the bits, and
+    /// for most events the same bits as for those before.
+    classes: FxHashSet<FieldId>,
     fields: Vec<FieldIndex>,
     /// By key.
     effects: Vec<Effect>,
@@ -35,6 +40,7 @@ pub(super) struct Index {
 /// The keys about one field.
 #[derive(Debug, Default)]
 struct FieldIndex {
+    is_class: bool,
     something: Option<KeyId>,
     texts: FxHashMap<Box<str>, KeyId>,
     numbers: FxHashMap<i64, KeyId>,
@@ -49,7 +55,7 @@ struct Parts {
     keys: Vec<Vec<(Place, KeyId)>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct KeyId(u32);
 
 /// Which bits a key sets.
@@ -75,8 +81,13 @@ impl Index {
             }
             (clauses.len()..MAX_CLAUSES).for_each(|plane| set(&mut base, bit(predicate, plane)));
         }
-        let mut index =
-            Self { watched: vec![0; schema.len()], fields: Vec::new(), effects: Vec::new(), base };
+        let mut index = Self {
+            watched: vec![0; schema.len()],
+            classes: classes(schema),
+            fields: Vec::new(),
+            effects: Vec::new(),
+            base,
+        };
         index.fill(bits);
         index
     }
@@ -102,7 +113,7 @@ impl Index {
     fn field(&mut self, field: FieldId) -> &mut FieldIndex {
         let place = &mut self.watched[field.index()];
         if *place == 0 {
-            self.fields.push(FieldIndex::default());
+            self.fields.push(FieldIndex { is_class: self.classes.contains(&field), ..FieldIndex::default() });
             *place = u32::try_from(self.fields.len()).expect("fewer tables than fields");
         }
         &mut self.fields[*place as usize - 1]
@@ -110,14 +121,41 @@ impl Index {
 
     /// Fills the planes with what the event's values say.
     pub(super) fn look_up(&self, event: &Event, planes: &mut Planes) {
-        planes.0.clear();
-        planes.0.extend_from_slice(&self.base);
-        let mut apply = |key: KeyId| self.effects[key.0 as usize].apply(&mut planes.0);
+        let Planes { words, class, classes } = planes;
+        class.clear();
+        self.look_up_fields(event, true, &mut |key| class.push(key));
+        class.sort_unstable();
+        class.dedup();
+        words.clear();
+        match classes.get(&**class) {
+            Some(known) => words.extend_from_slice(known),
+            None => {
+                words.extend_from_slice(&self.base);
+                class.iter().for_each(|key| self.apply(*key, words));
+                if classes.len() >= MAX_CLASSES {
+                    classes.clear();
+                }
+                classes.insert(class.as_slice().into(), words.as_slice().into());
+            }
+        }
+        self.look_up_fields(event, false, &mut |key| self.apply(key, words));
+    }
+
+    fn apply(&self, key: KeyId, words: &mut [u64]) {
+        self.effects[key.0 as usize].apply(words);
+    }
+
+    fn look_up_fields(&self, event: &Event, is_class: bool, found: &mut impl FnMut(KeyId)) {
         for (field, value) in event.fields() {
             // A field that was added after the rules were compiled is watched by none of them.
             match self.watched.get(field.index()) {
                 None | Some(0) => {}
-                Some(place) => self.fields[*place as usize - 1].look_up(value, &mut apply),
+                Some(place) => {
+                    let index = &self.fields[*place as usize - 1];
+                    if index.is_class == is_class {
+                        index.look_up(value, found);
+                    }
+                }
             }
         }
     }
@@ -203,12 +241,18 @@ impl Effect {
 
 /// The planes for one event. Words of one run of predicates stand together, plane by plane.
 #[derive(Debug, Default)]
-pub(super) struct Planes(Vec<u64>);
+pub(super) struct Planes {
+    words: Vec<u64>,
+    /// The keys of the event's class.
+    class: Vec<KeyId>,
+    /// By the keys of a class: the planes with what they say, of one program.
+    classes: FxHashMap<Box<[KeyId]>, Box<[u64]>>,
+}
 
 impl Planes {
     /// The predicates whose every clause is satisfied, among those of the mask.
     pub(super) fn candidates(&self, mask: &[u64]) -> impl Iterator<Item = PredicateId> {
-        let runs = self.0.chunks_exact(MAX_CLAUSES).zip(mask).zip(0u32..);
+        let runs = self.words.chunks_exact(MAX_CLAUSES).zip(mask).zip(0u32..);
         runs.flat_map(|((planes, mask), run)| {
             let mut rest = planes.iter().fold(*mask, |all, plane| all & plane);
             std::iter::from_fn(move || {
