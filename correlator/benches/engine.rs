@@ -32,6 +32,10 @@ use rules::schema::Schema;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const N_CALLS: usize = 50_000;
 const N_ROUNDS: usize = 3;
 const MILLION: usize = 1_000_000;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustc_hash::FxHashMap;
 
-use crate::source::json::Json;
+use crate::source::json::{self, Arena, Json};
 use crate::source::{FieldSink, Scalar};
 
 /// One entry of a list.
@@ -203,7 +203,7 @@ impl Loader<'_> {
     }
 
     fn json(&mut self, text: &str) {
-        match Json::parse(text) {
+        match Json::parse(text, &Arena::new()) {
             Ok(json) if json.get("objects").is_some() => self.stix(&json),
             Ok(json) if json.get("Event").is_some() => self.misp_event(&json),
             Ok(json) if json.get("list").is_some() => {
@@ -220,10 +220,10 @@ impl Loader<'_> {
                     return;
                 }
                 for (idx, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-                    match Json::parse(line) {
+                    json::with_arena(|arena| match Json::parse(line, arena) {
                         Ok(json) => self.entry(idx + 1, &json),
                         Err(error) => self.bad(idx + 1, format!("no JSON: {error}")),
-                    }
+                    });
                 }
             }
         }

@@ -32,6 +32,21 @@ pub enum Link {
 }
 
 impl Link {
+    pub const ALL: [Self; 12] = [
+        Self::InstanceId,
+        Self::AccessKeyId,
+        Self::RoleSession,
+        Self::SsmCommandId,
+        Self::SsmSessionId,
+        Self::SsmAssociationId,
+        Self::SshKeyFingerprint,
+        Self::CliSessionId,
+        Self::TlsHost,
+        Self::ContainerId,
+        Self::EcsTaskId,
+        Self::PodUid,
+    ];
+
     pub fn path(self) -> &'static str {
         match self {
             Self::InstanceId => "groundtrail.link.instance_id",
@@ -292,7 +307,7 @@ fn arguments<'j>(args: impl Iterator<Item = &'j str>, links: &mut Links<'j>) {
     let mut previous = "";
     let mut is_key_helper = false;
     for (idx, arg) in args.enumerate() {
-        let base = arg.rsplit('/').next().unwrap_or(arg);
+        let base = arg.rfind('/').map_or(arg, |slash| &arg[slash + 1..]);
         if idx < 3 && matches!(base, "eic_run_authorized_keys" | "eic_parse_authorized_keys" | "logger") {
             is_key_helper = true;
         }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rules::event::{Event, EventTime, Value};
-use rules::schema::FieldId;
+use rules::schema::{FieldId, FieldType};
 
 use crate::identity::Fact;
 use crate::indicator::Hit;
+use crate::source::json::Json;
 
 pub mod cloudtrail;
 pub mod envelope;
@@ -20,6 +21,7 @@ pub mod json;
 pub mod layout;
 pub mod normalize;
 pub mod notice;
+pub(crate) mod paths;
 pub(crate) mod repair;
 pub mod sensor;
 pub mod split;
@@ -195,6 +197,20 @@ impl From<bool> for Scalar<'_> {
 pub trait FieldSink {
     /// Adds a value under a dotted ECS path. A second value for the same path makes a list.
     fn put(&mut self, path: &str, value: Scalar<'_>);
+
+    /// Adds the leaves of an object below a path. They are keywords, whatever they were; empty ones are left out.
+    fn put_below(&mut self, path: &str, object: &Json<'_>) {
+        object.leaves(&mut path.to_owned(), &mut |path, scalar| match scalar {
+            Scalar::Str("") => {}
+            Scalar::Str(text) => self.put(path, Scalar::Str(text)),
+            Scalar::Int(int) => self.put(path, Scalar::Str(&int.to_string())),
+            Scalar::Float(float) => self.put(path, Scalar::Str(&float.to_string())),
+            Scalar::Bool(bool) => self.put(path, Scalar::Str(if bool { "true" } else { "false" })),
+        });
+    }
+
+    /// Adds a value to a field that was found already. Only what takes fields, not paths, has a use for it.
+    fn put_field(&mut self, _field: FieldId, _kind: FieldType, _value: Scalar<'_>) {}
 }
 
 /// What a source could not do at all.

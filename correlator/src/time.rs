@@ -197,18 +197,43 @@ pub fn from_epoch(number: i64) -> Option<EventTime> {
 
 /// As ECS documents write it: UTC, milliseconds at least, more decimals only where they say something.
 pub fn format(time: EventTime) -> String {
-    let seconds = time.0.div_euclid(1_000_000_000);
-    let nanos = time.0.rem_euclid(1_000_000_000);
-    let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    let whole = timestamp.to_string();
-    let whole = whole.trim_end_matches('Z');
-    if nanos % 1_000_000 == 0 {
-        format!("{whole}.{:03}Z", nanos / 1_000_000)
-    } else if nanos % 1_000 == 0 {
-        format!("{whole}.{:06}Z", nanos / 1_000)
-    } else {
-        format!("{whole}.{nanos:09}Z")
+    let (seconds, nanos) = (time.0.div_euclid(1_000_000_000), time.0.rem_euclid(1_000_000_000));
+    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    let (decimals, fraction) = match nanos {
+        nanos if nanos % 1_000_000 == 0 => (3, nanos / 1_000_000),
+        nanos if nanos % 1_000 == 0 => (6, nanos / 1_000),
+        nanos => (9, nanos),
+    };
+    // Every event is given its time as text: this is several times as fast as the general way.
+    let mut out = String::with_capacity("2026-11-02T10:00:00.123456789Z".len());
+    let parts = [
+        (year, 4, '-'),
+        (month, 2, '-'),
+        (day, 2, 'T'),
+        (second / 3_600, 2, ':'),
+        (second / 60 % 60, 2, ':'),
+        (second % 60, 2, '.'),
+        (fraction, decimals, 'Z'),
+    ];
+    for (number, n_digits, then) in parts {
+        let digit = |place: u32| char::from(b'0' + (number / 10_i64.pow(place) % 10) as u8);
+        out.extend((0..n_digits).rev().map(digit));
+        out.push(then);
     }
+    out
+}
+
+/// The date of a day since 1970-01-01, after Howard Hinnant's `civil_from_days`.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 #[cfg(test)]
@@ -278,6 +303,13 @@ mod tests {
         #[test]
         fn formatting_then_parsing_is_identity(nanos in 0_i64..9_000_000_000_000_000_000) {
             prop_assert_eq!(parse(&format(EventTime(nanos))), Some(EventTime(nanos)));
+        }
+
+        #[test]
+        fn times_are_written_as_jiff_writes_them(nanos in any::<i64>()) {
+            let text = format!("{:.9}", Timestamp::from_nanosecond(nanos.into()).unwrap());
+            let ours = format(EventTime(nanos));
+            prop_assert!(text.starts_with(ours.trim_end_matches('Z')), "{} and {}", ours, text);
         }
 
         #[test]

@@ -22,7 +22,6 @@ use crate::indicator::Indicators;
 use crate::keyed::Limits;
 use crate::pipeline;
 use crate::source::Record;
-use crate::source::envelope;
 use crate::source::normalize::Normalizer;
 use crate::untrusted::Untrusted;
 
@@ -169,9 +168,8 @@ impl Bench {
                 continue;
             }
             let fault = |error: &dyn std::fmt::Display| format!("line {line}: {error}");
-            for (origin, text) in envelope::unwrap(text).map_err(|error| fault(&error))? {
-                let record = self.normalizer.read(origin, text.as_ref()).map_err(|error| fault(&error))?;
-                records.push((Place::Line(line), record));
+            for record in self.normalizer.read_any(text) {
+                records.push((Place::Line(line), record.map_err(|error| fault(&error))?));
             }
         }
         let traces: Vec<Input> = case.traces.iter().cloned().map(Input::any).collect();

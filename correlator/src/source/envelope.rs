@@ -1,18 +1,22 @@
 //! What AWS and its users wrap records in, taken off: EventBridge, CloudWatch Logs, SNS, `LookupEvents`, and the
 //! documents of rule cases. What is inside is told by its shape.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::source::cloudtrail::record::ApiCall;
-use crate::source::json::Json;
+use crate::source::json::{Arena, Json};
 use crate::source::normalize::Unreadable;
 use crate::source::{Origin, guardduty, vpcflow};
 
 /// One text with its origin.
-pub type Unwrapped<'t> = (Origin, Cow<'t, str>);
+#[derive(Debug, Clone, Copy)]
+pub struct Unwrapped<'t> {
+    pub origin: Origin,
+    pub text: &'t str,
+    /// The text as read, where it is JSON.
+    pub json: Option<Json<'t>>,
+}
 
 /// Envelopes inside envelopes end somewhere.
 const MAX_DEPTH: usize = 5;
@@ -50,46 +54,52 @@ struct Lists<'t> {
 ///
 /// # Errors
 /// When the text is no JSON, or nothing in it is known.
-pub fn unwrap(text: &str) -> Result<Vec<Unwrapped<'_>>, Unreadable> {
+pub fn unwrap<'t>(text: &'t str, arena: &'t Arena) -> Result<Vec<Unwrapped<'t>>, Unreadable> {
     let mut found = Vec::new();
-    unwrap_into(text, 0, &mut found)?;
+    unwrap_into(text, arena, 0, &mut found)?;
     Ok(found)
 }
 
-fn unwrap_into<'t>(text: &'t str, depth: usize, found: &mut Vec<Unwrapped<'t>>) -> Result<(), Unreadable> {
-    let json = Json::parse(text).map_err(|error| Unreadable::Json(error.to_string()))?;
+fn unwrap_into<'t>(
+    text: &'t str,
+    arena: &'t Arena,
+    depth: usize,
+    found: &mut Vec<Unwrapped<'t>>,
+) -> Result<(), Unreadable> {
+    let json = Json::parse(text, arena).map_err(|error| Unreadable::Json(error.to_string()))?;
+    let as_is = |origin| Unwrapped { origin, text, json: Some(json) };
     if ApiCall::is_one(&json) {
-        found.push((Origin::CloudTrail, Cow::Borrowed(text)));
+        found.push(as_is(Origin::CloudTrail));
         return Ok(());
     }
     if guardduty::is_finding(&json) {
-        found.push((Origin::GuardDuty, Cow::Borrowed(text)));
+        found.push(as_is(Origin::GuardDuty));
         return Ok(());
     }
     if depth >= MAX_DEPTH {
         return Err(Unreadable::Unknown("envelopes nested too deep".to_owned()));
     }
-    if json == Json::List(Vec::new()) {
+    if json == Json::List(&[]) {
         return Err(Unreadable::Unknown("an empty list".to_owned()));
     }
     if let Json::List(_) = json {
         let items: Vec<&RawValue> =
             serde_json::from_str(text).map_err(|error| Unreadable::Json(error.to_string()))?;
-        return items.into_iter().try_for_each(|item| unwrap_into(item.get(), depth + 1, found));
+        return items.into_iter().try_for_each(|item| unwrap_into(item.get(), arena, depth + 1, found));
     }
     let raw = |error: serde_json::Error| Unreadable::Json(error.to_string());
     if json.get("detail").is_some_and(Json::is_object) && json.get("detail-type").is_some() {
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(raw)?;
-        return envelope.detail.map_or(Ok(()), |detail| unwrap_into(detail.get(), depth + 1, found));
+        return envelope.detail.map_or(Ok(()), |detail| unwrap_into(detail.get(), arena, depth + 1, found));
     }
     // Before the ECS check: an indexed record may carry its own `@timestamp` beside this.
     if json.at(&["aws", "cloudtrail"]).is_some_and(ApiCall::is_one) {
         let envelope: Envelope<'_> = serde_json::from_str(text).map_err(raw)?;
         let inner = envelope.aws.and_then(|aws| aws.cloudtrail);
-        return inner.map_or(Ok(()), |inner| unwrap_into(inner.get(), depth + 1, found));
+        return inner.map_or(Ok(()), |inner| unwrap_into(inner.get(), arena, depth + 1, found));
     }
     if let Some(flow) = json.str_at(&["vpcflow"]) {
-        flow_lines(flow, found);
+        flow_lines(flow, arena, found);
         return Ok(());
     }
     if ["Records", "Findings", "findings", "logEvents", "events", "Events"]
@@ -98,19 +108,19 @@ fn unwrap_into<'t>(text: &'t str, depth: usize, found: &mut Vec<Unwrapped<'t>>) 
         && json.get("@timestamp").is_none()
     {
         let lists: Lists<'_> = serde_json::from_str(text).map_err(raw)?;
-        return lists.records.into_iter().try_for_each(|item| unwrap_into(item.get(), depth + 1, found));
+        return lists
+            .records
+            .into_iter()
+            .try_for_each(|item| unwrap_into(item.get(), arena, depth + 1, found));
     }
     if json.get("@timestamp").is_some() {
-        found.push((Origin::Sensor, Cow::Borrowed(text)));
+        found.push(as_is(Origin::Sensor));
         return Ok(());
     }
     // A record as a string: a log event's `message`, an answer of `LookupEvents`, a notification.
     for key in ["message", "CloudTrailEvent", "Message"] {
         if let Some(inner) = json.str_at(&[key]).filter(|inner| inner.trim_start().starts_with(['{', '['])) {
-            let mut held = Vec::new();
-            unwrap_into(inner, depth + 1, &mut held)?;
-            found.extend(held.into_iter().map(|(origin, text)| (origin, Cow::Owned(text.into_owned()))));
-            return Ok(());
+            return unwrap_into(inner, arena, depth + 1, found);
         }
     }
     if is_about_itself(&json) {
@@ -136,13 +146,14 @@ fn is_about_itself(json: &Json<'_>) -> bool {
         || json.str_at(&["messageType"]) == Some("CONTROL_MESSAGE")
 }
 
-fn flow_lines(text: &str, found: &mut Vec<Unwrapped<'_>>) {
+fn flow_lines<'t>(text: &str, arena: &'t Arena, found: &mut Vec<Unwrapped<'t>>) {
     let mut header = vpcflow::DEFAULT_HEADER;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if vpcflow::is_header(line) {
             header = line;
         } else if vpcflow::is_traffic(header, line) {
-            found.push((Origin::VpcFlow, Cow::Owned(format!("{header}\n{line}"))));
+            let text = arena.alloc_str(&format!("{header}\n{line}"));
+            found.push(Unwrapped { origin: Origin::VpcFlow, text, json: None });
         }
     }
 }

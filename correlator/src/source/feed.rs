@@ -1,5 +1,6 @@
 //! One file or stream into records: unpack, cut, normalise, and say in words what could not be read.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use serde::de::IgnoredAny;
 
 use crate::merge::{Closed, Outlet};
 use crate::source::layout::Kind;
-use crate::source::normalize::Normalizer;
+use crate::source::normalize::{Normalizer, Unreadable};
 use crate::source::split::{End, Piece, split};
-use crate::source::{Origin, Rejected, RejectedKind, SourceItem, vpcflow};
+use crate::source::{Origin, Record, Rejected, RejectedKind, SourceItem, vpcflow};
 
 /// What one input may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +93,17 @@ impl Feed<'_> {
     fn json_of<R: Read>(&self, name: &str, mut unpacked: Unpacked<R>) -> Result<Outcome, Closed> {
         let mut outcome = Outcome::default();
         let mut closed = None;
-        let is_whole = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        // Whether a text is a document is told by reading it, and it is read once.
+        let read = RefCell::new(Vec::new());
+        let is_whole = |text: &str| {
+            let found = self.normalizer.read_any(text);
+            let is_whole = !matches!(found[..], [Err(Unreadable::Json(_))])
+                || serde_json::from_str::<IgnoredAny>(text).is_ok();
+            *read.borrow_mut() = found;
+            is_whole
+        };
         let end = split(&mut unpacked, self.limits.max_record_bytes, &is_whole, &mut |piece| {
-            let sent = self.piece(name, piece, &mut outcome);
+            let sent = self.piece(name, piece, read.take(), &mut outcome);
             closed = sent.err();
             closed.is_none()
         });
@@ -108,11 +117,16 @@ impl Feed<'_> {
         Ok(outcome)
     }
 
-    fn piece(&self, name: &str, piece: Piece, outcome: &mut Outcome) -> Result<(), Closed> {
+    /// `found` is what was read of a document.
+    fn piece(
+        &self,
+        name: &str,
+        piece: Piece,
+        found: Vec<Result<Record, Unreadable>>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Closed> {
         match piece {
-            Piece::Document { text, at, number } => {
-                self.document(&text, &|| place(name, number, at), outcome)
-            }
+            Piece::Document { at, number, .. } => self.found(found, &|| place(name, number, at), outcome),
             Piece::Broken { at, number, reason } => {
                 self.reject(place(name, number, at), reason.to_owned(), RejectedKind::Record, outcome)
             }
@@ -197,7 +211,16 @@ impl Feed<'_> {
 
     /// Reads whatever one JSON document holds.
     pub fn document(&self, text: &str, at: &dyn Fn() -> String, outcome: &mut Outcome) -> Result<(), Closed> {
-        for read in self.normalizer.read_any(text) {
+        self.found(self.normalizer.read_any(text), at, outcome)
+    }
+
+    fn found(
+        &self,
+        found: Vec<Result<Record, Unreadable>>,
+        at: &dyn Fn() -> String,
+        outcome: &mut Outcome,
+    ) -> Result<(), Closed> {
+        for read in found {
             match read {
                 Ok(record) => {
                     outcome.n_records += 1;

@@ -240,7 +240,7 @@ fn own_addresses<'j>(instance: Option<&'j Json<'_>>, addresses: &mut Vec<&'j str
 fn snake_leaves<'j>(json: &'j Json<'_>, path: &mut String, each: &mut dyn FnMut(&str, Scalar<'j>)) {
     match json {
         Json::Object(entries) => {
-            for (key, value) in entries {
+            for (key, value) in *entries {
                 let len = path.len();
                 path.push('.');
                 push_snake(key, path);

@@ -1,43 +1,66 @@
 //! A JSON tree that borrows from its text and keeps the order of keys.
 //!
 //! Order matters once: Elastic's text form of `requestParameters` depends on it. Borrowing matters always: most of
-//! a CloudTrail record is looked at once and thrown away.
+//! a CloudTrail record is looked at once and thrown away. So the tree lies in an [`Arena`], in as many pieces as it has
+//! lists and objects, and is given up as a whole.
 
-use std::borrow::Cow;
-use std::fmt;
+mod parser;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
 
 use crate::source::Scalar;
+
+/// Memory of trees.
+pub type Arena = bumpalo::Bump;
 
 /// Characters of a value that a message shows.
 const MAX_EXCERPT: usize = 60;
 
-/// One JSON value. Its depth is bounded by the parser (128), so walking it by recursion is safe.
-#[derive(Debug, Clone, PartialEq)]
+/// One JSON value. Its depth is bounded by the parser (127), so walking it by recursion is safe.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Json<'a> {
     Null,
     Bool(bool),
     Int(i64),
     Float(f64),
-    Str(Cow<'a, str>),
-    List(Vec<Json<'a>>),
+    Str(&'a str),
+    List(&'a [Json<'a>]),
     /// As written: a key may occur twice, and then the last one counts.
-    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    Object(&'a [(&'a str, Json<'a>)]),
+}
+
+/// Runs with an arena that the thread uses again and again.
+pub(crate) fn with_arena<T>(work: impl FnOnce(&Arena) -> T) -> T {
+    thread_local! {
+        static ARENA: Cell<Arena> = Cell::new(Arena::new());
+    }
+    /// One monstrous record must not hold memory for ever.
+    const MAX_KEPT: usize = 1 << 20;
+    // Who asks while another works gets an arena of its own.
+    let mut arena = ARENA.take();
+    let result = work(&arena);
+    if arena.allocated_bytes() <= MAX_KEPT {
+        arena.reset();
+        ARENA.set(arena);
+    }
+    result
 }
 
 impl<'a> Json<'a> {
-    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    /// # Errors
+    /// When the text is no JSON, nests deeper than 127, or holds a number beyond any float.
+    pub fn parse(text: &'a str, arena: &'a Arena) -> Result<Self, serde_json::Error> {
+        parser::parse(text, arena).ok_or_else(|| {
+            // Its words say where and what; a property holds the two to the same opinion.
+            match serde_json::from_str::<serde_json::Value>(text) {
+                Err(error) => error,
+                Ok(_) => serde::de::Error::custom("unreadable"),
+            }
+        })
     }
 
-    pub fn get(&self, key: &str) -> Option<&Self> {
-        match self {
-            Self::Object(entries) => {
-                entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
-            }
-            _ => None,
-        }
+    pub fn get(&self, key: &str) -> Option<&'a Self> {
+        self.entries().iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     /// The value at the end of a chain of keys.
@@ -46,14 +69,14 @@ impl<'a> Json<'a> {
     }
 
     /// A string that says something: not empty.
-    pub fn str(&self) -> Option<&str> {
+    pub fn str(&self) -> Option<&'a str> {
         match self {
             Self::Str(text) if !text.is_empty() => Some(text),
             _ => None,
         }
     }
 
-    pub fn str_at(&self, keys: &[&str]) -> Option<&str> {
+    pub fn str_at(&self, keys: &[&str]) -> Option<&'a str> {
         self.at(keys)?.str()
     }
 
@@ -77,14 +100,14 @@ impl<'a> Json<'a> {
     }
 
     /// A list's elements; nothing for anything else.
-    pub fn items(&self) -> &[Self] {
+    pub fn items(&self) -> &'a [Self] {
         match self {
             Self::List(items) => items,
             _ => &[],
         }
     }
 
-    pub fn entries(&self) -> &[(Cow<'a, str>, Self)] {
+    pub fn entries(&self) -> &'a [(&'a str, Self)] {
         match self {
             Self::Object(entries) => entries,
             _ => &[],
@@ -95,7 +118,7 @@ impl<'a> Json<'a> {
         matches!(self, Self::Object(_))
     }
 
-    pub fn scalar(&self) -> Option<Scalar<'_>> {
+    pub fn scalar(&self) -> Option<Scalar<'a>> {
         match self {
             Self::Bool(bool) => Some(Scalar::Bool(*bool)),
             Self::Int(int) => Some(Scalar::Int(*int)),
@@ -165,10 +188,10 @@ impl<'a> Json<'a> {
     /// Calls back with every scalar under its dotted path, lists flattened, as Elasticsearch indexes a document.
     ///
     /// `path` is a prefix without its last dot and is as before when this returns.
-    pub fn leaves<'j>(&'j self, path: &mut String, each: &mut dyn FnMut(&str, Scalar<'j>)) {
+    pub fn leaves(&self, path: &mut String, each: &mut dyn FnMut(&str, Scalar<'a>)) {
         match self {
             Self::Object(entries) => {
-                for (key, value) in entries {
+                for (key, value) in *entries {
                     let len = path.len();
                     if !path.is_empty() {
                         path.push('.');
@@ -193,104 +216,14 @@ fn write_quoted(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::String(head).to_string());
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, bool: bool) -> Result<Self::Value, E> {
-        Ok(Json::Bool(bool))
-    }
-
-    fn visit_i64<E>(self, int: i64) -> Result<Self::Value, E> {
-        Ok(Json::Int(int))
-    }
-
-    fn visit_u64<E>(self, int: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(int).map_or(Json::Float(int as f64), Json::Int))
-    }
-
-    fn visit_f64<E>(self, float: f64) -> Result<Self::Value, E> {
-        Ok(Json::Float(float))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Json::Str(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Json::Str(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
-        Ok(Json::Str(Cow::Owned(text)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Json::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key_seed(KeySeed)? {
-            entries.push((key, map.next_value()?));
-        }
-        Ok(Json::Object(entries))
-    }
-}
-
-/// `Cow`'s own `Deserialize` always copies; a key without escapes can be borrowed.
-struct KeySeed;
-
-impl<'de> serde::de::DeserializeSeed<'de> for KeySeed {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeySeed {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn leaves_are_flattened_like_elasticsearch_does() {
-        let json = Json::parse(r#"{"a":{"b":[1,{"c":"x"},[2,null]]},"d.e":true}"#).unwrap();
+        let arena = Arena::new();
+        let json = Json::parse(r#"{"a":{"b":[1,{"c":"x"},[2,null]]},"d.e":true}"#, &arena).unwrap();
         let mut seen = Vec::new();
         json.leaves(&mut String::new(), &mut |path, scalar| seen.push(format!("{path}={scalar:?}")));
         assert_eq!(seen, ["a.b=Int(1)", "a.b.c=Str(\"x\")", "a.b=Int(2)", "d.e=Bool(true)"]);
@@ -298,7 +231,8 @@ mod tests {
 
     #[test]
     fn the_last_of_two_equal_keys_counts() {
-        let json = Json::parse(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        let arena = Arena::new();
+        let json = Json::parse(r#"{"a":1,"b":2,"a":3}"#, &arena).unwrap();
         assert_eq!(json.get("a"), Some(&Json::Int(3)));
     }
 
@@ -307,29 +241,35 @@ mod tests {
         for (text, is_empty) in
             [("null", true), (r#"{"a":[{},null,""]}"#, true), ("0", false), ("[[false]]", false)]
         {
-            assert_eq!(Json::parse(text).unwrap().is_empty(), is_empty, "{text}");
+            assert_eq!(Json::parse(text, &Arena::new()).unwrap().is_empty(), is_empty, "{text}");
         }
     }
 
     #[test]
     fn strings_without_escapes_are_borrowed() {
-        let json = Json::parse(r#"["plain","es\tcaped"]"#).unwrap();
-        assert!(matches!(&json.items()[0], Json::Str(Cow::Borrowed("plain"))));
-        assert!(matches!(&json.items()[1], Json::Str(Cow::Owned(_))));
+        let (text, arena) = (r#"["plain","es\tcaped"]"#, Arena::new());
+        let items = Json::parse(text, &arena).unwrap().items();
+        assert_eq!(items, [Json::Str("plain"), Json::Str("es\tcaped")]);
+        let is_borrowed =
+            |json: &Json<'_>| text.as_bytes().as_ptr_range().contains(&json.str().unwrap().as_ptr());
+        assert!(is_borrowed(&items[0]) && !is_borrowed(&items[1]));
     }
 
     #[test]
     fn an_excerpt_is_json_and_short() {
         for text in [r#"{"a":[1,null,"x\"y"],"b":true}"#, r#""0001-01-01T00:00:00Z""#, "-7", "{}", "[]"] {
-            assert_eq!(Json::parse(text).unwrap().excerpt(), text);
+            assert_eq!(Json::parse(text, &Arena::new()).unwrap().excerpt(), text);
         }
         for text in [format!("\"{}\"", "é".repeat(100_000)), format!("[{}1]", "1,".repeat(100_000))] {
-            assert!(Json::parse(&text).unwrap().excerpt().chars().count() == MAX_EXCERPT + 1, "{text:.80}");
+            assert!(
+                Json::parse(&text, &Arena::new()).unwrap().excerpt().chars().count() == MAX_EXCERPT + 1,
+                "{text:.80}"
+            );
         }
     }
 
     #[test]
     fn nesting_is_bounded() {
-        assert!(Json::parse(&"[".repeat(100_000)).is_err());
+        assert!(Json::parse(&"[".repeat(100_000), &Arena::new()).is_err());
     }
 }

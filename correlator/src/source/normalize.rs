@@ -1,8 +1,7 @@
 //! Text of any origin to a [`Record`]: one mapping, two sinks. Rules see interned slots, alerts the whole document.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 
 use rules::event::{Event, EventTime, Value};
 use rules::program::ALERTS_INDEX;
@@ -16,9 +15,12 @@ use crate::indicator::{self, Hit, Indicators};
 use crate::link;
 use crate::source::cloudtrail::mapping as cloudtrail;
 use crate::source::cloudtrail::record::ApiCall;
-use crate::source::json::Json;
+use crate::source::envelope::{self, Unwrapped};
+use crate::source::json::{self, Json};
+use crate::source::paths::Paths;
+use crate::source::sensor::Part;
 use crate::source::vpcflow::{self, Flow};
-use crate::source::{FieldSink, Origin, Record, Scalar, envelope, guardduty, repair, sensor};
+use crate::source::{FieldSink, Origin, Record, Scalar, guardduty, repair, sensor};
 use crate::time;
 
 /// Why a text is no event.
@@ -44,39 +46,52 @@ pub struct Normalizer(Arc<RwLock<Terms>>);
 #[derive(Debug, Clone)]
 struct Terms {
     schema: Arc<Schema>,
+    paths: Arc<Paths>,
     indicators: Arc<Indicators>,
 }
 
 impl Normalizer {
     pub fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
-        Self(Arc::new(RwLock::new(Terms { schema, indicators })))
+        Self(Arc::new(RwLock::new(Terms::new(schema, indicators))))
     }
 
     /// From the next event on, reads by these. The fields of the schema before keep their places in it.
     pub fn replace(&self, schema: Arc<Schema>, indicators: Arc<Indicators>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Terms { schema, indicators };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Terms::new(schema, indicators);
     }
 
     /// What fields are called by; those there are keep their numbers when others come.
     pub(crate) fn schema(&self) -> Arc<Schema> {
-        self.terms().schema
+        Arc::clone(&self.terms().schema)
     }
 
-    fn terms(&self) -> Terms {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn terms(&self) -> RwLockReadGuard<'_, Terms> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads whatever a JSON text holds: a record of any origin, or an envelope around several.
     pub fn read_any(&self, text: &str) -> Vec<Result<Record, Unreadable>> {
-        let read = |found: Vec<(Origin, Cow<'_, str>)>| {
-            found.into_iter().map(|(origin, text)| self.read(origin, &*text)).collect()
+        let read = |text: &str| {
+            json::with_arena(|arena| {
+                let found = envelope::unwrap(text, arena)?;
+                Ok(found.into_iter().map(|one| self.read_unwrapped(one)).collect())
+            })
         };
-        match envelope::unwrap(text) {
-            Ok(found) => read(found),
-            Err(error) => match repair::repair(text).as_deref().map(envelope::unwrap) {
-                Some(Ok(found)) => read(found),
+        match read(text) {
+            Ok(found) => found,
+            Err(error) => match repair::repair(text).as_deref().map(read) {
+                Some(Ok(found)) => found,
                 _ => vec![Err(error)],
             },
+        }
+    }
+
+    fn read_unwrapped(&self, one: Unwrapped<'_>) -> Result<Record, Unreadable> {
+        match one.json {
+            Some(json) => self.record(one.origin, one.text.into(), |terms, slots| {
+                map_json(one.origin, &json, &terms.paths, slots)
+            }),
+            None => self.read(one.origin, one.text),
         }
     }
 
@@ -96,9 +111,19 @@ impl Normalizer {
     }
 
     fn read_text(&self, origin: Origin, raw: Arc<str>) -> Result<Record, Unreadable> {
+        let text = Arc::clone(&raw);
+        self.record(origin, raw, |terms, slots| map(origin, &text, &terms.paths, slots))
+    }
+
+    fn record(
+        &self,
+        origin: Origin,
+        raw: Arc<str>,
+        map: impl FnOnce(&Terms, &mut Slots<'_>) -> Result<Head, Unreadable>,
+    ) -> Result<Record, Unreadable> {
         let terms = self.terms();
-        let mut slots = Slots { schema: &terms.schema, found: Vec::with_capacity(96) };
-        let mut head = map(origin, &raw, &mut slots)?;
+        let mut slots = Slots { schema: &terms.schema, paths: &terms.paths, found: Vec::with_capacity(96) };
+        let mut head = map(&terms, &mut slots)?;
         let id = head.id.take().unwrap_or_else(|| hash_id(&raw));
         slots.put("@timestamp", Scalar::Str(&time::format(head.time)));
         slots.put("event.id", Scalar::Str(&id));
@@ -106,7 +131,7 @@ impl Normalizer {
         indicator::put_hits(&hits, &mut slots);
         let mut event = Event::new(id, head.time, head.index);
         event.sequence = head.sequence;
-        slots.fill(&mut event);
+        event.fill(slots.found);
         Ok(Record { event, origin, raw, hits: hits.into(), facts: head.facts.into(), claimed: None })
     }
 
@@ -129,6 +154,11 @@ impl Normalizer {
 }
 
 impl Terms {
+    fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
+        let paths = Arc::new(Paths::new(&schema));
+        Self { schema, paths, indicators }
+    }
+
     fn hits(&self, head: &Head) -> Vec<Hit> {
         if self.indicators.is_empty() {
             return Vec::new();
@@ -157,16 +187,17 @@ impl Record {
         root.insert("@timestamp".to_owned(), Document::String(time::format(self.event.time)));
         let mut sink = DocumentSink { root };
         if self.origin == Origin::Sensor {
-            if let Ok(json) = Json::parse(&self.raw) {
-                let (head, facts) = sensor::map(&json, &mut Nowhere);
+            json::with_arena(|arena| {
+                let Ok(json) = Json::parse(&self.raw, arena) else { return };
+                let (head, facts) = sensor::map(&json, builtin_paths(), &mut Nowhere);
                 if head.id.is_none() {
                     sink.put("event.id", Scalar::Str(&self.event.id));
                 }
                 sensor::derive(&facts, &mut sink);
-            }
+            });
         } else if self.origin != Origin::Signal {
             // The same text was read once already, so it maps.
-            let _ = map(self.origin, &self.raw, &mut sink);
+            let _ = map(self.origin, &self.raw, builtin_paths(), &mut sink);
             sink.put("event.id", Scalar::Str(&self.event.id));
         }
         indicator::put_hits(&self.hits, &mut sink);
@@ -198,14 +229,31 @@ impl Head {
     }
 }
 
-fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unreadable> {
+/// Where what is derived from a document does not depend on which fields rules may name.
+fn builtin_paths() -> &'static Paths {
+    static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&Schema::builtin()));
+    &PATHS
+}
+
+fn map<S: FieldSink>(origin: Origin, raw: &str, paths: &Paths, sink: &mut S) -> Result<Head, Unreadable> {
     if origin == Origin::VpcFlow {
         return map_flow(raw, sink);
     }
-    let json = Json::parse(raw).map_err(|error| Unreadable::Json(error.to_string()))?;
+    json::with_arena(|arena| {
+        let json = Json::parse(raw, arena).map_err(|error| Unreadable::Json(error.to_string()))?;
+        map_json(origin, &json, paths, sink)
+    })
+}
+
+fn map_json<S: FieldSink>(
+    origin: Origin,
+    json: &Json<'_>,
+    paths: &Paths,
+    sink: &mut S,
+) -> Result<Head, Unreadable> {
     match origin {
         Origin::CloudTrail => {
-            let call = ApiCall::new(&json);
+            let call = ApiCall::new(json);
             let time = call.event_time().and_then(time::parse).ok_or_else(|| {
                 no_time("eventTime", json.get("eventTime").or_else(|| json.get("@timestamp")))
             })?;
@@ -215,31 +263,29 @@ fn map(origin: Origin, raw: &str, sink: &mut dyn FieldSink) -> Result<Head, Unre
             Ok(Head { facts, ..Head::of_aws(call.event_id().map(str::to_owned), time, cloudtrail::DATASET) })
         }
         Origin::GuardDuty => {
-            let found = guardduty::head(&json).ok_or_else(|| no_time("updatedAt", None))?;
-            guardduty::map(&json, sink);
+            let found = guardduty::head(json).ok_or_else(|| no_time("updatedAt", None))?;
+            guardduty::map(json, sink);
             Ok(Head::of_aws(Some(found.id), found.time, guardduty::DATASET))
         }
         Origin::Signal => {
             // All that can be derived was, when the alert was made.
-            let (head, _) = sensor::map(&json, sink);
+            let (head, _) = sensor::map(json, paths, sink);
             let time = head.time.ok_or_else(|| no_time("@timestamp", json.get("@timestamp")))?;
             let id = head.id.map(str::to_owned);
             let index = ALERTS_INDEX.to_owned();
             Ok(Head { id, time, sequence: head.sequence, index, addresses: Vec::new(), facts: Vec::new() })
         }
         Origin::Sensor | Origin::VpcFlow => {
-            let mut watch = Watch { sink, addresses: Vec::new() };
-            let (head, facts) = sensor::map(&json, &mut watch);
+            let (head, facts) = sensor::map(json, paths, sink);
             let time = head.time.ok_or_else(|| no_time("@timestamp", json.get("@timestamp")))?;
-            let addresses = std::mem::take(&mut watch.addresses);
-            sensor::derive(&facts, watch.sink);
+            sensor::derive(&facts, sink);
             let is_marked = json.at(&["threat", "indicator"]).is_some();
             Ok(Head {
                 id: head.id.map(str::to_owned),
                 time,
                 sequence: head.sequence,
                 index: head.index(),
-                addresses: if is_marked { Vec::new() } else { addresses },
+                addresses: if is_marked { Vec::new() } else { facts.addresses },
                 facts: Vec::new(),
             })
         }
@@ -274,18 +320,8 @@ struct Watch<'s> {
 
 impl FieldSink for Watch<'_> {
     fn put(&mut self, path: &str, value: Scalar<'_>) {
-        let field = match path {
-            "destination.ip" => Some("destination.ip"),
-            "source.ip" => Some("source.ip"),
-            "aws.vpcflow.pkt_dstaddr" => Some("aws.vpcflow.pkt_dstaddr"),
-            "aws.vpcflow.pkt_srcaddr" => Some("aws.vpcflow.pkt_srcaddr"),
-            _ => None,
-        };
-        if let (Some(field), Scalar::Str(text)) = (field, value)
-            && let Ok(address) = text.parse()
-            && !self.addresses.iter().any(|(_, held)| *held == address)
-        {
-            self.addresses.push((field, address));
+        if let (Some(Part::Address(field)), Scalar::Str(text)) = (sensor::part(path), value) {
+            sensor::note_address(field, text, &mut self.addresses);
         }
         self.sink.put(path, value);
     }
@@ -295,34 +331,29 @@ impl FieldSink for Watch<'_> {
 /// rule can name them.
 struct Slots<'s> {
     schema: &'s Schema,
+    paths: &'s Paths,
     found: Vec<(FieldId, Value)>,
 }
 
 impl FieldSink for Slots<'_> {
     fn put(&mut self, path: &str, value: Scalar<'_>) {
-        let Some(id) = self.schema.id(path) else { return };
-        if let Some(value) = coerce(self.schema.field(id).kind, value) {
-            self.found.push((id, value));
+        if let Some(id) = self.schema.id(path) {
+            self.put_field(id, self.schema.field(id).kind, value);
         }
     }
-}
 
-impl Slots<'_> {
-    /// Hands each field over once: adding one value at a time to a long list would copy it as often.
-    fn fill(mut self, event: &mut Event) {
-        self.found.sort_by_key(|(id, _)| *id);
-        let mut found = self.found.into_iter().peekable();
-        while let Some((id, first)) = found.next() {
-            let mut more = Vec::new();
-            while let Some((_, value)) = found.next_if(|(next, _)| *next == id) {
-                more.push(value);
+    fn put_below(&mut self, path: &str, object: &Json<'_>) {
+        // Most leaves are named by no rule, so they are not in the table.
+        self.paths.walk_below(path, object, &mut |place, value| {
+            if let Some((field, kind)) = place.field.filter(|_| value != Scalar::Str("")) {
+                self.found.extend(coerce(kind, value).map(|value| (field, value)));
             }
-            if more.is_empty() {
-                event.push(id, first);
-            } else {
-                more.insert(0, first);
-                event.push(id, Value::List(more.into()));
-            }
+        });
+    }
+
+    fn put_field(&mut self, field: FieldId, kind: FieldType, value: Scalar<'_>) {
+        if let Some(value) = coerce(kind, value) {
+            self.found.push((field, value));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! S3's own event, CloudTrail's own notice, EventBridge's "Object Created", Security Lake's, EventBridge events that carry a
 //! record, and the messages that services write to see whether they may.
 
-use crate::source::json::Json;
+use crate::source::json::{Arena, Json};
 
 /// An object to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,8 @@ fn parse_at(body: &str, depth: usize) -> Result<Notice, String> {
     if !text.starts_with(['{', '[']) {
         return Err("it is no JSON: neither a notification nor a record".to_owned());
     }
-    let json = Json::parse(text).map_err(|error| format!("broken JSON: {error}"))?;
+    let arena = Arena::new();
+    let json = Json::parse(text, &arena).map_err(|error| format!("broken JSON: {error}"))?;
     if depth > MAX_DEPTH {
         return Err("envelopes nested too deep".to_owned());
     }

@@ -1,11 +1,15 @@
 //! Host events: ECS documents, one a line, from our sensor or a producer like it.
 
+use std::net::IpAddr;
+
+use rules::event::EventTime;
+
 use crate::endpoint;
-use crate::link;
+use crate::link::{self, Link};
 use crate::source::json::Json;
+use crate::source::paths::Paths;
 use crate::source::{FieldSink, Scalar};
 use crate::time;
-use rules::event::EventTime;
 
 /// What an ECS document says about itself, beside its fields.
 #[derive(Debug, Default)]
@@ -35,20 +39,105 @@ pub struct HostFacts<'j> {
     pub pod_uids: Vec<&'j str>,
     pub cgroup_paths: Vec<&'j str>,
     pub server_names: Vec<&'j str>,
-    /// Link and endpoint fields the document already carries, and so must not get twice.
-    known: Vec<(String, &'j str)>,
+    /// Links the document already carries, and so must not get twice.
+    known: Vec<(&'static str, &'j str)>,
+    has_endpoint: bool,
+    /// Addresses that indicator lists are asked about.
+    pub(crate) addresses: Vec<(&'static str, IpAddr)>,
 }
 
-/// Writes the document's own fields and collects what the derived ones need.
-pub(crate) fn map<'j>(json: &'j Json<'_>, sink: &mut dyn FieldSink) -> (Head<'j>, HostFacts<'j>) {
+/// What a path of a host event is to us, beside a field for rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Time,
+    Id,
+    Sequence,
+    StreamType,
+    /// `data_stream.dataset` goes before `event.dataset`.
+    StreamDataset,
+    EventDataset,
+    Namespace,
+    InstanceId,
+    HostId,
+    InstanceRole,
+    ProcessName,
+    Action,
+    Args,
+    ParentArgs,
+    LeaderArgs,
+    AncestorLine,
+    Env,
+    ContainerId,
+    PodUid,
+    CgroupPath,
+    ServerName,
+    Address(&'static str),
+    Link(&'static str),
+    Endpoint,
+}
+
+pub(crate) const PARTS: &[(&str, Part)] = &[
+    ("@timestamp", Part::Time),
+    ("event.id", Part::Id),
+    ("event.sequence", Part::Sequence),
+    ("data_stream.type", Part::StreamType),
+    ("data_stream.dataset", Part::StreamDataset),
+    ("event.dataset", Part::EventDataset),
+    ("data_stream.namespace", Part::Namespace),
+    ("cloud.instance.id", Part::InstanceId),
+    ("host.id", Part::HostId),
+    ("cloud.instance.role", Part::InstanceRole),
+    ("groundtrail.host.role", Part::InstanceRole),
+    ("process.name", Part::ProcessName),
+    ("event.action", Part::Action),
+    ("process.args", Part::Args),
+    ("process.parent.args", Part::ParentArgs),
+    ("process.entry_leader.args", Part::LeaderArgs),
+    ("groundtrail.process.ancestors.command_line", Part::AncestorLine),
+    ("process.parent.command_line", Part::AncestorLine),
+    ("process.env_vars", Part::Env),
+    ("container.id", Part::ContainerId),
+    ("kubernetes.pod.uid", Part::PodUid),
+    ("process.cgroup.path", Part::CgroupPath),
+    ("groundtrail.process.cgroup_path", Part::CgroupPath),
+    ("groundtrail.container.cgroup_path", Part::CgroupPath),
+    ("tls.client.server_name", Part::ServerName),
+    ("destination.domain", Part::ServerName),
+    ("destination.ip", Part::Address("destination.ip")),
+    ("source.ip", Part::Address("source.ip")),
+    ("aws.vpcflow.pkt_dstaddr", Part::Address("aws.vpcflow.pkt_dstaddr")),
+    ("aws.vpcflow.pkt_srcaddr", Part::Address("aws.vpcflow.pkt_srcaddr")),
+];
+
+/// What a path is to us.
+pub(crate) fn part(path: &str) -> Option<Part> {
+    if let Some((_, part)) = PARTS.iter().find(|(named, _)| *named == path) {
+        return Some(*part);
+    }
+    if path.starts_with("groundtrail.endpoint.") {
+        return Some(Part::Endpoint);
+    }
+    Link::ALL.into_iter().map(Link::path).find(|link| *link == path).map(Part::Link)
+}
+
+/// Writes the document's own fields, but for its time and id, and collects what the derived ones need.
+pub(crate) fn map<'j, S: FieldSink + ?Sized>(
+    json: &Json<'j>,
+    paths: &Paths,
+    sink: &mut S,
+) -> (Head<'j>, HostFacts<'j>) {
     let mut head = Head::default();
     let mut facts = HostFacts::default();
-    json.leaves(&mut String::new(), &mut |path, scalar| {
-        head.collect(path, scalar);
-        if let Scalar::Str(text) = scalar {
-            facts.collect(path, text);
+    paths.walk(json, &mut |place, scalar| {
+        let is_of_head = place.part.is_some_and(|part| {
+            if let Scalar::Str(text) = scalar {
+                facts.collect(part, text);
+            }
+            head.collect(part, scalar)
+        });
+        if let Some((field, kind)) = place.field.filter(|_| !is_of_head) {
+            sink.put_field(field, kind, scalar);
         }
-        sink.put(path, scalar);
     });
     // Rules ask for either name of the data set.
     match (json_has(json, "event", "dataset"), json_has(json, "data_stream", "dataset"), head.dataset) {
@@ -64,80 +153,92 @@ pub(crate) fn map<'j>(json: &'j Json<'_>, sink: &mut dyn FieldSink) -> (Head<'j>
 }
 
 fn json_has(json: &Json<'_>, object: &str, key: &str) -> bool {
-    json.at(&[object, key]).is_some() || json.get(&format!("{object}.{key}")).is_some()
+    json.at(&[object, key]).is_some()
+        || json
+            .entries()
+            .iter()
+            .any(|(name, _)| name.strip_prefix(object).and_then(|rest| rest.strip_prefix('.')) == Some(key))
 }
 
 /// Writes what follows from the document: links and the endpoint of an `aws` command.
 pub(crate) fn derive(facts: &HostFacts<'_>, sink: &mut dyn FieldSink) {
-    let known: Vec<(&str, &str)> = facts.known.iter().map(|(path, value)| (path.as_str(), *value)).collect();
     let mut links = link::of_host(facts);
-    let has_endpoint = known.iter().any(|(path, _)| path.starts_with("groundtrail.endpoint."));
     let is_exec =
         matches!(facts.action, Some("exec" | "exec_event" | "executed" | "process_started" | "start"));
-    if is_exec && !has_endpoint {
+    if is_exec && !facts.has_endpoint {
         let found = endpoint::of_command(facts.process_name, &facts.args, &facts.env);
         if let Some(endpoint) = found {
             endpoint.put(sink);
-            links.add(link::Link::TlsHost, endpoint.domain);
+            links.add(Link::TlsHost, endpoint.domain);
         }
     }
-    links.put(&known, sink);
+    links.put(&facts.known, sink);
 }
 
 impl<'j> Head<'j> {
-    fn collect(&mut self, path: &str, scalar: Scalar<'j>) {
-        match (path, scalar) {
-            ("@timestamp", Scalar::Str(text)) => self.time = time::parse(text),
-            ("@timestamp", Scalar::Int(number)) => self.time = time::from_epoch(number),
-            ("event.id", Scalar::Str(text)) if !text.is_empty() => self.id = Some(text),
-            ("event.sequence", Scalar::Int(number)) => self.sequence = u64::try_from(number).unwrap_or(0),
-            ("data_stream.type", Scalar::Str(text)) => self.stream_type = Some(text),
-            ("data_stream.dataset", Scalar::Str(text)) => self.dataset = Some(text),
-            ("event.dataset", Scalar::Str(text)) => self.dataset = self.dataset.or(Some(text)),
-            ("data_stream.namespace", Scalar::Str(text)) => self.namespace = Some(text),
+    /// Whether the value is the event's time or id, of which the event has one alone, as read.
+    fn collect(&mut self, part: Part, scalar: Scalar<'j>) -> bool {
+        match (part, scalar) {
+            (Part::Time, Scalar::Str(text)) => self.time = time::parse(text),
+            (Part::Time, Scalar::Int(number)) => self.time = time::from_epoch(number),
+            (Part::Id, Scalar::Str(text)) if !text.is_empty() => {
+                self.id = Some(text);
+                return true;
+            }
+            (Part::Sequence, Scalar::Int(number)) => self.sequence = u64::try_from(number).unwrap_or(0),
+            (Part::StreamType, Scalar::Str(text)) => self.stream_type = Some(text),
+            (Part::StreamDataset, Scalar::Str(text)) => self.dataset = Some(text),
+            (Part::EventDataset, Scalar::Str(text)) => self.dataset = self.dataset.or(Some(text)),
+            (Part::Namespace, Scalar::Str(text)) => self.namespace = Some(text),
             _ => {}
         }
+        part == Part::Time
     }
 
     /// The index the document would go to. A name with a dot in front is the engine's own: no event of a source gets
     /// into it by what it says of itself.
     pub(crate) fn index(&self) -> String {
-        format!(
-            "{}-{}-{}",
-            self.stream_type.filter(|kind| !kind.starts_with('.')).unwrap_or("logs"),
-            self.dataset.unwrap_or("generic"),
-            self.namespace.unwrap_or("default")
-        )
+        let kind = self.stream_type.filter(|kind| !kind.starts_with('.')).unwrap_or("logs");
+        [kind, self.dataset.unwrap_or("generic"), self.namespace.unwrap_or("default")].join("-")
     }
 }
 
 impl<'j> HostFacts<'j> {
-    fn collect(&mut self, path: &str, text: &'j str) {
-        match path {
-            "cloud.instance.id" => self.instance_id = Some(text),
-            "host.id" => self.host_id = Some(text),
-            "cloud.instance.role" | "groundtrail.host.role" => self.instance_role = Some(text),
-            "process.name" => self.process_name = Some(text),
-            "event.action" => self.action = Some(text),
-            "process.args" => self.args.push(text),
-            "process.parent.args" => self.parent_args.push(text),
-            "process.entry_leader.args" => self.leader_args.push(text),
-            "groundtrail.process.ancestors.command_line" | "process.parent.command_line" => {
-                self.ancestor_lines.push(text);
-            }
-            "process.env_vars" => self.env.push(text),
-            "container.id" => self.container_ids.push(text),
-            "kubernetes.pod.uid" => self.pod_uids.push(text),
-            "process.cgroup.path"
-            | "groundtrail.process.cgroup_path"
-            | "groundtrail.container.cgroup_path" => {
-                self.cgroup_paths.push(text);
-            }
-            "tls.client.server_name" | "destination.domain" => self.server_names.push(text),
-            _ if path.starts_with("groundtrail.link.") || path.starts_with("groundtrail.endpoint.") => {
-                self.known.push((path.to_owned(), text));
-            }
-            _ => {}
+    fn collect(&mut self, part: Part, text: &'j str) {
+        match part {
+            Part::InstanceId => self.instance_id = Some(text),
+            Part::HostId => self.host_id = Some(text),
+            Part::InstanceRole => self.instance_role = Some(text),
+            Part::ProcessName => self.process_name = Some(text),
+            Part::Action => self.action = Some(text),
+            Part::Args => self.args.push(text),
+            Part::ParentArgs => self.parent_args.push(text),
+            Part::LeaderArgs => self.leader_args.push(text),
+            Part::AncestorLine => self.ancestor_lines.push(text),
+            Part::Env => self.env.push(text),
+            Part::ContainerId => self.container_ids.push(text),
+            Part::PodUid => self.pod_uids.push(text),
+            Part::CgroupPath => self.cgroup_paths.push(text),
+            Part::ServerName => self.server_names.push(text),
+            Part::Address(field) => note_address(field, text, &mut self.addresses),
+            Part::Link(path) => self.known.push((path, text)),
+            Part::Endpoint => self.has_endpoint = true,
+            Part::Time
+            | Part::Id
+            | Part::Sequence
+            | Part::StreamType
+            | Part::StreamDataset
+            | Part::EventDataset
+            | Part::Namespace => {}
         }
+    }
+}
+
+/// Each address once, under the field it was found in first.
+pub(crate) fn note_address(field: &'static str, text: &str, addresses: &mut Vec<(&'static str, IpAddr)>) {
+    if let Ok(address) = text.parse()
+        && !addresses.iter().any(|(_, held)| *held == address)
+    {
+        addresses.push((field, address));
     }
 }

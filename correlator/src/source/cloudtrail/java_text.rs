@@ -49,7 +49,7 @@ fn write_value(json: &Json<'_>, text: &mut String) {
 /// The table has 16 buckets and doubles when more than three quarters full; splitting a bucket keeps its order.
 /// Values dropped later still counted for the size. Buckets of eight and more become trees in Java: no record's
 /// parameters come near.
-fn hash_map_order<'j, 'a>(json: &'j Json<'a>) -> Vec<(&'j str, &'j Json<'a>)> {
+fn hash_map_order<'a>(json: &Json<'a>) -> Vec<(&'a str, &'a Json<'a>)> {
     let mut entries: Vec<(&str, &Json<'_>)> = Vec::with_capacity(json.entries().len());
     if json.entries().len() <= 64 {
         for (key, value) in json.entries() {
@@ -60,7 +60,7 @@ fn hash_map_order<'j, 'a>(json: &'j Json<'a>) -> Vec<(&'j str, &'j Json<'a>)> {
             }
         }
     } else {
-        entries.extend(json.entries().iter().map(|(key, value)| (key.as_ref(), value)));
+        entries.extend(json.entries().iter().map(|(key, value)| (*key, value)));
     }
     let mut buckets: u32 = 16;
     while entries.len() > (buckets as usize / 4) * 3 {
@@ -95,9 +95,10 @@ fn java_double(float: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::json::Arena;
 
     fn check(json: &str, expect: &str) {
-        assert_eq!(java_text(&Json::parse(json).unwrap()), expect);
+        assert_eq!(java_text(&Json::parse(json, &Arena::new()).unwrap()), expect);
     }
 
     #[test]

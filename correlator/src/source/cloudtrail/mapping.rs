@@ -91,29 +91,30 @@ fn outcome(call: &ApiCall<'_>) -> &'static str {
 
 fn identity(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
     let identity = call.user_identity();
-    let base = "aws.cloudtrail.user_identity";
-    let mut put = |leaf: &str, value: Option<&str>| {
-        if value.is_some() {
-            fields.text(&format!("{base}.{leaf}"), value);
-        }
-    };
-    put("type", identity.kind());
-    put("arn", identity.arn());
-    put("access_key_id", identity.access_key_id());
-    put("invoked_by", identity.invoked_by());
-    put("identity_provider", identity.identity_provider());
-    put("on_behalf_of.user_id", identity.on_behalf_of());
-    put("credential_id", identity.credential_id());
-    put("session_context.creation_date", identity.session_created());
-    put("session_context.ec2_role_delivery", identity.ec2_role_delivery());
-    put("session_context.source_identity", identity.source_identity());
-    put("session_context.session_issuer.type", identity.issuer("type"));
-    put("session_context.session_issuer.principal_id", identity.issuer("principalId"));
-    put("session_context.session_issuer.arn", identity.issuer("arn"));
-    put("session_context.session_issuer.account_id", identity.issuer("accountId"));
+    fields.text("aws.cloudtrail.user_identity.type", identity.kind());
+    fields.text("aws.cloudtrail.user_identity.arn", identity.arn());
+    fields.text("aws.cloudtrail.user_identity.access_key_id", identity.access_key_id());
+    fields.text("aws.cloudtrail.user_identity.invoked_by", identity.invoked_by());
+    fields.text("aws.cloudtrail.user_identity.identity_provider", identity.identity_provider());
+    fields.text("aws.cloudtrail.user_identity.on_behalf_of.user_id", identity.on_behalf_of());
+    fields.text("aws.cloudtrail.user_identity.credential_id", identity.credential_id());
+    fields.text("aws.cloudtrail.user_identity.session_context.creation_date", identity.session_created());
+    fields
+        .text("aws.cloudtrail.user_identity.session_context.ec2_role_delivery", identity.ec2_role_delivery());
+    fields.text("aws.cloudtrail.user_identity.session_context.source_identity", identity.source_identity());
+    fields.text("aws.cloudtrail.user_identity.session_context.session_issuer.type", identity.issuer("type"));
+    fields.text(
+        "aws.cloudtrail.user_identity.session_context.session_issuer.principal_id",
+        identity.issuer("principalId"),
+    );
+    fields.text("aws.cloudtrail.user_identity.session_context.session_issuer.arn", identity.issuer("arn"));
+    fields.text(
+        "aws.cloudtrail.user_identity.session_context.session_issuer.account_id",
+        identity.issuer("accountId"),
+    );
     // A keyword in Elastic's mapping.
     let mfa = identity.mfa_authenticated().map(|is_mfa| if is_mfa { "true" } else { "false" });
-    put("session_context.mfa_authenticated", mfa);
+    fields.text("aws.cloudtrail.user_identity.session_context.mfa_authenticated", mfa);
 
     // For an assumed role the issuer's name, the role's, stands for the user.
     fields.text("user.name", identity.issuer_user_name().or_else(|| identity.user_name()));
@@ -162,22 +163,41 @@ fn origin_of_call(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
 }
 
 fn bodies(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
-    for (name, body) in [
-        ("request_parameters", call.request_parameters()),
-        ("response_elements", call.response_elements()),
-        ("additional_eventdata", call.additional_event_data()),
-        ("service_event_details", call.service_event_details()),
+    for (path, below, body) in [
+        (
+            "aws.cloudtrail.request_parameters",
+            "aws.cloudtrail.flattened.request_parameters",
+            call.request_parameters(),
+        ),
+        (
+            "aws.cloudtrail.response_elements",
+            "aws.cloudtrail.flattened.response_elements",
+            call.response_elements(),
+        ),
+        (
+            "aws.cloudtrail.additional_eventdata",
+            "aws.cloudtrail.flattened.additional_eventdata",
+            call.additional_event_data(),
+        ),
+        (
+            "aws.cloudtrail.service_event_details",
+            "aws.cloudtrail.flattened.service_event_details",
+            call.service_event_details(),
+        ),
     ] {
         let Some(body) = body else { continue };
         let text = java_text(body);
-        fields.text(&format!("aws.cloudtrail.{name}"), Some(&text));
+        fields.text(path, Some(&text));
         if text.len() < MAX_FLATTENED_LEN {
-            flattened(name, body, fields);
+            flattened(below, body, fields);
         }
     }
-    for (name, body) in [("insight_details", call.insight_details()), ("addendum", call.addendum())] {
+    for (below, body) in [
+        ("aws.cloudtrail.flattened.insight_details", call.insight_details()),
+        ("aws.cloudtrail.flattened.addendum", call.addendum()),
+    ] {
         if let Some(body) = body {
-            flattened(name, body, fields);
+            flattened(below, body, fields);
         }
     }
     if call.event_name() == Some("ConsoleLogin") {
@@ -190,19 +210,11 @@ fn bodies(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
     }
 }
 
-/// Leaves of a flattened object are keywords, whatever they were.
-fn flattened(name: &str, body: &Json<'_>, fields: &mut Fields<'_>) {
-    if !body.is_object() {
-        return;
+/// The leaves of an open object, unless they say nothing.
+fn flattened(below: &'static str, body: &Json<'_>, fields: &mut Fields<'_>) {
+    if body.is_object() {
+        fields.sink.put_below(below, body);
     }
-    let mut path = format!("aws.cloudtrail.flattened.{name}");
-    body.leaves(&mut path, &mut |path, scalar| match scalar {
-        Scalar::Str("") => {}
-        Scalar::Str(_) => fields.sink.put(path, scalar),
-        Scalar::Int(int) => fields.text(path, Some(&int.to_string())),
-        Scalar::Float(float) => fields.text(path, Some(&float.to_string())),
-        Scalar::Bool(bool) => fields.text(path, Some(if bool { "true" } else { "false" })),
-    });
 }
 
 fn resources(call: &ApiCall<'_>, fields: &mut Fields<'_>) {

@@ -7,8 +7,9 @@ const FINDING: &str =
     r#"{"id":"f","updatedAt":"2026-11-02T10:00:00Z","type":"T","severity":5,"service":{"count":1}}"#;
 
 fn check(text: &str, expect: &[(Origin, &str)]) {
-    let found = unwrap(text).unwrap();
-    let found: Vec<(Origin, &str)> = found.iter().map(|(origin, text)| (*origin, text.as_ref())).collect();
+    let arena = Arena::new();
+    let found = unwrap(text, &arena).unwrap();
+    let found: Vec<(Origin, &str)> = found.iter().map(|one| (one.origin, one.text)).collect();
     assert_eq!(found, expect, "{text}");
 }
 
@@ -72,20 +73,20 @@ fn documents_about_themselves_hold_nothing() {
 
 #[test]
 fn what_is_unknown_is_said_with_its_keys() {
-    let error = unwrap(r#"{"foo":1,"bar":2}"#).unwrap_err().to_string();
+    let error = unwrap(r#"{"foo":1,"bar":2}"#, &Arena::new()).unwrap_err().to_string();
     assert!(error.contains("\"foo\", \"bar\""), "{error}");
-    assert!(unwrap("{").is_err());
-    assert!(unwrap("{}").unwrap_err().to_string().contains("it holds no keys"));
-    assert!(unwrap("[]").unwrap_err().to_string().contains("an empty list"));
+    assert!(unwrap("{", &Arena::new()).is_err());
+    assert!(unwrap("{}", &Arena::new()).unwrap_err().to_string().contains("it holds no keys"));
+    assert!(unwrap("[]", &Arena::new()).unwrap_err().to_string().contains("an empty list"));
     let nested = (0..20).fold(CALL.to_owned(), |inner, _| {
         format!(r#"{{"Message":{}}}"#, serde_json::to_string(&inner).unwrap())
     });
-    assert!(unwrap(&nested).is_err());
+    assert!(unwrap(&nested, &Arena::new()).is_err());
 }
 
 proptest! {
     #[test]
     fn no_document_panics(text in r#"[\[\]{}:,"a-e\\ 0-9]{0,80}"#) {
-        let _ = unwrap(&text);
+        let _ = unwrap(&text, &Arena::new());
     }
 }
