@@ -43,6 +43,8 @@ struct FieldIndex {
     is_class: bool,
     something: Option<KeyId>,
     texts: FxHashMap<Box<str>, KeyId>,
+    /// A bit per length of the texts, those of 64 and more as their remainder: what has another length need not be hashed.
+    lengths: u64,
     numbers: FxHashMap<i64, KeyId>,
     parts: Option<Parts>,
 }
@@ -100,7 +102,10 @@ impl Index {
             let index = self.field(field);
             match holds {
                 Holds::Something => index.something = Some(key),
-                Holds::Text(text) => drop(index.texts.insert(text, key)),
+                Holds::Text(text) => {
+                    index.lengths |= length_bit(&text);
+                    index.texts.insert(text, key);
+                }
                 Holds::Number(number) => drop(index.numbers.insert(number, key)),
                 Holds::Part(place, text) => parts.entry(field).or_default().push((text, place, key)),
             }
@@ -178,12 +183,18 @@ impl FieldIndex {
             }
             let text = text_of(scalar);
             let text = fold(&text);
-            self.texts.get(text.as_ref()).copied().into_iter().for_each(&mut *apply);
+            if self.lengths & length_bit(&text) != 0 {
+                self.texts.get(text.as_ref()).copied().into_iter().for_each(&mut *apply);
+            }
             if let Some(parts) = &self.parts {
                 parts.look_up(&text, apply);
             }
         }
     }
+}
+
+fn length_bit(text: &str) -> u64 {
+    1 << (text.len() % WORD_BITS)
 }
 
 impl Parts {
