@@ -7,6 +7,8 @@ mod corpus;
 mod exec;
 #[path = "generate/random.rs"]
 mod random;
+#[path = "generate/sigma.rs"]
+mod sigma;
 #[path = "generate/words.rs"]
 mod words;
 
@@ -15,7 +17,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use corpus::Mix;
@@ -27,6 +29,10 @@ use rules::program::{Program, Scratch};
 use rules::schema::Schema;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const N_EVENTS: usize = 20_000;
 /// The best of so many: what else the machine does only ever adds.
@@ -51,9 +57,15 @@ struct Options {
     /// Only generated sets whose name holds this
     #[arg(long, default_value = "")]
     sets: String,
-    /// Write the rules of EQL and events to this folder, for other engines, and measure nothing
+    /// Write rules of EQL and of Sigma, and events, to this folder, for other engines, and measure nothing
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Sigma rules keep their field names
+    #[arg(long)]
+    raw: bool,
+    /// Measure with these events, a line each, instead of generated ones
+    #[arg(long)]
+    events: Option<PathBuf>,
     /// How the one set is called
     #[arg(long, default_value = "")]
     name: String,
@@ -65,7 +77,14 @@ struct Options {
 fn main() {
     let options = Options::parse();
     if let Some(folder) = &options.only {
-        println!("{}", measure(&options.name, folder));
+        let texts = match &options.events {
+            None => exec::events(11, N_EVENTS),
+            Some(file) => {
+                fs::read_to_string(file).expect("a file of events").lines().map(str::to_owned).collect()
+            }
+        };
+        let sigma = rules::sigma::Options { is_raw: options.raw, ..rules::sigma::Options::default() };
+        println!("{}", measure(&options.name, folder, &sigma, &texts));
         return;
     }
     if let Some(folder) = &options.write {
@@ -89,6 +108,15 @@ fn write(folder: &Path) {
     fs::create_dir_all(&rules).expect("a folder for rules");
     write_rules(&rules, 100, Mix::Eql);
     fs::write(folder.join("events.ndjson"), exec::events(11, 2_000).join("\n")).expect("events are written");
+    for (n_rules, is_linux_alone) in [(210, true), (3_000, false)] {
+        let rules = folder.join(format!("sigma-{n_rules}"));
+        fs::create_dir_all(&rules).expect("a folder for rules");
+        for (number, text) in sigma::rules(7, n_rules, is_linux_alone).iter().enumerate() {
+            fs::write(rules.join(format!("{number}.yml")), text).expect("a rule is written");
+        }
+    }
+    fs::write(folder.join("flat.ndjson"), sigma::events(11, N_EVENTS).join("\n"))
+        .expect("events are written");
 }
 
 fn write_rules(folder: &Path, n_rules: usize, mix: Mix) {
@@ -104,24 +132,23 @@ fn in_process_of_its_own(name: &str, folder: &Path) {
     assert!(status.is_ok_and(|status| status.success()), "measuring {name}");
 }
 
-fn measure(name: &str, folder: &Path) -> Value {
+fn measure(name: &str, folder: &Path, sigma: &rules::sigma::Options, texts: &[String]) -> Value {
     let before = resident_kib();
-    let began = on_processor();
+    let began = Instant::now();
     let mut schema = Schema::builtin();
-    let loaded = catalogue::load([folder], &mut schema);
+    let loaded = catalogue::load_with([folder], sigma, &mut schema, &|_, _| {});
     let n_rules = loaded.rules.len();
     let program = Program::compile(loaded.rules, &schema);
-    let load = on_processor() - began;
+    let load = began.elapsed();
     let kib = resident_kib().saturating_sub(before);
     let normalizer = Normalizer::new(Arc::new(schema), Arc::new(Indicators::default()));
-    let texts = exec::events(11, N_EVENTS);
     let read =
         |text: &String| normalizer.read(Origin::Sensor, text.as_str()).expect("an event of ours is readable");
     let parse = best(|| texts.iter().for_each(|text| drop(black_box(read(text)))));
     let mut scratch = Scratch::default();
     let mut n_hits = 0_u64;
     let both = best(|| {
-        for text in &texts {
+        for text in texts {
             program.hits(&read(text).event, &mut scratch, |_| n_hits += 1);
         }
     });
@@ -131,13 +158,14 @@ fn measure(name: &str, folder: &Path) -> Value {
             program.hits(&record.event, &mut scratch, |_| n_hits += 1);
         }
     });
-    let per_s = |took: Duration| N_EVENTS as f64 / took.as_secs_f64();
+    let n_events = texts.len();
+    let per_s = |took: Duration| n_events as f64 / took.as_secs_f64();
     json!({
         "name": name,
         "rules": n_rules,
         "predicates": program.n_predicates(),
-        "bytes_per_event": texts.iter().map(String::len).sum::<usize>() / N_EVENTS,
-        "hits_per_event": n_hits as f64 / (2 * N_ROUNDS * N_EVENTS) as f64,
+        "bytes_per_event": texts.iter().map(String::len).sum::<usize>() / n_events,
+        "hits_per_event": n_hits as f64 / (2 * N_ROUNDS * n_events) as f64,
         "parse_per_s": per_s(parse),
         "events_per_s": per_s(both),
         "evaluate_per_s": per_s(evaluate),

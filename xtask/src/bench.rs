@@ -5,6 +5,7 @@
 mod engine;
 mod feeds;
 mod report;
+mod rsigma;
 mod rules;
 mod sensor;
 
@@ -33,6 +34,9 @@ pub(crate) struct Bench {
     /// A checkout of public rules to measure with, besides the generated ones
     #[arg(long, value_name = "DIR")]
     checkout: Option<std::path::PathBuf>,
+    /// A checkout of the public Sigma rules, to measure with beside rsigma, besides the generated ones
+    #[arg(long, value_name = "DIR")]
+    sigma: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,9 +54,9 @@ pub(crate) enum Subject {
 impl Subject {
     fn measure(self, options: &Bench) -> Result<Report, Failure> {
         match self {
-            Self::Rules => rules::measure(options.checkout.as_deref()),
+            Self::Rules => rules::measure(options.checkout.as_deref(), options.sigma.as_deref()),
             Self::Sensor => sensor::measure(),
-            Self::Engine => engine::measure(),
+            Self::Engine => engine::measure(options.sigma.as_deref()),
             Self::Feeds => feeds::measure(),
         }
     }

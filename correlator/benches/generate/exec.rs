@@ -11,14 +11,14 @@ pub(crate) fn events(seed: u64, n_events: usize) -> Vec<String> {
     (0..n_events).map(|number| event(&mut random, number)).collect()
 }
 
-struct Program {
+pub(crate) struct Program {
     name: String,
-    executable: String,
-    args: Vec<String>,
+    pub(crate) executable: String,
+    pub(crate) args: Vec<String>,
 }
 
 impl Program {
-    fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random) -> Self {
         let name = words::program(random.rank(N_PROGRAMS));
         let folder = if random.percent(80) { "/usr/bin".to_owned() } else { words::folder(random.rank(40)) };
         let executable = format!("{folder}/{name}");

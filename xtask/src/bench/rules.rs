@@ -7,21 +7,27 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::Report;
-use super::measurements;
 use super::report::{Table, grouped};
+use super::{measurements, rsigma};
 use crate::needs;
 use crate::shell::{self, Failure};
 
 /// The set that Python runs too, as the bench calls it.
 const EQL_SET: &str = "generated, 100 of EQL";
 
-pub(super) fn measure(checkout: Option<&Path>) -> Result<Report, Failure> {
+pub(super) fn measure(checkout: Option<&Path>, sigma: Option<&Path>) -> Result<Report, Failure> {
     let mut report = Report::begin();
     let checkout = checkout.map(|path| path.to_string_lossy().into_owned());
     let args: Vec<&str> = checkout.iter().flat_map(|path| ["--checkout", path]).collect();
     let found = measurements("correlator", "rules", &args)?;
     report.add(costs(&found));
-    report.add(beside_python(&found)?);
+    let folder = shell::target().join("bench-rules");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    measurements("correlator", "rules", &["--write", &folder.to_string_lossy()])?;
+    report.add(beside_python(&found, &folder)?);
+    report.add(beside_rsigma(&folder, sigma)?);
     Ok(report)
 }
 
@@ -64,13 +70,8 @@ fn costs(found: &[Value]) -> Table {
 }
 
 /// The same rules and events through the `eql` package of Python, processor time on both sides.
-fn beside_python(found: &[Value]) -> Result<Table, Failure> {
+fn beside_python(found: &[Value], folder: &Path) -> Result<Table, Failure> {
     let python = needs::python_with("eql", "1.0.1", "is what EQL is compared with")?;
-    let folder = shell::target().join("bench-eql");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    measurements("correlator", "rules", &["--write", &folder.to_string_lossy()])?;
     shell::say("running the Python engine on the same rules and events");
     let script: PathBuf = shell::root().join("xtask/src/bench/python_eql.py");
     let said = shell::output(
@@ -93,5 +94,32 @@ fn beside_python(found: &[Value]) -> Result<Table, Failure> {
         number(&ours, "events_per_s") / number(&python, "events_per_s")
     ));
     table.note("Python is given the last argument instead of the list, which it cannot evaluate, and compares without case: its hits differ");
+    Ok(table)
+}
+
+/// The same Sigma rules, under Sigma's own field names, and the same events through rsigma.
+fn beside_rsigma(folder: &Path, checkout: Option<&Path>) -> Result<Table, Failure> {
+    let events = folder.join("flat.ndjson");
+    let mut sets = vec![
+        ("generated, Linux", folder.join("sigma-210")),
+        ("generated, Windows for the most part", folder.join("sigma-3000")),
+    ];
+    if let Some(checkout) = checkout {
+        sets.push(("public, Linux", checkout.join("rules/linux")));
+        sets.push(("public, all", checkout.join("rules")));
+    }
+    let mut table = rsigma::table("Sigma rules over flat process events, JSON parsing included, one core");
+    for (name, rules) in sets {
+        shell::say(format!("running rsigma on \"{}\"", rules.display()));
+        let theirs = rsigma::measure(&rules, &events)?;
+        let (rules, events) = (rules.to_string_lossy(), events.to_string_lossy());
+        let args = ["--raw", "--only", &rules, "--events", &events, "--name", name];
+        let ours = measurements("correlator", "rules", &args)?;
+        rsigma::row(&mut table, name, ours.first().unwrap_or(&Value::Null), &theirs);
+    }
+    table.note("Sysmon's fields, 20,000 events of a seeded generator; both with the same allocator, parsing included, neither sorting rules by log source");
+    if checkout.is_none() {
+        table.note("`--sigma DIR` adds the public rules of a checkout");
+    }
     Ok(table)
 }
