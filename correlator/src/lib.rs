@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod context;
 pub mod correlation;
+mod describe;
 pub mod detect;
 pub mod endpoint;
 pub mod health;

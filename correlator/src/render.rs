@@ -10,6 +10,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod why;
 
 use std::collections::BTreeSet;
 
@@ -69,6 +70,16 @@ pub fn alert(alert: &Value, style: Style) -> String {
     page.part(&mut lines, body);
     page.part(&mut lines, card::lines(alert, page.inner_width()));
     page.write(lines)
+}
+
+/// The whole alert, and by what conditions its events are part of it.
+pub fn explained(alert: &Value, style: Style) -> String {
+    let page = Page::new(alert, style);
+    let mut out = self::alert(alert, style);
+    let mut lines = Vec::new();
+    page.part(&mut lines, why::lines(alert, page.inner_width()));
+    out.push_str(&page.write(lines));
+    out
 }
 
 /// A later revision of an alert that was shown: only what is new.

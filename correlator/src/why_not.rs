@@ -3,7 +3,6 @@
 //! It looks at the plan naively, event by event and key by key, and so is a second opinion on the engine as well: where it
 //! finds a match and the engine told no alert, it says so.
 
-mod describe;
 mod fit;
 mod sample;
 mod sequence;

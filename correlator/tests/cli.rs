@@ -527,6 +527,14 @@ fn a_run_ends_with_its_input_and_its_alerts_can_be_explained_later() {
         "{}",
         explained.stdout
     );
+    let why = explained.stdout.split("WHY IT FIRED").nth(1).unwrap_or_default();
+    for part in ["event.action is \"CreateAccessKey\"", "window ", "watermark ", "rule hash "] {
+        assert!(why.contains(part), "{part} in {why}");
+    }
+    let as_json = groundtrail(folder.path(), &["explain", &id[..8], "--store", "gt.db", "-o", "ndjson"], "");
+    let document: serde_json::Value = serde_json::from_str(&as_json.stdout).unwrap();
+    let matched = &document["groundtrail"]["alert"]["evidence"][0]["matched"];
+    assert!(matched.to_string().contains(r#""value":"CreateAccessKey""#), "{matched}");
     let unknown = groundtrail(folder.path(), &["explain", "nothing", "--store", "gt.db"], "");
     assert_eq!(unknown.code, 1);
     assert_eq!(groundtrail(folder.path(), &["explain", "x", "--store", "nowhere.db"], "").code, 2);

@@ -8,6 +8,7 @@ mod glob;
 mod graph;
 mod index;
 mod key;
+mod matched;
 mod over_alerts;
 mod scratch;
 
@@ -22,6 +23,7 @@ use clause::Chooser;
 use glob::IndexGlobs;
 use graph::{Graph, GraphBuilder};
 use index::Index;
+pub use matched::Part;
 pub use over_alerts::ALERTS_INDEX;
 use scratch::Admitted;
 pub use scratch::Scratch;

@@ -8,22 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rules::event::{EventTime, Span};
+use rules::program::Program;
 use rules::rule::{Rule, Severity};
+use rules::schema::Schema;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::absence::{Claim, LOOK, Stake, Withheld};
 use super::blind::Blind;
 use super::cast::{Cast, CastFields};
 use super::document::{self, Explained, Parts};
+use super::matched;
 use super::suppression::Suppressions;
 use super::{AlertChange, AlertId, AlertState};
 use crate::archive::Archive;
 use crate::context::{Contexts, Link, Reads, Shown, link_values};
 use crate::history::History;
 use crate::identity::Identities;
-use crate::keyed::{Anchor, JoinKey, Keyed, Match};
+use crate::keyed::{Anchor, Evidence, JoinKey, Keyed, Match};
 use crate::source::Record;
 
 /// Closed alerts that are remembered, in case their events come once more.
@@ -72,6 +76,8 @@ pub(crate) struct Weighed {
 
 /// What a document is made from, beside the match.
 pub(crate) struct View<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) schema: &'a Schema,
     pub(crate) rules: &'a [Rule],
     pub(crate) facts: &'a [RuleFacts],
     pub(crate) contexts: &'a Contexts,
@@ -81,6 +87,8 @@ pub(crate) struct View<'a> {
     pub(crate) identities: &'a Identities,
     pub(crate) history: &'a History,
     pub(crate) cast: &'a CastFields,
+    /// No event before is expected any more, unless time is over.
+    pub(crate) watermark: Option<EventTime>,
 }
 
 #[derive(Debug)]
@@ -492,7 +500,7 @@ impl Book {
             state,
             revision,
             content,
-            document: document::stamp(document, state, revision),
+            document: document::stamp(document, state, revision, view.watermark),
         };
         let told = Told { revision, content, is_withdrawn: is_quiet };
         let explained = explained(view, alert);
@@ -573,7 +581,7 @@ impl Book {
         }
     }
 
-    fn document(&self, view: &View<'_>, id: &AlertId, alert: &Alert) -> serde_json::Value {
+    fn document(&self, view: &View<'_>, id: &AlertId, alert: &Alert) -> Value {
         let rule = &view.rules[alert.rule as usize];
         let found = &alert.found;
         let mut severity = mapped_severity(view, rule, found);
@@ -626,6 +634,7 @@ impl Book {
             key_names: &view.facts[alert.rule as usize].key_names,
             found,
             at: view.archive.open(&found.at),
+            matched: matched(view, rule, found, &evidence),
             evidence,
             contexts,
             could_not_see,
@@ -651,6 +660,14 @@ impl View<'_> {
     pub(crate) fn withheld(&self, rule: u32, found: &Match) -> Option<&'static str> {
         self.stake(rule, found)?.weigh(self.blind).err()
     }
+}
+
+/// By event of the evidence.
+fn matched(view: &View<'_>, rule: &Rule, found: &Match, evidence: &[Arc<Record>]) -> Vec<Vec<Value>> {
+    let of = |(item, record): (&Evidence, &Arc<Record>)| {
+        matched::clauses(view.program, view.schema, rule, item.stage, &record.event)
+    };
+    found.evidence.iter().zip(evidence).map(of).collect()
 }
 
 /// Rules have a handful of contexts; past the 64th they share a bit.
@@ -718,7 +735,7 @@ fn usual_risk(severity: Severity) -> u64 {
     }
 }
 
-fn fingerprint(document: &serde_json::Value) -> [u8; 16] {
+fn fingerprint(document: &Value) -> [u8; 16] {
     let digest = Sha256::digest(document.to_string().as_bytes());
     let mut short = [0; 16];
     short.copy_from_slice(&digest[..16]);

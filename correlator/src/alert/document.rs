@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rules::event::Value as Scalar;
+use rules::event::{EventTime, Value as Scalar};
 use rules::rule::{Rule, Severity, Threat, ThreatEntry};
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,8 @@ pub(super) struct Parts<'a> {
     pub(super) found: &'a Match,
     /// The match's events, as in its evidence.
     pub(super) evidence: Vec<Arc<Record>>,
+    /// By event of the evidence, the conditions that it meets.
+    pub(super) matched: Vec<Vec<Value>>,
     /// The event whose time the alert bears.
     pub(super) at: Arc<Record>,
     pub(super) contexts: Vec<Explained>,
@@ -88,12 +90,18 @@ pub(super) fn build(parts: Parts<'_>) -> Value {
     Value::Object(root)
 }
 
-/// Adds what tells one revision from another.
-pub(super) fn stamp(mut document: Value, state: AlertState, revision: u32) -> Value {
+/// Adds what tells one revision from another, and what no event before was expected any more when it was told.
+pub(super) fn stamp(
+    mut document: Value,
+    state: AlertState,
+    revision: u32,
+    watermark: Option<EventTime>,
+) -> Value {
     if let Some(Value::Object(alert)) = document.pointer_mut("/groundtrail/alert") {
         alert.insert("state".into(), state.as_str().into());
         if state != AlertState::Final {
             alert.insert("revision".into(), revision.into());
+            alert.insert("watermark".into(), watermark.map(time::format).into());
         }
     }
     document
@@ -179,7 +187,10 @@ fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
         .evidence
         .iter()
         .zip(documents)
-        .map(|(item, document)| json!({"stage": item.stage.to_string(), "event": document}))
+        .zip(parts.matched)
+        .map(|((item, document), matched)| {
+            json!({"stage": item.stage.to_string(), "matched": matched, "event": document})
+        })
         .collect();
     let contexts: Vec<Value> = contexts
         .into_iter()
@@ -226,7 +237,7 @@ fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
     alert
 }
 
-fn scalar(value: &Scalar) -> Value {
+pub(super) fn scalar(value: &Scalar) -> Value {
     match value {
         Scalar::Str(text) => Value::from(&**text),
         Scalar::Int(int) => Value::from(*int),

@@ -1,4 +1,4 @@
-//! `explain`: an alert out of the store, with all that is known of it.
+//! `explain`: an alert out of the store, with all that is known of it, and by what conditions each event is part of it.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,8 @@ use super::load::Configured;
 use super::output;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
+use crate::config::Output;
+use crate::render;
 use crate::sink::Sink;
 use crate::store::Store;
 use crate::untrusted::Untrusted;
@@ -45,8 +47,12 @@ pub(super) fn run(
         return Ok(Outcome::Faults);
     };
     let document = serde_json::from_str(&alert.document).map_err(|error| failed(error.into()))?;
-    // Its own file has it already.
-    configured.config.output.file = None;
-    output::open(&configured.config.output, terminal)?.write(&document)?;
+    let output = configured.config.output;
+    if output::is_pretty(&output, terminal) {
+        terminal.data(&render::explained(&document, terminal.stdout))?;
+    } else {
+        // Its own file has it already.
+        output::open(&Output { file: None, ..output }, terminal)?.write(&document)?;
+    }
     Ok(Outcome::Clean)
 }

@@ -7,14 +7,18 @@ use super::terminal::Terminal;
 use crate::config::{Format, Output};
 use crate::sink::{Fanout, Ndjson, Pretty, RotatedFile, Sink};
 
-/// # Errors
-/// When the alert file cannot be opened.
-pub(super) fn open(output: &Output, terminal: &Terminal) -> Result<Fanout, CliError> {
-    let is_pretty = match output.format {
+pub(super) fn is_pretty(output: &Output, terminal: &Terminal) -> bool {
+    match output.format {
         Format::Auto => terminal.is_stdout_terminal,
         Format::Pretty => true,
         Format::Ndjson => false,
-    };
+    }
+}
+
+/// # Errors
+/// When the alert file cannot be opened.
+pub(super) fn open(output: &Output, terminal: &Terminal) -> Result<Fanout, CliError> {
+    let is_pretty = is_pretty(output, terminal);
     let stdout = BufWriter::new(io::stdout());
     let first: Box<dyn Sink> =
         if is_pretty { Box::new(Pretty::new(stdout, terminal.stdout)) } else { Box::new(Ndjson(stdout)) };

@@ -72,6 +72,7 @@ pub(super) struct Twin {
 #[derive(Debug)]
 pub struct Engine {
     pub(super) program: Arc<Program>,
+    schema: Arc<Schema>,
     pub(super) facts: Vec<RuleFacts>,
     /// How long what feeds delivered is remembered, beside the grace.
     heard_for: Span,
@@ -168,6 +169,7 @@ impl Engine {
             feedback,
             history: History::new(&program),
             program,
+            schema: Arc::new(schema.clone()),
             limits,
             mode,
         };
@@ -410,6 +412,9 @@ impl Engine {
 
     pub(super) fn view(&self) -> View<'_> {
         View {
+            program: &self.program,
+            schema: &self.schema,
+            watermark: self.watermark.filter(|watermark| *watermark < EventTime(i64::MAX)),
             rules: self.program.rules(),
             facts: &self.facts,
             contexts: &self.contexts,
@@ -424,6 +429,9 @@ impl Engine {
 
     fn book_and_view(&mut self) -> (&mut Book, View<'_>) {
         let view = View {
+            program: &self.program,
+            schema: &self.schema,
+            watermark: self.watermark.filter(|watermark| *watermark < EventTime(i64::MAX)),
             rules: self.program.rules(),
             facts: &self.facts,
             contexts: &self.contexts,

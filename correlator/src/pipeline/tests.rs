@@ -329,6 +329,65 @@ fn a_repeated_event_is_counted_and_changes_nothing() {
 }
 
 #[test]
+fn every_event_of_an_alert_says_by_what_conditions_it_is_there() {
+    let counted = r#"
+[rule]
+name = "Counted"
+rule_id = "00000000-0000-4000-8000-00000000000a"
+description = "d"
+type = "esql"
+language = "esql"
+severity = "low"
+risk_score = 21
+query = '''
+FROM logs-aws.cloudtrail-*
+| WHERE event.provider == "ec2.amazonaws.com" AND NOT STARTS_WITH(event.action, "Get")
+| STATS n = COUNT(*) BY event.provider
+| WHERE n >= 2
+'''
+"#;
+    let world = world(&[SENT, ASKED, SWEPT, FIRST, counted]);
+    let mut lines = vec![sent(0), exec("curl", 100), connect(104)];
+    lines.extend(["Images", "Regions", "Hosts"].map(|name| described(name, 200)));
+    let mut clauses = std::collections::BTreeMap::<String, Vec<Value>>::new();
+    for text in world.finals(&lines) {
+        let document: Value = serde_json::from_str(&text).unwrap();
+        for item in alert(&document)["evidence"].as_array().unwrap() {
+            let name = format!(
+                "{}, {}",
+                document["rule"]["name"].as_str().unwrap(),
+                item["stage"].as_str().unwrap()
+            );
+            clauses.entry(name).or_default().extend(item["matched"].as_array().unwrap().clone());
+        }
+    }
+    let has = |stage: &str, clause: Value| {
+        let held = &clauses[stage];
+        assert!(held.contains(&clause), "{stage}: {held:?}");
+    };
+    let is = |field: &str, value: &str| serde_json::json!({"clause": format!("{field} is \"{value}\""), "field": field, "value": value});
+    has("Command sent, match", is("event.provider", "ssm.amazonaws.com"));
+    has("Asked, step 1", is("process.name", "curl"));
+    has("Asked, step 1", is("event.type", "start"));
+    has("Asked, step 2", is("event.action", "connection_attempted"));
+    has("Swept, window", is("event.provider", "ec2.amazonaws.com"));
+    has("First, first seen", is("event.category", "process"));
+    has("Counted, window", is("event.provider", "ec2.amazonaws.com"));
+    assert_eq!(clauses.len(), 6, "{:?}", clauses.keys());
+}
+
+#[test]
+fn an_alert_is_told_with_the_watermark_and_a_final_one_without() {
+    let world = world(&[SENT]);
+    let mut engine = world.engine(Mode::Revisions);
+    engine.advance(crate::time::parse("2026-11-02T09:59:00Z").unwrap());
+    let told = engine.push(&"test".into(), world.read(&sent(0)));
+    assert_eq!(alert(&told[0].document)["watermark"], "2026-11-02T09:59:00.000Z");
+    let document: Value = serde_json::from_str(&world.finals(&[sent(0)])[0]).unwrap();
+    assert!(alert(&document).get("watermark").is_none(), "what arrived when is no part of a final alert");
+}
+
+#[test]
 fn a_sequence_alert_names_its_key_and_stages() {
     let world = world(&[ASKED]);
     let finals = world.finals(&[exec("curl", 100), connect(104)]);
@@ -548,6 +607,7 @@ fn last_told(world: &World, runs: &[&[String]]) -> std::collections::BTreeMap<St
     for change in kept.told {
         let mut document = change.document;
         document["groundtrail"]["alert"].as_object_mut().unwrap().remove("revision");
+        document["groundtrail"]["alert"].as_object_mut().unwrap().remove("watermark");
         document["groundtrail"]["alert"].as_object_mut().unwrap().remove("state");
         last.insert(change.id.to_string(), document);
     }
@@ -737,6 +797,7 @@ pub(super) fn revisions_end_where_finals_do(world: &World, lines: &[String]) {
         let mut document = change.document.clone();
         let own = document["groundtrail"]["alert"].as_object_mut().unwrap();
         own.remove("revision");
+        own.remove("watermark");
         own.insert("state".into(), "final".into());
         document.to_string()
     };

@@ -48,6 +48,7 @@ impl Sink {
             let mut document: Value = serde_json::from_str(text).unwrap();
             let own = document["groundtrail"]["alert"].as_object_mut().unwrap();
             own.remove("revision");
+            own.remove("watermark");
             let state = own.remove("state").unwrap();
             last.insert(id.clone(), (state != "withdrawn").then_some(document));
         }

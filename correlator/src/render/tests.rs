@@ -385,3 +385,31 @@ fn hostile_strings_in_an_incident_stay_inert() {
         }
     }
 }
+
+#[test]
+fn the_conditions_that_were_met_are_shown_with_their_values() {
+    let mut told = imds_alert();
+    told["groundtrail"]["alert"]["window"] =
+        json!({"start": "2026-02-28T23:59:59.990Z", "end": "2026-03-01T00:00:00.010Z"});
+    told["groundtrail"]["alert"]["watermark"] = json!("2026-03-01T00:00:02.000Z");
+    told["groundtrail"]["alert"]["evidence"][0]["matched"] = json!([
+        {"clause": "process.name is one of \"curl\", \"wget\"", "field": "process.name", "value": "curl"},
+        {"clause": "event.action is \"exec\"", "field": "event.action", "value": "exec"},
+        {"clause": "user.name is not \"root\"", "field": "user.name", "value": null},
+        {"clause": "length(process.args) > 2", "field": "process.args", "value": ["a\u{1b}[2J", "b"]},
+    ]);
+    let shown = explained(&told, plain(100));
+    let why = shown.split("WHY IT FIRED").nth(1).unwrap();
+    expect![[r#"
+
+        ▌ step 1: event h1 at 2026-02-28T23:59:59.990Z
+        ▌   process.name is one of "curl", "wget"  [curl]
+        ▌   event.action is "exec"
+        ▌   user.name is not "root"  [no value]
+        ▌   length(process.args) > 2  [a␛[2J, b]
+        ▌ step 2: event h2 at 2026-03-01T00:00:00.010Z
+        ▌ window 2026-02-28T23:59:59.990Z to 2026-03-01T00:00:00.010Z
+        ▌ watermark 2026-03-01T00:00:02.000Z
+    "#]]
+    .assert_eq(why);
+}

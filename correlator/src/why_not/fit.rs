@@ -5,7 +5,8 @@ use rules::event::{Event, Value};
 use rules::expr::{Expr, Test};
 use rules::schema::FieldId;
 
-use super::{Kind, Question, Reason, describe};
+use super::{Kind, Question, Reason};
+use crate::describe;
 use crate::source::Record;
 
 /// How an event fails.

@@ -85,6 +85,31 @@ fn equal_predicates_are_one_whatever_the_order_of_their_parts() {
 }
 
 #[test]
+fn the_parts_that_made_a_predicate_true_are_told() {
+    let (a, b) = (is("process.name", "curl"), is("process.name", "wget"));
+    let (root, exec) = (is("user.id", "0"), is("event.action", "exec"));
+    let negated = Expr::negate(Expr::and([root.clone(), exec.clone()]));
+    let whole = Expr::and([
+        Expr::or([a.clone(), b]),
+        negated,
+        Expr::negate(Expr::equals(field("host.id"), Literal::Text("x".into()))),
+    ]);
+    let program = Program::compile(vec![rule("1", Plan::Query(whole))], &Schema::builtin());
+    let predicate = *program.rules()[0].plan.predicates()[0];
+    let found = event(&[("process.name", "curl"), ("event.action", "exec"), ("user.id", "5")]);
+    let mut parts: Vec<(&Expr, bool)> =
+        program.matched(predicate, &found).into_iter().map(|part| (part.atom, part.is_negated)).collect();
+    parts.sort_by_key(|(atom, is_negated)| (*is_negated, format!("{atom:?}")));
+    let mut expect = vec![(&a, false), (&root, true)];
+    let host = is("host.id", "x");
+    expect.push((&host, true));
+    expect.sort_by_key(|(atom, is_negated)| (*is_negated, format!("{atom:?}")));
+    assert_eq!(parts, expect, "not the alternative that fails, and not the half of the exclusion that holds");
+    assert!(program.matched(predicate, &event(&[("process.name", "ls")])).is_empty());
+    assert!(eval::matches(&program.expr(predicate), &found), "it reads back as what it is");
+}
+
+#[test]
 fn exceptions_take_events_from_their_rule_alone() {
     let mut excepting = rule("1", Plan::Query(is("process.name", "curl")));
     excepting.exceptions.push(Exception {
