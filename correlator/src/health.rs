@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::merge::{PartitionProgress, Progress};
 use crate::stats::Counts;
 use crate::time::Watermark;
+use crate::untrusted::Untrusted;
 use crate::wire::account::{Account, Cause};
 use rules::event::{EventTime, Span};
 
@@ -103,6 +104,9 @@ pub struct SourceHealth {
     /// Records that came behind the watermark.
     pub n_behind: u64,
     pub n_partitions: u64,
+    /// Of all its clocks: events that never arrived, and times that a sensor reported a loss.
+    pub n_missing: u64,
+    pub n_losses: u64,
     /// At most [`MAX_PARTITIONS`].
     pub partitions: Vec<PartitionHealth>,
 }
@@ -116,7 +120,12 @@ pub struct PartitionHealth {
     pub n_misdated: u64,
     pub is_astray: bool,
     pub lag_p50_ms: Option<i64>,
+    pub lag_p95_ms: Option<i64>,
     pub lag_p99_ms: Option<i64>,
+    /// Events that never arrived, by the numbers that the sensor gives them.
+    pub n_missing: u64,
+    /// Times that the sensor itself reported a loss.
+    pub n_losses: u64,
 }
 
 /// Absences of a rule for which no feed vouched.
@@ -156,7 +165,10 @@ impl SourceHealth {
             n_misdated: of.n_misdated,
             is_astray: of.is_astray,
             lag_p50_ms: lag(of.lag_p50),
+            lag_p95_ms: lag(of.lag_p95),
             lag_p99_ms: lag(of.lag_p99),
+            n_missing: of.n_missing,
+            n_losses: of.n_losses,
         };
         Self {
             name: progress.name.to_string(),
@@ -172,6 +184,8 @@ impl SourceHealth {
             counts,
             n_behind: progress.n_late,
             n_partitions: progress.partitions.len() as u64,
+            n_missing: progress.partitions.iter().fold(0, |sum, of| sum.saturating_add(of.n_missing)),
+            n_losses: progress.partitions.iter().map(|of| of.n_losses).sum(),
             partitions: partitions.into_iter().map(partition).collect(),
         }
     }
@@ -189,6 +203,47 @@ impl WireHealth {
             causes: Cause::ALL.into_iter().map(cause).collect(),
             certificate_ends_ms: account.certificate_ends().map(millis),
         }
+    }
+}
+
+impl SourceHealth {
+    /// The worst clock's, which is what holds others up.
+    pub fn worst(&self, lag: impl Fn(&PartitionHealth) -> Option<i64>) -> Option<i64> {
+        self.partitions.iter().filter_map(lag).max()
+    }
+
+    /// Last event, lag and gaps in a line, for the end of a run.
+    pub fn line(&self) -> String {
+        let newest = self.newest_ms.map_or_else(
+            || "no event".to_owned(),
+            |newest| {
+                format!("last event {}", crate::time::format(EventTime(newest.saturating_mul(1_000_000))))
+            },
+        );
+        let lags = [
+            ("p50", self.worst(|of| of.lag_p50_ms)),
+            ("p95", self.worst(|of| of.lag_p95_ms)),
+            ("p99", self.worst(|of| of.lag_p99_ms)),
+        ];
+        let lags: Vec<String> =
+            lags.iter().filter_map(|(name, lag)| Some(format!("{name} {}", span(*lag.as_ref()?)))).collect();
+        let lags = if lags.is_empty() { String::new() } else { format!(", lag {}", lags.join(", ")) };
+        let gaps = match (self.n_missing, self.n_losses) {
+            (0, 0) => ", no gaps".to_owned(),
+            (n, losses) => format!(", {n} missing, {losses} losses reported"),
+        };
+        format!("{}: {newest}{lags}{gaps}, {} behind the watermark", Untrusted(&self.name), self.n_behind)
+    }
+}
+
+/// Milliseconds as people say them.
+pub(crate) fn span(millis: i64) -> String {
+    match millis.max(0) {
+        0..1_000 => format!("{} ms", millis.max(0)),
+        1_000..120_000 => format!("{} s", millis / 1_000),
+        120_000..7_200_000 => format!("{} min", millis / 60_000),
+        7_200_000..172_800_000 => format!("{} h", millis / 3_600_000),
+        _ => format!("{} d", millis / 86_400_000),
     }
 }
 
@@ -217,6 +272,12 @@ impl Health {
                 let (clock, source) = (&partition.name, &source.name);
                 reasons.push(format!(
                     "the clock of \"{clock}\" in source \"{source}\" is behind and does not catch up"
+                ));
+            }
+            if source.n_losses > 0 || source.n_missing > 0 {
+                let (n, losses, source) = (source.n_missing, source.n_losses, &source.name);
+                reasons.push(format!(
+                    "events were lost on the way to source \"{source}\": {n} missing by their numbers, {losses} losses reported by sensors"
                 ));
             }
             if !source.counts.is_balanced() {
@@ -332,6 +393,9 @@ mod tests {
         health.sources.push(SourceHealth { name: "trail".to_owned(), ..SourceHealth::default() });
         assert!(health.reasons()[0].contains("\"trail\" cannot be read"), "{:?}", health.reasons());
         health.sources[0].is_open = true;
+        health.sources[0].n_missing = 3;
+        assert!(health.reasons()[0].contains("3 missing by their numbers"), "{:?}", health.reasons());
+        health.sources[0].n_missing = 0;
         health.sources[0].counts.received = 1;
         assert!(health.reasons()[0].contains("does not add up"));
         health.sources[0].counts.received = 0;

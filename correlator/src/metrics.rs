@@ -189,12 +189,37 @@ pub const METRICS: &[Metric] = &[
         "groundtrail_event_lag_seconds",
         &["source", "partition", "percentile"],
         "seconds",
-        "From an event's time to its arrival, 50th and 99th percentile of the run, right to a factor of two.",
+        "From an event's time to its arrival, 50th, 95th and 99th percentile of the run, right to a factor of two.",
         "p99 above the source's `lateness`: raise that.",
         |health, out| {
             for (source, partition) in partitions(health) {
                 out.seconds(&[source, &partition.name, "50"], partition.lag_p50_ms);
+                out.seconds(&[source, &partition.name, "95"], partition.lag_p95_ms);
                 out.seconds(&[source, &partition.name, "99"], partition.lag_p99_ms);
+            }
+        },
+    ),
+    counter(
+        "groundtrail_partition_missing_events_total",
+        &["source", "partition"],
+        "events",
+        "Events of one host that never arrived, by the numbers that its sensor gives them.",
+        "Rises: the way from that sensor to here loses events. Absences on that host cannot be believed.",
+        |health, out| {
+            for (source, partition) in partitions(health).filter(|(_, of)| of.n_missing > 0) {
+                out.count(&[source, &partition.name], partition.n_missing);
+            }
+        },
+    ),
+    counter(
+        "groundtrail_partition_losses_total",
+        &["source", "partition"],
+        "reports",
+        "Times that the sensor of one host reported a loss (`groundtrail_loss`).",
+        "Rises: that sensor is overrun; its health event says by what. Absences are withheld meanwhile.",
+        |health, out| {
+            for (source, partition) in partitions(health).filter(|(_, of)| of.n_losses > 0) {
+                out.count(&[source, &partition.name], partition.n_losses);
             }
         },
     ),

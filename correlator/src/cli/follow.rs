@@ -55,11 +55,18 @@ pub(super) fn start(
     for source in sources {
         let source = &with_dead_letters(source, store);
         let name: Arc<str> = name(&source.input).into();
+        let lateness = Lateness(source.lateness);
+        let outlet = match source.input {
+            Input::Folder { follow: true, .. } | Input::Sensor(SensorInput::File { follow: true, .. }) => {
+                merge.add_follower(Arc::clone(&name), lateness)
+            }
+            _ => merge.add(Arc::clone(&name), lateness),
+        };
         let around = Around {
             normalizer: Arc::clone(normalizer),
             positions: Arc::clone(positions),
             stop: stop.clone(),
-            outlet: merge.add(Arc::clone(&name), Lateness(source.lateness)),
+            outlet,
         };
         threads.push(start_one(source, name, around, board)?);
     }

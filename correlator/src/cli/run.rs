@@ -124,7 +124,7 @@ pub(super) fn run(
     let runner = runner
         .with_retention(config.retention)
         .with_max_store_bytes(config.max_store_bytes)
-        .with_board(board);
+        .with_board(Arc::clone(&board));
     let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
@@ -136,6 +136,9 @@ pub(super) fn run(
     })?;
     terminal.note("ended", &stats.to_string());
     stats.by_source_lines().iter().for_each(|line| terminal.note("source", line));
+    for source in board.look().map(|health| health.sources).unwrap_or_default() {
+        terminal.note("health", &source.line());
+    }
     Ok(Outcome::Clean)
 }
 

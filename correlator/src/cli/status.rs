@@ -12,7 +12,7 @@ use super::load::Configured;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
-use crate::health::{Health, SourceHealth, millis};
+use crate::health::{Health, PartitionHealth, SourceHealth, millis, span};
 use crate::metrics;
 use crate::store::Store;
 use crate::time::{Clock as _, SystemClock};
@@ -134,7 +134,9 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
         "state",
         "last event",
         "lag p50",
+        "lag p95",
         "lag p99",
+        "lost",
         "received",
         "evaluated",
         "dropped",
@@ -146,15 +148,14 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
     for source in &health.sources {
         table.row(row(source, millis(now)));
     }
-    out.push_str(&table.render(width.max(140)));
+    out.push_str(&table.render(width.max(160)));
     out
 }
 
 /// Of the worst clock of the source, which is what holds others up.
 fn row(source: &SourceHealth, now_ms: i64) -> Vec<String> {
-    let worst = |lag: fn(&crate::health::PartitionHealth) -> Option<i64>| {
-        source.partitions.iter().filter_map(lag).max().map_or_else(|| "-".to_owned(), span)
-    };
+    let worst =
+        |lag: fn(&PartitionHealth) -> Option<i64>| source.worst(lag).map_or_else(|| "-".to_owned(), span);
     let state = match (source.is_open, source.has_ended) {
         (false, _) => "not open",
         (true, true) => "ended",
@@ -164,7 +165,8 @@ fn row(source: &SourceHealth, now_ms: i64) -> Vec<String> {
         source.newest_ms.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now_ms - at)));
     let counts = &source.counts;
     let mut row = vec![source.name.clone(), state.to_owned(), newest];
-    row.extend([worst(|of| of.lag_p50_ms), worst(|of| of.lag_p99_ms)]);
+    row.extend([worst(|of| of.lag_p50_ms), worst(|of| of.lag_p95_ms), worst(|of| of.lag_p99_ms)]);
+    row.push(source.n_missing.saturating_add(source.n_losses).to_string());
     let terms =
         [counts.received, counts.evaluated, counts.dropped, counts.duplicate, counts.late, counts.rejected];
     row.extend(terms.map(|n| n.to_string()));
@@ -176,14 +178,4 @@ fn alerts(by_severity: &BTreeMap<String, u64>) -> String {
     let told: Vec<String> =
         known.filter_map(|severity| Some(format!("{} {severity}", by_severity.get(severity)?))).collect();
     if told.is_empty() { "none".to_owned() } else { told.join(", ") }
-}
-
-fn span(millis: i64) -> String {
-    match millis.max(0) {
-        0..1_000 => format!("{} ms", millis.max(0)),
-        1_000..120_000 => format!("{} s", millis / 1_000),
-        120_000..7_200_000 => format!("{} min", millis / 60_000),
-        7_200_000..172_800_000 => format!("{} h", millis / 3_600_000),
-        _ => format!("{} d", millis / 86_400_000),
-    }
 }

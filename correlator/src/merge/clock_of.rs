@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rules::event::{EventTime, Span};
 
 use super::lag::Lags;
+use super::numbers::Numbers;
 use crate::untrusted::Untrusted;
 
 /// An event further ahead of its arrival than this was stamped by a wrong clock.
@@ -88,6 +89,8 @@ pub(super) struct StampedBy {
     pub(super) lags: Lags,
     pub(super) n_events: u64,
     pub(super) n_misdated: u64,
+    pub(super) numbers: Numbers,
+    pub(super) n_losses: u64,
     /// It holds nobody up: see [`BEHIND`].
     pub(super) is_astray: bool,
     trial: Option<Trial>,
@@ -111,6 +114,8 @@ impl StampedBy {
             lags: Lags::default(),
             n_events: 0,
             n_misdated: 0,
+            numbers: Numbers::default(),
+            n_losses: 0,
             is_astray: false,
             trial: None,
             doubted: None,

@@ -322,3 +322,82 @@ fn a_running_clock_alone_keeps_nobody_busy() {
     // The record, its watermark, and one look for each time that was waited.
     assert!(n_wakes <= 15, "{n_wakes} times in 200 ms");
 }
+
+/// A call of an account, as its trail delivers it.
+fn of_account(account: &str, second: i64) -> SourceItem {
+    let time = crate::time::format(at(second)).replace(".000Z", "Z");
+    let text = format!(
+        r#"{{"eventID":"{account}-{second}","eventTime":"{time}","eventSource":"ec2.amazonaws.com","eventName":"DescribeRegions","awsRegion":"us-east-1","recipientAccountId":"{account}"}}"#
+    );
+    SourceItem::Record(normalizer().read(Origin::CloudTrail, text).unwrap())
+}
+
+const DAY: i64 = 86_400;
+
+#[test]
+fn a_follower_that_has_not_said_that_it_is_done_is_waited_for() {
+    let clock = Arc::new(VirtualClock::at(at(10 * DAY)));
+    let mut merge = live(&clock);
+    let (sensor, trail) = (merge.add("sensor", late(5)), merge.add_follower("trail", late(1_200)));
+    sensor.send(of_host("web-1", 10 * DAY)).unwrap();
+    assert_eq!(watermarks(&mut merge), [""; 0], "it lists its files");
+    clock.advance_to(at(10 * DAY + 60));
+    assert_eq!(watermarks(&mut merge), [""; 0], "and takes its time");
+    trail.send(of_account("111122223333", 0)).unwrap();
+    assert_eq!(watermarks(&mut merge), ["w-1200"]);
+    // A large file takes a minute to unpack.
+    clock.advance_to(at(10 * DAY + 120));
+    sensor.send(of_host("web-1", 10 * DAY + 120)).unwrap();
+    assert_eq!(watermarks(&mut merge), [""; 0]);
+    trail.send(of_account("444455556666", 60)).unwrap();
+    trail.send(of_account("111122223333", 3_600)).unwrap();
+    drain(&mut merge);
+    assert_eq!(merge.progress()[1].n_late, 0);
+    trail.send(SourceItem::Idle).unwrap();
+    assert_eq!(watermarks(&mut merge), [format!("w{}", 10 * DAY + 120 - 1_200)]);
+    // Another backlog, and then nothing more at all: nobody waits for ever.
+    trail.send(of_account("111122223333", 10 * DAY)).unwrap();
+    drain(&mut merge);
+    clock.advance_to(at(10 * DAY + 120 + 16 * 60));
+    assert_eq!(watermarks(&mut merge), [format!("w{}", 10 * DAY + 120 + 16 * 60 - 1_200)]);
+}
+
+#[test]
+fn what_waits_because_we_were_busy_is_no_silence() {
+    let clock = Arc::new(VirtualClock::at(at(0)));
+    let mut merge = live(&clock);
+    let (one, two) = (merge.add("one", late(0)), merge.add("two", late(0)));
+    one.send(of_host("web-1", 0)).unwrap();
+    two.send(of_host("web-2", 0)).unwrap();
+    drain(&mut merge);
+    for second in 1..=3 {
+        one.send(of_host("web-1", second)).unwrap();
+        two.send(of_host("web-2", second)).unwrap();
+    }
+    // The store was written for a minute.
+    clock.advance_to(at(60));
+    drain(&mut merge);
+    let n_late: Vec<u64> = merge.progress().iter().map(|of| of.n_late).collect();
+    assert_eq!(n_late, [0, 0]);
+}
+
+#[test]
+fn numbers_that_are_left_out_and_losses_that_are_reported_are_counted_by_host() {
+    let clock = Arc::new(VirtualClock::at(at(0)));
+    let mut merge = live(&clock);
+    let sensors = merge.add("sensor", late(5));
+    for (host, number, action) in
+        [("web-1", 1, "exec"), ("web-1", 4, "exec"), ("web-2", 7, "exec"), ("web-2", 8, "groundtrail_loss")]
+    {
+        let time = crate::time::format(at(0));
+        let text = format!(
+            r#"{{"@timestamp":"{time}","event":{{"id":"{host}-{number}","sequence":{number},"action":"{action}"}},"host":{{"id":"{host}"}}}}"#
+        );
+        sensors.send(SourceItem::Record(normalizer().read(Origin::Sensor, text).unwrap())).unwrap();
+    }
+    drain(&mut merge);
+    let progress = merge.progress().remove(0);
+    let counted: Vec<_> =
+        progress.partitions.iter().map(|of| (&*of.name, of.n_missing, of.n_losses)).collect();
+    assert_eq!(counted, [("web-1", 2, 0), ("web-2", 0, 1)]);
+}

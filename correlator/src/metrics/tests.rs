@@ -14,7 +14,10 @@ fn health() -> Health {
         name: "web\"1\n\u{1b}]0;x\u{7}\\".to_owned(),
         newest_ms: Some(1_500),
         lag_p50_ms: Some(8),
+        lag_p95_ms: Some(512),
         lag_p99_ms: Some(1_024),
+        n_missing: 3,
+        n_losses: 1,
         ..PartitionHealth::default()
     };
     let counts = Counts {

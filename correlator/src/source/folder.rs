@@ -57,14 +57,15 @@ const MAX_DEPTH: usize = 24;
 type Stamp = (u64, u128);
 
 impl Folder {
-    /// Reads every file once, in the order of their paths, which in AWS's layout is that of time.
+    /// Reads every file once, in the order of [`written_at`].
     ///
     /// # Errors
     /// When nobody takes the records any more.
     pub fn read_once(&self, normalizer: &Normalizer, outlet: &Outlet) -> Result<(), Closed> {
         let mut walk = Walk::new(self, normalizer, outlet, &NoPositions, Retry::Never);
-        for (path, stamp) in walk.list()? {
-            walk.read(&path, stamp)?;
+        let look = walk.list()?;
+        for (path, stamp) in in_order(&look) {
+            walk.read(path, stamp)?;
         }
         outlet.send(SourceItem::End)
     }
@@ -88,12 +89,12 @@ impl Folder {
         loop {
             let look = walk.list()?;
             let mut n_waiting = 0;
-            for (path, stamp) in &look {
-                if walk.is_done(path, *stamp) {
+            for (path, stamp) in in_order(&look) {
+                if walk.is_done(path, stamp) {
                     continue;
                 }
-                if last_look.get(path) == Some(stamp) {
-                    walk.read(path, *stamp)?;
+                if last_look.get(path) == Some(&stamp) {
+                    walk.read(path, stamp)?;
                 } else {
                     n_waiting += 1;
                 }
@@ -110,6 +111,30 @@ impl Folder {
             }
         }
     }
+}
+
+/// The files as they were written, so that a backlog of several accounts and regions moves through time as one: read
+/// account by account, all but the first would come long after their time.
+fn in_order(look: &BTreeMap<PathBuf, Stamp>) -> Vec<(&PathBuf, Stamp)> {
+    let mut files: Vec<(&PathBuf, Stamp)> = look.iter().map(|(path, stamp)| (path, *stamp)).collect();
+    files.sort_by_cached_key(|(path, _)| (written_at(path), *path));
+    files
+}
+
+/// `20261102T1005Z` in the file's name, or else the day of its folder, in digits. Nothing where neither tells.
+fn written_at(path: &Path) -> String {
+    let is_time = |part: &&str| {
+        part.len() == 14
+            && part.bytes().enumerate().all(|(at, byte)| match at {
+                8 => byte == b'T',
+                13 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let of_name = name.split(['_', '.']).find(is_time).map(str::to_owned);
+    let of_folder = || path.parent().and_then(day_of).map(|day| day.replace('/', ""));
+    of_name.or_else(of_folder).unwrap_or_default()
 }
 
 /// Whether what cannot be read now is tried later.

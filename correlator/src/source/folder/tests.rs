@@ -196,3 +196,51 @@ fn a_folder_that_stands_still_is_not_listed_again() {
     fs::remove_dir_all(dir.path().join("2026")).unwrap();
     assert!(walk.list().unwrap().is_empty() && walk.cached.len() == 1);
 }
+
+#[test]
+fn a_backlog_of_several_accounts_is_read_in_the_order_of_time_and_none_of_it_is_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for hour in 0..24 {
+        for (account, region) in [("111122223333", "eu-west-1"), ("444455556666", "us-east-1")] {
+            let id = format!("{account}-{hour:02}");
+            let time = format!("2026-11-02T{hour:02}:00:00Z");
+            let of = format!(r#""recipientAccountId":"{account}","awsRegion":"{region}","eventID""#);
+            let record = call(&id).replace("2026-11-02T10:00:00Z", &time).replace("\"eventID\"", &of);
+            let path = format!(
+                "AWSLogs/{account}/CloudTrail/{region}/2026/11/02/{account}_CloudTrail_{region}_20261102T{hour:02}05Z_x.json.gz"
+            );
+            write(dir.path(), &path, gzip(&format!(r#"{{"Records":[{record}]}}"#)));
+            expected.push(id);
+        }
+    }
+    assert_eq!(once(&folder(dir.path(), Content::CloudTrail)).ids, expected);
+
+    let now = crate::time::parse("2026-11-05T00:00:00Z").unwrap();
+    let schema = rules::schema::Schema::builtin();
+    let pace = Pace::Live { idle_after: rules::event::Span::from_secs(2) };
+    let mut merge = Merge::new(4, pace, Arc::new(VirtualClock::at(now))).by_clock(&schema);
+    let outlet = merge.add_follower("trail", Lateness::CLOUDTRAIL);
+    let stop = Stop::default();
+    std::thread::scope(|scope| {
+        let (folder, stop_too) = (folder(dir.path(), Content::CloudTrail), stop.clone());
+        let poll = Duration::from_millis(15);
+        scope.spawn(move || folder.follow(poll, &normalizer(), &outlet, &NoPositions, &stop_too).unwrap());
+        let mut n_records = 0;
+        loop {
+            match merge.next(Duration::from_secs(5)) {
+                Some(Merged::Record(..)) => n_records += 1,
+                Some(Merged::End) => break,
+                Some(Merged::Watermark(time)) if n_records == expected.len() && now - time < RECENT => {
+                    stop.stop()
+                }
+                Some(_) | None => {}
+            }
+        }
+    });
+    let progress = merge.progress().remove(0);
+    assert_eq!((progress.n_records, progress.n_late), (48, 0));
+}
+
+/// As far behind the clock as the trail may be.
+const RECENT: rules::event::Span = rules::event::Span::from_secs(21 * 60);
