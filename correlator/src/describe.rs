@@ -84,7 +84,8 @@ fn expr(schema: &Schema, it: &Expr) -> String {
         Expr::And(parts) => all(parts, " and "),
         Expr::Or(parts) => format!("({})", all(parts, " or ")),
         Expr::Not(part) => match &**part {
-            part @ (Expr::And(_) | Expr::Or(_) | Expr::Not(_) | Expr::Const(_)) => {
+            part @ Expr::Or(_) => format!("not {}", expr(schema, part)),
+            part @ (Expr::And(_) | Expr::Not(_) | Expr::Const(_)) => {
                 format!("not ({})", expr(schema, part))
             }
             part => atom(schema, part, true),
@@ -166,7 +167,7 @@ mod tests {
         check("any where process.name == \"curl\"", "process.name is \"curl\"");
         check(
             "any where not process.name : (\"a*\", \"b\")",
-            "not (process.name is like \"a*\" or process.name is \"b\")",
+            "not (process.name is \"b\" or process.name is like \"a*\")",
         );
         check(
             "any where process.pid > 5 and process.name != null",

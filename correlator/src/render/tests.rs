@@ -406,7 +406,7 @@ fn the_conditions_that_were_met_are_shown_with_their_values() {
         ▌   process.name is one of "curl", "wget"  [curl]
         ▌   event.action is "exec"
         ▌   user.name is not "root"  [no value]
-        ▌   length(process.args) > 2  [a␛[2J, b]
+        ▌   length(process.args) > 2  [a\x1b[2J, b]
         ▌ step 2: event h2 at 2026-03-01T00:00:00.010Z
         ▌ window 2026-02-28T23:59:59.990Z to 2026-03-01T00:00:00.010Z
         ▌ watermark 2026-03-01T00:00:02.000Z

@@ -88,7 +88,7 @@ fn equal_predicates_are_one_whatever_the_order_of_their_parts() {
 fn the_parts_that_made_a_predicate_true_are_told() {
     let (a, b) = (is("process.name", "curl"), is("process.name", "wget"));
     let (root, exec) = (is("user.id", "0"), is("event.action", "exec"));
-    let negated = Expr::negate(Expr::and([root.clone(), exec.clone()]));
+    let negated = Expr::negate(Expr::and([root.clone(), exec]));
     let whole = Expr::and([
         Expr::or([a.clone(), b]),
         negated,
