@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use rules::event::{EventTime, Span, Value};
 use rules::expr::Comparison;
+use rules::literal::FloatBits;
 use rules::plan::correlation::{Correlation, Measure, Member, Node};
 use serde::{Deserialize, Serialize};
 
@@ -199,6 +200,81 @@ impl Groups {
             !group.recent.is_empty() || group.window.is_some()
         });
     }
+}
+
+/// The window that comes nearest to what the last node asks.
+pub(crate) struct Nearest {
+    /// What its group has in common, by name.
+    pub(crate) group: Vec<(String, Box<str>)>,
+    pub(crate) events: Vec<Arc<EventRef>>,
+    /// None: its events have no number to measure.
+    pub(crate) measured: Option<f64>,
+    /// How far it is from what is asked, summed over the bounds. Nought: it holds.
+    pub(crate) lacks: f64,
+}
+
+/// Looks at every window of the last node over hits in event order, without state between them: a second opinion.
+/// None: no event is in any group.
+pub(crate) fn nearest(shape: &CorrelationShape, hits: &[Arc<Hit>], limits: &Limits) -> Option<Nearest> {
+    let (root, below) = shape.nodes.split_last()?;
+    let mut state = CorrelationState::new(shape);
+    let mut by_group: BTreeMap<Vec<Box<str>>, Vec<Item>> = BTreeMap::new();
+    for hit in hits {
+        let mut fired: Vec<Vec<Item>> = Vec::with_capacity(below.len());
+        for (idx, node) in below.iter().enumerate() {
+            let mut own = Vec::new();
+            for item in items(node, hit, &fired) {
+                for key in groups(node, &item.last) {
+                    let group = state.nodes[idx].entry(key).or_default();
+                    if node.is_eager() {
+                        own.extend(group.slide(node, item.clone(), limits, None).0);
+                    }
+                }
+            }
+            fired.push(own);
+        }
+        for item in items(root, hit, &fired) {
+            for key in groups(root, &item.last) {
+                by_group.entry(key).or_default().push(item.clone());
+            }
+        }
+    }
+    let mut best: Option<Nearest> = None;
+    for (key, items) in by_group {
+        let mut start = 0;
+        while start < items.len() {
+            let len = items[start..].partition_point(|item| item.time() - items[start].time() <= root.span);
+            let inside = &items[start..start + len];
+            let measured = measured(root, inside);
+            let lacks = lacks(root, measured);
+            if best.as_ref().is_none_or(|best| lacks < best.lacks) {
+                let group = root.by_names.iter().cloned().zip(key.iter().cloned()).collect();
+                let events = inside.iter().flat_map(|item| item.events.iter().cloned()).collect();
+                best = Some(Nearest { group, events, measured, lacks });
+            }
+            // What is judged as a whole begins anew where the window before is over.
+            start += if root.is_eager() { 1 } else { len };
+        }
+    }
+    best
+}
+
+fn lacks(node: &Node, measured: Option<f64>) -> f64 {
+    let Some(measured) = measured else { return f64::INFINITY };
+    let lack = |(comparison, bound): &(Comparison, FloatBits)| {
+        let bound = bound.get();
+        // What has to be passed, and not only reached, lacks at least a little.
+        let beyond = |by: f64| if by > 0.0 { 0.0 } else { -by + 0.5 };
+        match comparison {
+            Comparison::Equal => (measured - bound).abs(),
+            Comparison::NotEqual => f64::from(u8::from(measured == bound)),
+            Comparison::Less => beyond(bound - measured),
+            Comparison::LessOrEqual => (measured - bound).max(0.0),
+            Comparison::Greater => beyond(measured - bound),
+            Comparison::GreaterOrEqual => (bound - measured).max(0.0),
+        }
+    };
+    node.bounds.iter().map(lack).sum()
 }
 
 /// What the hit is to the node: itself, and the matches below that it made.
@@ -403,7 +479,7 @@ fn is_about_absence(node: &Node) -> bool {
     node.bounds.iter().any(|(comparison, _)| is_upper(comparison))
 }
 
-fn column(measure: Measure) -> &'static str {
+pub(crate) fn column(measure: Measure) -> &'static str {
     match measure {
         Measure::EventCount => "count",
         Measure::ValueCount => "count_distinct",

@@ -31,6 +31,6 @@ mod torn;
 pub(crate) use engine::MAX_IDENTITIES;
 pub use engine::{Engine, Mode};
 pub use reload::{Reload, Staged};
-pub use replay::{Replayed, finish, replay, sort_finals};
+pub use replay::{Replayed, finish, finish_with_signals, replay, sort_finals};
 pub use run::{DEFAULT_RETENTION, Delivery, RunError, Runner, StoredPositions};
 pub use seed::{Learned, Seeder};

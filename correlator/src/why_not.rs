@@ -3,6 +3,7 @@
 //! It looks at the plan naively, event by event and key by key, and so is a second opinion on the engine as well: where it
 //! finds a match and the engine told no alert, it says so.
 
+mod correlation;
 mod fit;
 mod sample;
 mod sequence;
@@ -14,7 +15,6 @@ use rules::catalogue::drops::DropLine;
 use rules::event::{EventTime, Span};
 use rules::expr::Expr;
 use rules::plan::Plan;
-use rules::plan::correlation::Correlation;
 use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 use serde::Serialize;
@@ -99,10 +99,14 @@ pub enum Kind {
     Known,
     /// What the query computes over the window is not kept by its filters.
     Filtered,
+    /// No feed vouches for what is said to be missing.
+    Withheld,
+    /// State of the rule was given up for want of room.
+    Evicted,
 }
 
 impl Reason {
-    fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), field: None, actual: None, wanted: None, off_by_ms: None }
     }
 
@@ -137,7 +141,7 @@ impl Question<'_> {
             Plan::Threshold(threshold) => window::threshold(self, threshold),
             Plan::NewTerms(terms) => window::new_terms(self, terms),
             Plan::Aggregate(aggregate) => window::aggregate(self, aggregate),
-            Plan::Correlation(correlation) => self.correlation(correlation),
+            Plan::Correlation(correlation) => correlation::answer(self, correlation),
         }
     }
 
@@ -153,29 +157,6 @@ impl Question<'_> {
             found: hits.iter().take(MAX_SEEN).map(|record| Seen::new("match", record)).collect(),
             nearest: None,
             reasons: Vec::new(),
-        }
-    }
-
-    /// A correlation of Sigma's rules: which of them has no event, else what there is.
-    fn correlation(&self, correlation: &Correlation<Expr>) -> Answer {
-        let mut found = Vec::new();
-        for (leaf, number) in correlation.leaves.iter().zip(1..) {
-            let hits = self.asked().filter(|record| fit::fits(self, &leaf.predicate, record));
-            let hits: Vec<&Record> = hits.collect();
-            if hits.is_empty() {
-                let reached = format!("no event of rule {number}");
-                return Answer { found, ..self.miss(&leaf.predicate, &reached, self.asked()) };
-            }
-            let seen = hits.iter().map(|record| Seen::new(format!("rule {number}"), record));
-            found.extend(seen.take(MAX_SEEN.saturating_sub(found.len())));
-        }
-        let text = "each of its rules has events: whether they are enough, in one group and one window, is not judged here";
-        Answer {
-            reached: "events of each of its rules".to_owned(),
-            is_met: false,
-            found,
-            nearest: None,
-            reasons: vec![Reason::new(Kind::Filtered, text)],
         }
     }
 

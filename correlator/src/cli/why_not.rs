@@ -14,15 +14,15 @@ use super::inputs::{self, Input};
 use super::load::{self, Configured, RuleSet};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
-use crate::keyed::Limits;
-use crate::pipeline;
+use crate::keyed::{Eviction, Limits};
+use crate::pipeline::{self, Engine, Mode, Replayed};
 use crate::source::Record;
 use crate::source::folder::Content;
 use crate::source::normalize::Normalizer;
 use crate::store::{HeldRole, Store};
 use crate::time;
 use crate::untrusted::Untrusted;
-use crate::why_not::{Answer, Question, Seen};
+use crate::why_not::{Answer, Kind, Question, Reason, Seen};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -93,18 +93,29 @@ pub(super) fn run(
     let rule = find(&set, &flags.rule, &configured.config.rules.disabled)?.clone();
     let (indicators, _) = load::indicators(&configured.config);
     let normalizer = Normalizer::new(Arc::new(set.schema.clone()), Arc::new(indicators));
-    let (records, has_faults) = records(&flags, &configured, &normalizer, terminal)?;
+    let (records, evicted, has_faults) = records(&flags, &configured, &normalizer, &rule.id, terminal)?;
     if let Some(id) = &flags.event
         && !records.iter().any(|record| *record.event.id == **id)
     {
         return Err(CliError::Usage(format!("no event has the id \"{}\"", Untrusted(id))));
     }
     let event = flags.event.as_deref();
-    let question = Question { rule: &rule, drops: &set.drops, schema: &set.schema, records: &records, event };
-    let answer = question.answer();
     let n_events = records.len();
-    let fired = fired(set, &rule.id, records, event);
-    let no_alert = (fired.is_empty() && answer.is_met).then(|| no_alert(&rule));
+    let drops = set.drops.clone();
+    let schema = set.schema.clone();
+    let engine = Told::of(set, &rule, records.clone(), event);
+    let mut records = records;
+    records.extend(engine.signals);
+    records.sort_by(|a, b| order(a).cmp(&order(b)));
+    let question = Question { rule: &rule, drops: &drops, schema: &schema, records: &records, event };
+    let mut answer = question.answer();
+    if engine.fired.is_empty() {
+        answer.reasons.extend(engine.withheld);
+        answer.reasons.extend(evicted);
+    }
+    let is_explained = answer.reasons.iter().any(|reason| reason.kind == Kind::Withheld);
+    let fired = engine.fired;
+    let no_alert = (fired.is_empty() && answer.is_met && !is_explained).then(|| no_alert(&rule));
     let kind = rule.kind.as_str();
     let rule = SaidRule { id: rule.id, name: rule.name, kind, hash: rule.hash };
     let said = Said { rule, n_events, fired, answer, no_alert };
@@ -149,13 +160,15 @@ fn find<'s>(set: &'s RuleSet, wanted: &str, disabled: &[String]) -> Result<&'s R
     Err(CliError::Usage(message))
 }
 
-/// The events, each once and in event order, and whether some could not be read.
+/// The events, each once and in event order; what the run of a store gave up of the rule; and whether some events could not
+/// be read.
 fn records(
     flags: &Flags,
     configured: &Configured,
     normalizer: &Normalizer,
+    rule_id: &str,
     terminal: &Terminal,
-) -> Result<(Vec<Record>, bool), CliError> {
+) -> Result<(Vec<Record>, Option<Reason>, bool), CliError> {
     let mut recorded = flags.recorded.inputs();
     for path in &flags.trace {
         recorded.extend(of_trace(path)?);
@@ -169,6 +182,7 @@ fn records(
         ));
     }
     let mut records = Vec::new();
+    let mut lost = None;
     if let Some(path) = path {
         if !path.exists() {
             return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
@@ -182,13 +196,15 @@ fn records(
         let read =
             held.into_iter().filter_map(|held| normalizer.read_kept(held.origin, held.raw, held.time).ok());
         records.extend(read);
+        let all = store.evictions().map_err(|error| failed(error.into()))?;
+        lost = all.into_iter().find(|(id, _)| id == rule_id).map(|(_, eviction)| evicted(&eviction));
     }
     let read = inputs::read_all(&recorded, normalizer);
     inputs::say_rejected(&read.rejected, terminal);
     records.extend(read.records.into_iter().map(|(_, record)| record));
     records.sort_by(|a, b| order(a).cmp(&order(b)));
     records.dedup_by(|next, held| next.event.id == held.event.id);
-    Ok((records, !read.rejected.is_empty()))
+    Ok((records, lost, !read.rejected.is_empty()))
 }
 
 fn order(record: &Record) -> (EventTime, u64, &str) {
@@ -233,12 +249,48 @@ fn of_trace(path: &Path) -> Result<Vec<Input>, CliError> {
     Ok(inputs)
 }
 
-/// What the engine tells of the same events.
-fn fired(set: RuleSet, rule_id: &str, records: Vec<Record>, event: Option<&str>) -> Vec<Fired> {
-    let (program, schema) = set.into_program();
-    let source: Arc<str> = "trace".into();
-    let inputs = records.into_iter().map(|record| (Arc::clone(&source), record));
-    let replayed = pipeline::replay(program, &schema, Limits::default(), inputs);
+fn evicted(eviction: &Eviction) -> Reason {
+    let text = format!(
+        "the run gave up {} half-seen patterns and {} events of this rule for want of room, the newest from {}: see [limits] of the configuration",
+        eviction.n_keys,
+        eviction.n_hits,
+        time::format(eviction.newest)
+    );
+    Reason::new(Kind::Evicted, text)
+}
+
+/// What the engine says of the same events.
+struct Told {
+    fired: Vec<Fired>,
+    /// Why matches of the rule were not told.
+    withheld: Vec<Reason>,
+    /// The alerts of other rules, where they are events to this one.
+    signals: Vec<Record>,
+}
+
+impl Told {
+    fn of(set: RuleSet, rule: &Rule<Expr>, records: Vec<Record>, event: Option<&str>) -> Self {
+        let is_over_alerts = rule.is_over_alerts(&set.schema);
+        let (program, schema) = set.into_program();
+        let source: Arc<str> = "trace".into();
+        let mut engine = Engine::new(program, &schema, Limits::default(), Mode::Finals);
+        if is_over_alerts {
+            engine.keep_signals();
+        }
+        for record in records {
+            engine.push(&source, record);
+        }
+        let (replayed, signals) = pipeline::finish_with_signals(engine);
+        let of_rule = replayed.stats.withheld.iter().filter(|((id, _, _), _)| *id == rule.id);
+        let reason = |((_, _, why), n): (&(String, String, String), &u64)| {
+            let text = format!("{n} matches were withheld, since nothing vouches for what is missing: {why}");
+            Reason::new(Kind::Withheld, text)
+        };
+        Self { withheld: of_rule.map(reason).collect(), fired: fired(&replayed, &rule.id, event), signals }
+    }
+}
+
+fn fired(replayed: &Replayed, rule_id: &str, event: Option<&str>) -> Vec<Fired> {
     let is_about = |document: &serde_json::Value| {
         let evidence = document.pointer("/groundtrail/alert/evidence").and_then(|found| found.as_array());
         event.is_none_or(|id| {

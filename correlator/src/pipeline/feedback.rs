@@ -4,6 +4,7 @@
 //! takes the place of what it was, and one that goes is taken back, so that what such rules say is a function of the events
 //! as everything else is. For the same reason exceptions do not reach them: see [`Program::signals`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rules::event::Span;
@@ -25,6 +26,8 @@ pub(super) struct Feedback {
     pub(super) over_alerts: OverAlerts,
     /// The rules over alerts for which each alert is a match of its own.
     queries: Arc<[u32]>,
+    /// The alerts as they are read, where somebody wants to see them.
+    kept: Option<BTreeMap<AlertId, Arc<Record>>>,
 }
 
 impl Feedback {
@@ -53,7 +56,7 @@ impl Feedback {
         };
         let queries = (0..program.rules().len() as u32).filter(is_query).collect();
         let normalizer = Normalizer::new(Arc::new(schema.clone()), Arc::default());
-        Some(Self { normalizer, over_alerts: OverAlerts { rules, lag }, queries })
+        Some(Self { normalizer, over_alerts: OverAlerts { rules, lag }, queries, kept: None })
     }
 }
 
@@ -83,7 +86,24 @@ impl Engine {
             let changes = self.keyed.retract(id.as_str());
             self.take(changes);
         }
-        self.evaluate_signal(&id, &Arc::new(record));
+        let record = Arc::new(record);
+        if let Some(kept) = self.feedback.as_mut().and_then(|feedback| feedback.kept.as_mut()) {
+            kept.insert(id.clone(), Arc::clone(&record));
+        }
+        self.evaluate_signal(&id, &record);
+    }
+
+    /// From here on, keeps the alerts that are events to rules over alerts.
+    pub fn keep_signals(&mut self) {
+        if let Some(feedback) = &mut self.feedback {
+            feedback.kept.get_or_insert_default();
+        }
+    }
+
+    /// Those that were not taken back.
+    pub fn take_signals(&mut self) -> Vec<Record> {
+        let kept = self.feedback.as_mut().and_then(|feedback| feedback.kept.take()).unwrap_or_default();
+        kept.into_values().map(|record| (*record).clone()).collect()
     }
 
     fn evaluate_signal(&mut self, id: &AlertId, record: &Arc<Record>) {
@@ -113,6 +133,9 @@ impl Engine {
         }
         let Some(said) = self.program.signals(RuleIdx(rule)).map(|of| self.program.rule(of)) else { return };
         let id = AlertId::new(&said.id, key, anchor);
+        if let Some(kept) = self.feedback.as_mut().and_then(|feedback| feedback.kept.as_mut()) {
+            kept.remove(&id);
+        }
         let changes = self.keyed.retract(id.as_str());
         self.take(changes);
         for rule in self.queries_over_alerts() {

@@ -41,6 +41,14 @@ pub fn finish(mut engine: Engine) -> Replayed {
     Replayed { alerts, stats: engine.stats().clone() }
 }
 
+/// The same, and the alerts that were events to rules over alerts, if they were kept.
+pub fn finish_with_signals(mut engine: Engine) -> (Replayed, Vec<Record>) {
+    let mut alerts = engine.advance(EventTime(i64::MAX));
+    sort_finals(&mut alerts);
+    let signals = engine.take_signals();
+    (Replayed { alerts, stats: engine.stats().clone() }, signals)
+}
+
 pub fn sort_finals(alerts: &mut [AlertChange]) {
     alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
 }

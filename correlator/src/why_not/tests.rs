@@ -201,6 +201,66 @@ fn a_sample_says_which_step_did_not_come() {
     );
     let lines = [exec("a", 5, "curl", "root"), exec("b", 2, "sh", "root")];
     assert!(sequence(query, &lines).ask(None).is_met);
+    let reached = "1 of 2 steps under one key; step 2 did not come with them";
+    let lines = [exec("a", 5, "curl", "root"), exec("b", 6, "sh", "alice")];
+    check(
+        &sequence(query, &lines).ask(None),
+        reached,
+        &[(Kind::OtherKey, "user.name of event b is \"alice\", and the others have \"root\"")],
+    );
+    let nameless = exec("b", 6, "sh", "root").replace(r#""user":{"name":"root"},"#, "");
+    check(
+        &sequence(query, &[exec("a", 5, "curl", "root"), nameless]).ask(None),
+        reached,
+        &[(Kind::KeyAbsent, "it has no user.name, which step 2 joins on")],
+    );
+}
+
+/// So many events of a user within ten seconds.
+fn counted(bounds: &[(rules::expr::Comparison, f64)], lines: &[String]) -> World {
+    use rules::literal::FloatBits;
+    use rules::plan::Plan;
+    use rules::plan::correlation::{Correlation, Leaf, Measure, Member, Node};
+    let mut world = world(QUERY, "", lines);
+    let predicate = rules::kql::compile("process.name: curl", &mut world.schema).unwrap().plan;
+    let user = world.schema.id("user.name").unwrap();
+    world.rule.plan = Plan::Correlation(Correlation {
+        leaves: vec![Leaf { predicate, fields: vec![user], key: vec![0] }],
+        nodes: vec![Node {
+            measure: Measure::EventCount,
+            members: vec![Member::Leaf(0)],
+            by_names: vec!["user.name".to_owned()],
+            by: vec![vec![0]],
+            value: vec![Vec::new()],
+            span: rules::event::Span::from_secs(10),
+            bounds: bounds.iter().map(|(comparison, bound)| (*comparison, FloatBits::new(*bound))).collect(),
+        }],
+    });
+    world
+}
+
+#[test]
+fn a_correlation_says_how_near_its_fullest_window_came() {
+    use rules::expr::Comparison::{GreaterOrEqual, Less};
+    let three = [(GreaterOrEqual, 3.0)];
+    let at = |second: u32, user: &str| exec(&format!("{user}{second}"), second, "curl", user);
+    let lines = [at(0, "root"), at(5, "root"), at(30, "root"), at(6, "alice")];
+    let answer = counted(&three, &lines).ask(None);
+    check(
+        &answer,
+        "count 2 of at least 3",
+        &[(Kind::TooFew, "count is 2 within 10 s for user.name \"root\"; the rule asks for at least 3")],
+    );
+    assert_eq!(answer.found.len(), 2);
+    assert!(counted(&three, &[at(0, "root"), at(5, "root"), at(9, "root")]).ask(None).is_met);
+    let few = counted(&[(Less, 2.0)], &[at(0, "root"), at(5, "root")]).ask(None);
+    assert_eq!(few.reached, "count 2 of less than 2");
+    let none = counted(&three, &[exec("a", 0, "sh", "root")]).ask(None);
+    check(
+        &none,
+        "no event of rule 1",
+        &[(Kind::Value, "process.name is \"sh\"; the rule asks for \"curl\"")],
+    );
 }
 
 #[test]
@@ -241,6 +301,7 @@ fn an_aggregate_whose_filter_keeps_nothing_is_told_with_its_fullest_group() {
     let lines: Vec<String> = (0..2).map(|at| exec(&format!("e{at}"), at, "curl", "root")).collect();
     let answer = world(head, &format!("query = '''\n{query}\n'''"), &lines).ask(None);
     assert_eq!((answer.reasons[0].kind, answer.reached.as_str()), (Kind::Filtered, "2 rows in one group"));
+    assert!(answer.reasons[0].text.contains("what they add up to: n is 2"), "{:?}", answer.reasons);
     let lines: Vec<String> = (0..3).map(|at| exec(&format!("e{at}"), at, "curl", "root")).collect();
     assert!(world(head, &format!("query = '''\n{query}\n'''"), &lines).ask(None).is_met);
 }

@@ -8,7 +8,7 @@ use rules::expr::Expr;
 use rules::plan::{Aggregate, NewTerms, Threshold, Window};
 use rules::schema::FieldId;
 
-use super::fit::fits;
+use super::fit::{self, fits};
 use super::{Answer, Kind, MAX_SEEN, Question, Reason, Seen, in_words};
 use crate::detect;
 use crate::keyed::JoinKey;
@@ -221,8 +221,14 @@ pub(super) fn aggregate(question: &Question<'_>, aggregate: &Aggregate<Expr>) ->
     let records: Vec<&Record> = rows.iter().map(|(record, _)| *record).collect();
     let names: Vec<&str> = key.0.iter().map(|value| value.as_deref().unwrap_or("no value")).collect();
     let (from, to) = (ends(&records).0, ends(&records).1);
+    let refs: Vec<&esql::Row> = rows.iter().map(|(_, row)| row).collect();
+    let sums: Vec<String> = refs.first().map_or_else(Vec::new, |first| {
+        let sums = aggregate.pipeline.sums(&first.key, &refs).into_iter();
+        sums.map(|(name, value)| format!("{name} is {}", fit::shown(&value))).collect()
+    });
+    let sums = if sums.is_empty() { String::new() } else { format!(": {}", sums.join(", ")) };
     let text = format!(
-        "the fullest group, ({}), has {} rows between {} and {}, and the filters after STATS keep none of what they add up to",
+        "the fullest group, ({}), has {} rows between {} and {}, and the filters after STATS keep none of what they add up to{sums}",
         names.join(", "),
         rows.len(),
         time::format(from),

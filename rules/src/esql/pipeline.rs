@@ -157,6 +157,16 @@ impl Pipeline {
         Some(columns.chain(cut).collect())
     }
 
+    /// What the rows of one key add up to, whether or not the filters after `STATS` keep it: for the explanation of what did
+    /// not fire. Empty where that depends on the filters.
+    pub fn sums(&self, key: &[Value], rows: &[&Row]) -> Columns {
+        let is_filter = |stage: &TableStage| matches!(stage, TableStage::Row(Stage::Filter(_)));
+        let Some(table) = &self.table else { return Columns::new() };
+        let kept = table.stages.iter().filter(|stage| !is_filter(stage)).cloned().collect();
+        let unfiltered = Self { table: Some(Table { stages: kept, ..table.clone() }), ..self.clone() };
+        unfiltered.finish(key, rows).unwrap_or_default()
+    }
+
     /// The whole query over events, in the order they are given. For a query that was compiled as a batch.
     ///
     /// # Errors
