@@ -472,6 +472,9 @@ fn an_absence_without_its_feed_is_withheld_and_counted() {
     assert_eq!((alone.code, alone.stdout.as_str()), (0, ""));
     let said = format!("1 absence of \"{name}\" withheld: no CloudTrail feed");
     assert!(alone.stderr.contains(&said), "{}", alone.stderr);
+    let asked = groundtrail(folder.path(), &["why-not", "5d32fe61", "--host", "host.ndjson"], "");
+    let said = "1 matches were withheld, since nothing vouches for what is missing: no CloudTrail feed";
+    assert!(asked.stdout.contains(said), "{}{}", asked.stdout, asked.stderr);
 
     let both = [&host[..], &["--cloudtrail", "calls.json"]].concat();
     let told = groundtrail(folder.path(), &both, "");
@@ -616,6 +619,216 @@ fn rules_are_reloaded_and_a_broken_set_is_not_taken() {
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     wait_for(&mut said, "ended: 3 events");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// The numbers of a line such as `5 events: 2 evaluated, 3 repeated; 1 alert`: the first, and the others up to the alerts.
+fn account(line: &str) -> (u64, Vec<u64>) {
+    let of_events = line.split(';').next().unwrap();
+    let numbers = of_events.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
+    let mut numbers: Vec<u64> = numbers.collect();
+    (numbers.remove(0), numbers)
+}
+
+#[test]
+fn whatever_comes_in_every_record_is_accounted_for() {
+    let dir = rule_folder("");
+    let folder = dir.path();
+    fs::create_dir(folder.join("trail")).unwrap();
+    let at = |id: &str, time: &str| call(id, "ListUsers").replace("2026-11-02T10:00:00Z", time);
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let huge = |n: usize| "x".repeat(n);
+    let records = [
+        call("a", "CreateAccessKey"),
+        call("a", "CreateAccessKey"),
+        call("a", "DeleteTrail"),
+        at("old", "1970-01-01T00:00:00Z"),
+        at("ahead", "2199-01-01T00:00:00Z"),
+        at("none", "yesterday"),
+        call("deep", "ListUsers")
+            .replace("\"eventID\"", &format!("\"requestParameters\":{deep},\"eventID\"")),
+        call("key", "ListUsers").replace(
+            "\"eventID\"",
+            &format!("\"requestParameters\":{{\"{}\":1}},\"eventID\"", huge(900_000)),
+        ),
+        call("user", "ListUsers").replace("mallory", &huge(400_000)),
+        call("large", "ListUsers").replace("mallory", &huge(2_000_000)),
+        "not json".to_owned(),
+        "{\"eventID\":\"half".to_owned(),
+        "\u{0}\u{1b}[2J".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+    ];
+    fs::write(folder.join("trail/hostile.json"), records.join("\n")).unwrap();
+    fs::write(folder.join("trail/good.json"), call("b", "ListUsers")).unwrap();
+    let config = "[store]\npath = \"gt.db\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
+                  [[source]]\ntype = \"cloudtrail\"\npath = \"trail\"\n[drop]\npaths = [\"drop.toml\"]\n";
+    fs::write(folder.join("gt.toml"), config).unwrap();
+    fs::write(
+        folder.join("drop.toml"),
+        "[[drop]]\nname = \"b\"\nquery = 'event.id: b'\nreason = \"a test's\"\n",
+    )
+    .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["run", "-c", "gt.toml", "--rules", "rule.toml", "--no-builtin-rules", "-o", "ndjson"])
+        .current_dir(folder)
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let said = lines.by_ref().map(Result::unwrap).find(|line| line.contains("\"metrics\"")).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let at = said["listen"].as_str().unwrap().to_owned();
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    // "b" is in the file that comes last.
+    let mut metrics = String::new();
+    while !metrics.contains("outcome=\"dropped\"} 1") {
+        assert!(std::time::Instant::now() < until, "{metrics}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        metrics = get(&at, "/metrics");
+    }
+    let sum = |name: &str| -> u64 {
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    };
+    let received = sum("groundtrail_source_events_total{");
+    assert!(received >= records.len() as u64, "{metrics}");
+    assert_eq!(received, sum("groundtrail_events_total{"), "{metrics}");
+    assert!(metrics.contains("outcome=\"duplicate\"} 2"), "{metrics}");
+    assert_eq!(sum("groundtrail_conflicting_events_total{"), 1);
+    assert_eq!(sum("groundtrail_misdated_events_total{"), 2, "{metrics}");
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(asked.success() && child.wait().unwrap().success());
+    let said = rest.join().unwrap();
+    let line = said.lines().find_map(|line| line.strip_prefix("ended: ")).unwrap_or_else(|| panic!("{said}"));
+    let (all, terms) = account(line);
+    assert_eq!((all, terms.iter().sum::<u64>()), (received, received), "{line}");
+    let health = said.lines().find(|line| line.starts_with("health: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(health.contains("lag p50") && health.contains("no gaps"), "{health}");
+}
+
+/// A run that is told to load anew.
+struct Watching {
+    child: std::process::Child,
+    told: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+    said: std::io::Lines<std::io::BufReader<std::process::ChildStderr>>,
+    n_files: u32,
+}
+
+impl Watching {
+    fn signal(&self, signal: &str) {
+        let asked = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(asked.success());
+    }
+
+    /// Writes the configuration, has it loaded, and waits for what is said of that.
+    fn configure(&mut self, folder: &Path, text: &str, expect: &str) {
+        fs::write(folder.join("gt.toml"), text).unwrap();
+        self.signal("-HUP");
+        wait_for(&mut self.said, expect);
+    }
+
+    fn deliver(&mut self, folder: &Path, calls: &[String]) {
+        self.n_files += 1;
+        fs::write(folder.join(format!("trail/{}.json", self.n_files)), calls.join("\n")).unwrap();
+    }
+
+    /// The next alert: its rule and the call it is about.
+    fn next(&mut self) -> (String, String) {
+        let line = self.told.next().unwrap().unwrap();
+        let alert: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let evidence = alert["groundtrail"]["alert"]["evidence"].as_array().unwrap();
+        (text(&alert["rule"]["name"]), text(&evidence.last().unwrap()["event"]["event"]["id"]))
+    }
+}
+
+#[test]
+fn exceptions_drop_lists_and_indicators_are_reloaded_and_a_half_seen_sequence_survives() {
+    let dir = rule_folder("");
+    let folder = dir.path();
+    fs::create_dir(folder.join("trail")).unwrap();
+    let sequence = RULE
+        .replace("5a0e6a52-64f5", "5a0e6a52-64f6")
+        .replace("Access key created", "User made and used")
+        .replace("type = \"query\"\nlanguage = \"kuery\"", "type = \"eql\"\nlanguage = \"eql\"")
+        .replace(
+            "data_stream.dataset:\"aws.cloudtrail\" and event.action:CreateAccessKey",
+            "sequence by aws.cloudtrail.user_identity.arn with maxspan=1h\n  [any where event.action == \"CreateUser\"]\n  [any where event.action == \"ListUsers\"]",
+        );
+    let listed = RULE
+        .replace("5a0e6a52-64f5", "5a0e6a52-64f7")
+        .replace("Access key created", "Listed address")
+        .replace("event.action:CreateAccessKey", "threat.indicator.ip:*");
+    let [sequence, listed] =
+        [sequence, listed].map(|rule| rule.split("[[tests]]").next().unwrap().to_owned());
+    fs::write(folder.join("sequence.toml"), sequence).unwrap();
+    fs::write(folder.join("listed.toml"), listed).unwrap();
+    let base = "[store]\npath = \"gt.db\"\n[output]\nformat = \"ndjson\"\n\
+                [[source]]\ntype = \"cloudtrail\"\npath = \"trail\"\n\
+                [rules]\nbuiltin = false\npaths = [\"rule.toml\", \"sequence.toml\", \"listed.toml\"]\n";
+    fs::write(folder.join("gt.toml"), base).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["run", "-c", "gt.toml"])
+        .current_dir(folder)
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let mut run = Watching { child, told, said, n_files: 0 };
+    let of = |id: &str, name: &str, user: &str| call(id, name).replace("mallory", user);
+    let told = |rule: &str, id: &str| (rule.to_owned(), id.to_owned());
+    wait_for(&mut run.said, "watching");
+    run.deliver(folder, &[of("u1", "CreateUser", "mallory"), of("k1", "CreateAccessKey", "mallory")]);
+    assert_eq!(run.next(), told("Access key created", "k1"));
+
+    // An exception that is wrong is not taken, one that is right is, and an alert to come is no longer one.
+    let exception = |query: &str| {
+        format!(
+            "{base}[[exceptions]]\nrule_id = \"5a0e6a52-64f5-4b0e-a1c3-6f2f6f1f3a10\"\nquery = '{query}'\nreason = \"known\"\n"
+        )
+    };
+    run.configure(folder, &exception("user.name: ((("), "not reloaded");
+    run.deliver(folder, &[of("k2", "CreateAccessKey", "mallory")]);
+    assert_eq!(run.next(), told("Access key created", "k2"), "the old set is in force");
+    run.configure(folder, &exception("user.name: mallory"), "\"reloaded\"");
+    run.deliver(folder, &[of("k3", "CreateAccessKey", "mallory"), of("k4", "CreateAccessKey", "bob")]);
+    assert_eq!(run.next(), told("Access key created", "k4"));
+
+    // The same of drop lists.
+    let drops = format!("{base}[drop]\nbuiltin = false\npaths = [\"drop.toml\"]\n");
+    fs::write(folder.join("drop.toml"), "[[drop]]\nname = \"noise\"\nquery = 'user.name:'\nreason = \"x\"\n")
+        .unwrap();
+    run.configure(folder, &drops, "not reloaded");
+    fs::write(
+        folder.join("drop.toml"),
+        "[[drop]]\nname = \"noise\"\nquery = 'user.name: carol'\nreason = \"x\"\n",
+    )
+    .unwrap();
+    run.configure(folder, &drops, "\"reloaded\"");
+    run.deliver(folder, &[of("k5", "CreateAccessKey", "carol"), of("k6", "CreateAccessKey", "mallory")]);
+    assert_eq!(run.next(), told("Access key created", "k6"), "and the exception went with its configuration");
+
+    // And of indicator lists.
+    let lists = format!("{drops}[[indicators]]\npath = \"feed.txt\"\nprovider = \"feed\"\n");
+    run.configure(folder, &lists, "not reloaded");
+    fs::write(folder.join("feed.txt"), "198.51.100.23\n").unwrap();
+    run.configure(folder, &lists, "\"reloaded\"");
+    run.deliver(folder, &[of("l1", "GetUser", "dave")]);
+    assert_eq!(run.next(), told("Listed address", "l1"));
+
+    // What was half-seen before all that is still half-seen.
+    run.configure(folder, base, "\"reloaded\"");
+    run.deliver(folder, &[of("u2", "ListUsers", "mallory")]);
+    assert_eq!(run.next(), told("User made and used", "u2"));
+    run.signal("-TERM");
+    wait_for(&mut run.said, "1 dropped by the drop list");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -783,6 +996,26 @@ fn why_not_says_what_was_missing_and_whether_it_fired_after_all() {
         unknown.stderr
     );
     assert_eq!(ask("ee605a11", "system1", &["--event", "no-such-event"]).code, 2);
+
+    // A rule over alerts is asked about the alerts of the others.
+    let folder = rule_folder("");
+    let over = RULE
+        .replace("5a0e6a52-64f5", "5a0e6a52-64f8")
+        .replace("Access key created", "Key alert of bob")
+        .replace("logs-aws.cloudtrail-*", ".alerts-security.*")
+        .replace(
+            "data_stream.dataset:\"aws.cloudtrail\" and event.action:CreateAccessKey",
+            "kibana.alert.rule.name:* and user.name:bob",
+        );
+    let over = over.split("[[tests]]").next().unwrap();
+    fs::write(folder.path().join("over.toml"), over).unwrap();
+    fs::write(folder.path().join("calls.json"), call("k1", "CreateAccessKey")).unwrap();
+    let rules = ["--rules", "rule.toml", "over.toml", "--no-builtin-rules"];
+    let args = [&["why-not", "Key alert of bob", "--cloudtrail", "calls.json"], &rules[..]].concat();
+    let missed = groundtrail(folder.path(), &args, "");
+    let said = "user.name is \"mallory\"; the rule asks for \"bob\"";
+    assert!(missed.code == 0 && missed.stdout.contains(said), "{}{}", missed.stdout, missed.stderr);
+    assert!(missed.stdout.contains(".alerts-security.alerts-default"), "{}", missed.stdout);
 }
 
 /// One request, as `curl` makes it.
