@@ -5,6 +5,8 @@
 
 pub mod aws;
 mod bounds;
+mod keys;
+mod layers;
 mod limits;
 mod overlay;
 mod reader;
@@ -28,6 +30,8 @@ use crate::pipeline::DEFAULT_RETENTION;
 use crate::time::Lateness;
 use crate::wire::listen::Settings;
 
+pub use keys::schema;
+pub use layers::Layers;
 pub use reader::Fault;
 use reader::{Context, Table};
 
@@ -205,9 +209,10 @@ pub struct IndicatorFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
     pub rule_id: String,
-    /// KQL. Compiled with the rules; `query_at` is its place in the file, quotes included.
+    /// KQL. Compiled with the rules; `query_at` is its place in the file `query_in`, quotes included.
     pub query: String,
     pub query_at: Range<usize>,
+    pub query_in: Option<PathBuf>,
     pub reason: String,
     /// From the start of this day (UTC, event time) on the exception is void.
     pub expires: Option<Date>,
@@ -267,8 +272,10 @@ pub struct Metrics {
 pub enum ConfigError {
     #[error("cannot read \"{path}\": {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{} in \"{file}\"", count(.faults.len()))]
-    Faults { file: String, text: String, faults: Vec<Fault> },
+    #[error("{} in \"{}\"", count(.faults.len()), .layers.names_of(.faults))]
+    Faults { layers: Layers, faults: Vec<Fault> },
+    #[error("the variable {name} sets no key; did you mean {near}?")]
+    Variable { name: String, near: String },
 }
 
 fn count(n_faults: usize) -> String {
@@ -279,23 +286,29 @@ impl ConfigError {
     /// The error for people: each fault with its excerpt.
     pub fn render(&self, is_coloured: bool) -> String {
         match self {
-            Self::Read { .. } => self.to_string(),
-            Self::Faults { file, text, faults } => {
-                let shown: Vec<String> =
-                    faults.iter().map(|fault| fault.render(file, text, is_coloured)).collect();
-                shown.join("\n\n")
+            Self::Read { .. } | Self::Variable { .. } => self.to_string(),
+            Self::Faults { layers, faults } => {
+                let render = |fault: &Fault| {
+                    let (layer, span) = layers.at(&fault.span)?;
+                    Some(Fault { span, ..fault.clone() }.render(&layer.name, &layer.text, is_coloured))
+                };
+                faults.iter().filter_map(render).collect::<Vec<_>>().join("\n\n")
             }
         }
     }
 }
 
 impl Config {
+    /// What the file at `path`, those of `conf.d` beside it, and the environment say together.
+    ///
     /// # Errors
-    /// When the file cannot be read, or anything in it is wrong: all of it at once.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+    /// When a file cannot be read, or anything in them is wrong: all of it at once.
+    pub fn load(path: Option<&Path>) -> Result<(Self, Layers), ConfigError> {
+        // A variable that is no text names no key.
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let layers = Layers::gather(path, variables)?;
+        Ok((Self::of(&layers)?, layers))
     }
 
     /// Reads the text of the file at `path`; relative paths in it start at the file's folder.
@@ -303,23 +316,23 @@ impl Config {
     /// # Errors
     /// Every fault of the text.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let (document, errors) = toml::de::DeTable::parse_recoverable(text);
-        let base = path.parent().unwrap_or(Path::new(""));
-        let mut ctx = Context { faults: Vec::new(), base };
-        for error in errors {
-            let span = error.span().unwrap_or(0..text.len());
-            ctx.faults.push(Fault { span, message: error.message().to_owned(), help: None });
+        Self::of(&Layers::one(text, path))
+    }
+
+    pub(crate) fn of(layers: &Layers) -> Result<Self, ConfigError> {
+        let mut ctx = Context { faults: Vec::new(), base: &layers.base };
+        let document = layers.document(&mut ctx.faults);
+        let mut config = read(Table::root(&document), &mut ctx);
+        if !ctx.faults.is_empty() {
+            ctx.faults.sort_by_key(|fault| fault.span.start);
+            return Err(ConfigError::Faults { layers: layers.clone(), faults: ctx.faults });
         }
-        let config = read(Table::root(&document), &mut ctx);
-        if ctx.faults.is_empty() {
-            return Ok(config);
+        for exception in config.exceptions.iter_mut().filter(|exception| !exception.query_at.is_empty()) {
+            if let Some((layer, span)) = layers.at(&exception.query_at) {
+                (exception.query_at, exception.query_in) = (span, layer.file());
+            }
         }
-        ctx.faults.sort_by_key(|fault| fault.span.start);
-        Err(ConfigError::Faults {
-            file: path.display().to_string(),
-            text: text.to_owned(),
-            faults: ctx.faults,
-        })
+        Ok(config)
     }
 }
 
@@ -579,6 +592,7 @@ fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exceptio
         rule_id: rule_id?.value,
         query: query.value,
         query_at: query.span,
+        query_in: None,
         reason: reason?.value,
         expires,
     })

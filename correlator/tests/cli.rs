@@ -61,6 +61,40 @@ fn a_wrong_configuration_is_shown_with_a_caret_and_ends_with_2() {
 }
 
 #[test]
+fn settings_are_shown_with_their_origin_and_the_schema_is_json() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("gt.toml"), "[store]\nretention = \"30d\"\n").unwrap();
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    fs::write(folder.path().join("conf.d/site.toml"), "\n[output]\nformat = \"ndjson\"\n").unwrap();
+    let shown = |variable: Option<(&str, &str)>, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groundtrail"));
+        command.args(args).current_dir(folder.path()).env_clear().envs(variable);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let args = ["-c", "gt.toml", "config", "show", "--origin"];
+    let (code, settings, _) = shown(Some(("GROUNDTRAIL_STORE_PATH", "gt.db")), &args);
+    assert_eq!(code, Some(0));
+    for line in [
+        "path = \"gt.db\"   # environment: GROUNDTRAIL_STORE_PATH",
+        "retention = \"30d\"   # gt.toml:2",
+        "format = \"ndjson\"   # conf.d/site.toml:3",
+        "allow_remote = false   # default",
+    ] {
+        assert!(settings.lines().any(|shown| shown == line), "{line} in {settings}");
+    }
+    let (code, _, said) = shown(Some(("GROUNDTRAIL_STORE_PAHT", "gt.db")), &args);
+    assert!(code == Some(2) && said.contains("did you mean GROUNDTRAIL_STORE_PATH"), "{said}");
+    let (code, schema, _) = shown(None, &["config", "schema"]);
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(
+        (code, &schema["properties"]["store"]["properties"]["path"]["type"]),
+        (Some(0), &"string".into())
+    );
+}
+
+#[test]
 fn a_missing_configuration_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let shown = groundtrail(folder.path(), &["config", "show", "-c", "nowhere.toml"], "");

@@ -19,22 +19,24 @@ use rules::sigma;
 use super::CliError;
 use super::progress::Progress;
 use super::terminal::Terminal;
-use crate::config::{Config, Exception, SYSTEM_PATH};
+use crate::config::{Config, Exception, Layers, SYSTEM_PATH};
 use crate::indicator::Indicators;
 use crate::untrusted::Untrusted;
 
 /// A configuration and the file it came from.
 pub(super) struct Configured {
     pub(super) config: Config,
+    /// The texts it was read from.
+    pub(super) layers: Layers,
     pub(super) path: Option<PathBuf>,
 }
 
-/// The named file, else the system's where there is one, else the defaults.
+/// The named file, else the system's where there is one, else the defaults; then `conf.d` beside it and the environment.
 pub(super) fn config(path: Option<&Path>) -> Result<Configured, CliError> {
     let system = Path::new(SYSTEM_PATH);
     let path = path.or_else(|| system.exists().then_some(system));
-    let config = path.map_or_else(|| Ok(Config::default()), Config::load)?;
-    Ok(Configured { config, path: path.map(Path::to_owned) })
+    let (config, layers) = Config::load(path)?;
+    Ok(Configured { config, layers, path: path.map(Path::to_owned) })
 }
 
 /// Something to say about rules, exceptions or lists that stands in no rule file.
@@ -84,7 +86,7 @@ pub(super) fn rules_onto(configured: &Configured, mut schema: Schema) -> RuleSet
         set.rules.iter_mut().for_each(|rule| rule.notifies = true);
     }
     for exception in config.all_exceptions() {
-        set.except(&exception, configured.path.as_deref());
+        set.except(&exception);
     }
     set
 }
@@ -136,13 +138,13 @@ impl RuleSet {
         }
     }
 
-    fn except(&mut self, exception: &Exception, path: Option<&Path>) {
+    fn except(&mut self, exception: &Exception) {
         let predicate = match rules::kql::compile(&exception.query, &mut self.schema) {
             Ok(compiled) => {
-                self.remark_on_query(exception, path, &compiled.warnings);
+                self.remark_on_query(exception, &compiled.warnings);
                 compiled.plan
             }
-            Err(diagnostics) => return self.remark_on_query(exception, path, &diagnostics),
+            Err(diagnostics) => return self.remark_on_query(exception, &diagnostics),
         };
         let Some(rule) = self.rules.iter_mut().find(|rule| rule.id == exception.rule_id) else {
             // A setting of its own may well be about a rule that is not loaded.
@@ -164,10 +166,11 @@ impl RuleSet {
         self.remarks.push(Remark { is_error: false, text });
     }
 
-    fn remark_on_query(&mut self, exception: &Exception, path: Option<&Path>, diagnostics: &[Diagnostic]) {
+    fn remark_on_query(&mut self, exception: &Exception, diagnostics: &[Diagnostic]) {
         if diagnostics.is_empty() {
             return;
         }
+        let path = exception.query_in.as_deref();
         let name = path.map_or_else(|| "exception".to_owned(), |path| path.display().to_string());
         let file = path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let source = match exception.query_at.is_empty() || file.is_empty() {

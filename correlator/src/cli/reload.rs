@@ -165,7 +165,7 @@ mod tests {
             let mut config = Config::default();
             config.rules.has_builtin = false;
             config.rules.paths.push(folder.path().to_owned());
-            faults(&load::rules(&Configured { config, path: None }))
+            faults(&load::rules(&Configured { config, layers: crate::config::Layers::default(), path: None }))
         };
         let (before, same, worse) = (load("Image"), load("Image|endswith"), load("Image|endz"));
         assert_eq!((n_files(&before), before.len()), (1, 1));

@@ -16,6 +16,7 @@ impl Config {
             rule_id: ENDPOINT_RULE.to_owned(),
             query,
             query_at: 0..0,
+            query_in: None,
             reason: "[endpoints] known".to_owned(),
             expires: None,
         }));
@@ -24,6 +25,8 @@ impl Config {
                 rule_id: rule_id.to_owned(),
                 query: query.clone(),
                 query_at: 0..0,
+                query_in: None,
+                query_in: None,
                 reason: "[discovery] allowed".to_owned(),
                 expires: None,
             }));

@@ -331,3 +331,152 @@ fn faults_of_queues_and_buckets() {
     let Input::Queue(queue) = &config.sources[0].input else { panic!("{config:?}") };
     assert_eq!(queue.access.region.as_deref(), Some("eu-west-1"));
 }
+
+fn uncommented() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with('[') || rest.starts_with(|c: char| c.is_ascii_lowercase()) => {
+            rest.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    DEFAULT.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn variables(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn files_of_the_folder_and_variables_come_on_top() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "gt.toml",
+        "[store]\npath = \"a.db\"\nretention = \"30d\"\n[[source]]\ntype = \"sensor\"\nstdin = true\n",
+    );
+    write("conf.d/20-late.toml", "[store]\npath = \"c.db\"\n");
+    write(
+        "conf.d/10-early.toml",
+        "[store]\npath = \"b.db\"\n\n[[source]]\ntype = \"cloudtrail\"\npath = \"trail\"\n",
+    );
+    write("conf.d/.hidden.toml", "nonsense");
+    write("conf.d/notes.txt", "nonsense");
+    let gather = |given: &[(&str, &str)]| Layers::gather(Some(&dir.path().join("gt.toml")), variables(given));
+    let layers = gather(&[
+        ("GROUNDTRAIL_RULES_BUILTIN", "false"),
+        ("GROUNDTRAIL_RULES_PATHS", "mine, /theirs"),
+        ("GROUNDTRAIL_SOMETHING_ELSE", "x"),
+        ("HOME", "/"),
+    ])
+    .unwrap();
+    let config = Config::of(&layers).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    assert_eq!(config.store.as_deref(), Some(&*dir.path().join("c.db")));
+    assert_eq!(config.retention, Span::from_secs(30 * 86_400));
+    assert_eq!(config.sources.len(), 2);
+    assert!(!config.rules.has_builtin);
+    assert_eq!(config.rules.paths, [dir.path().join("mine"), PathBuf::from("/theirs")]);
+
+    let shown = layers.annotated(&config.to_toml());
+    let root = dir.path().display();
+    for line in [
+        format!("path = \"{root}/c.db\"   # {root}/conf.d/20-late.toml:2"),
+        format!("retention = \"30d\"   # {root}/gt.toml:3"),
+        format!("path = \"{root}/trail\"   # {root}/conf.d/10-early.toml:6"),
+        "builtin = false   # environment: GROUNDTRAIL_RULES_BUILTIN".to_owned(),
+        "lateness = \"20m\"   # default".to_owned(),
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} in\n{shown}");
+    }
+
+    write("conf.d/20-late.toml", "[stor]\npath = \"c.db\"\n");
+    let error = Config::of(&gather(&[("GROUNDTRAIL_METRICS_LISTEN", "nowhere")]).unwrap()).unwrap_err();
+    let said = error.render(false);
+    assert!(said.contains("conf.d/20-late.toml:1:2") && said.contains("did you mean \"store\""), "{said}");
+    assert!(said.contains("GROUNDTRAIL_METRICS_LISTEN:1:18") && said.contains("is not an address"), "{said}");
+    assert!(error.to_string().contains("20-late.toml\", \"GROUNDTRAIL_METRICS_LISTEN"), "{error}");
+    let error = gather(&[("GROUNDTRAIL_METRICS_LISTN", "127.0.0.1:1")]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the variable GROUNDTRAIL_METRICS_LISTN sets no key; did you mean GROUNDTRAIL_METRICS_LISTEN?"
+    );
+}
+
+/// What the shipped file does not show, neither a variable can set nor an editor knows.
+#[test]
+fn the_shipped_file_shows_every_key_that_is_read() {
+    let shipped = keys::shipped();
+    let has = |table: &str, key: &str| shipped.iter().any(|known| known.path == format!("{table}.{key}"));
+    let faults_of = |text: &str| match parse(text) {
+        Err(ConfigError::Faults { faults, .. }) => faults,
+        other => panic!("{text}: {other:?}"),
+    };
+    let known = |help: &str| -> Vec<String> {
+        let list = help.split_once("known here: ").map_or("", |(_, list)| list);
+        list.split(", ").filter(|key| !key.is_empty()).map(str::to_owned).collect()
+    };
+    let of_unknown = |text: &str| -> Vec<String> {
+        let faults = faults_of(text);
+        let fault = faults.iter().find(|fault| fault.message == "unknown key \"qqqqqqqqqqqq\"");
+        known(fault.and_then(|fault| fault.help.as_deref()).unwrap_or_else(|| panic!("{text}: {faults:?}")))
+    };
+    let tables = of_unknown("qqqqqqqqqqqq = 1");
+    assert!(tables.contains(&"source".to_owned()) && tables.contains(&"metrics".to_owned()), "{tables:?}");
+    for table in tables {
+        assert!(
+            shipped.iter().any(|key| key.path.starts_with(&format!("{table}."))),
+            "[{table}] is not shown"
+        );
+        let is_list = uncommented().contains(&format!("[[{table}]]"));
+        let head = if is_list { format!("[[{table}]]") } else { format!("[{table}]") };
+        let mut keys = of_unknown(&format!("{head}\nqqqqqqqqqqqq = 1\n"));
+        if table == "source" {
+            let faults = faults_of("[[source]]\ntype = \"qqqqqqqqqqqq\"\n");
+            let help =
+                faults.iter().find_map(|fault| fault.help.as_deref()?.split_once("possible: ")).unwrap().1;
+            for kind in help.split(", ") {
+                keys.extend(of_unknown(&format!("[[source]]\ntype = \"{kind}\"\nqqqqqqqqqqqq = 1\n")));
+            }
+        }
+        for key in keys {
+            let is_table = shipped.iter().any(|known| known.path.starts_with(&format!("{table}.{key}.")));
+            assert!(is_table || has(&table, &key), "[{table}] {key} is not shown");
+        }
+    }
+}
+
+#[test]
+fn the_schema_describes_the_shipped_file() {
+    let schema = schema();
+    let document: toml::Table = toml::from_str(&uncommented()).unwrap();
+    fn check(value: &toml::Value, schema: &serde_json::Value, at: &str) {
+        let kind = schema["type"].as_str().unwrap_or_else(|| panic!("{at} is not in the schema"));
+        match value {
+            toml::Value::Table(table) => {
+                assert_eq!(kind, "object", "{at}");
+                table.iter().for_each(|(key, value)| {
+                    check(value, &schema["properties"][key], &format!("{at}.{key}"))
+                });
+            }
+            toml::Value::Array(items) => {
+                assert_eq!(kind, "array", "{at}");
+                items.iter().for_each(|item| check(item, &schema["items"], at));
+            }
+            toml::Value::String(_) => assert_eq!(kind, "string", "{at}"),
+            toml::Value::Integer(_) => assert_eq!(kind, "integer", "{at}"),
+            toml::Value::Boolean(_) => assert_eq!(kind, "boolean", "{at}"),
+            other => panic!("{at}: {other}"),
+        }
+    }
+    check(&toml::Value::Table(document), &schema, "");
+    let retention = &schema["properties"]["store"]["properties"]["retention"];
+    assert!(
+        retention["description"].as_str().is_some_and(|text| text.contains("From 1d to 3650d")),
+        "{retention}"
+    );
+    assert_eq!(retention["pattern"], "^[0-9]+(ms|s|m|h|d)$");
+    assert_eq!(schema["properties"]["source"]["items"]["additionalProperties"], false);
+}
