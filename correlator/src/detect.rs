@@ -156,7 +156,7 @@ pub(crate) fn texts(event: &Event, field: FieldId) -> Vec<Box<str>> {
 }
 
 /// Of the first field that has a value.
-fn first_texts(event: &Event, fields: &[FieldId]) -> Vec<Box<str>> {
+pub(crate) fn first_texts(event: &Event, fields: &[FieldId]) -> Vec<Box<str>> {
     fields.iter().map(|field| texts(event, *field)).find(|texts| !texts.is_empty()).unwrap_or_default()
 }
 

@@ -9,6 +9,7 @@ mod clock_of;
 mod inlet;
 mod known;
 mod lag;
+mod numbers;
 #[cfg(test)]
 mod stall_tests;
 #[cfg(test)]
@@ -95,7 +96,12 @@ pub struct PartitionProgress {
     pub is_astray: bool,
     /// From an event's time to its arrival: half of them were faster, and nearly all.
     pub lag_p50: Option<Span>,
+    pub lag_p95: Option<Span>,
     pub lag_p99: Option<Span>,
+    /// Events that never arrived, by the numbers that the sensor gives them.
+    pub n_missing: u64,
+    /// Times that the sensor itself reported a loss.
+    pub n_losses: u64,
 }
 
 #[derive(Debug)]
@@ -127,7 +133,11 @@ struct ClockFields {
     account: Option<FieldId>,
     region: Option<FieldId>,
     timestamp: Option<FieldId>,
+    action: Option<FieldId>,
 }
+
+/// A source that says by itself when it has nothing more, and then says nothing at all for so long, is stuck.
+const STUCK: Span = Span::from_secs(15 * 60);
 
 /// The meeting point of all sources.
 pub struct Merge {
@@ -152,7 +162,7 @@ impl Merge {
     /// `capacity` is the number of items that may wait for each source.
     pub fn new(capacity: usize, pace: Pace, clock: Arc<dyn Clock>) -> Self {
         Self {
-            inlets: Inlets::new(capacity, pace, Arc::clone(&clock)),
+            inlets: Inlets::new(capacity, Arc::clone(&clock)),
             sources: Vec::new(),
             fields: ClockFields::default(),
             clock,
@@ -174,15 +184,30 @@ impl Merge {
             account: schema.id("cloud.account.id"),
             region: schema.id("cloud.region"),
             timestamp: schema.id("@timestamp"),
+            action: schema.id("event.action"),
         };
         self
     }
 
     /// Adds a source. All are added before the first item is taken.
     pub fn add(&mut self, name: impl Into<Arc<str>>, lateness: Lateness) -> Outlet {
-        let (_, outlet) = self.inlets.add();
+        self.add_paced(name.into(), lateness, self.pace)
+    }
+
+    /// Adds a source that says [`SourceItem::Idle`] whenever it has read all there is. Until then it may be working off a
+    /// backlog, however quietly: listing a large folder and unpacking a large file are no silence.
+    pub fn add_follower(&mut self, name: impl Into<Arc<str>>, lateness: Lateness) -> Outlet {
+        let pace = match self.pace {
+            Pace::Live { idle_after } => Pace::Live { idle_after: idle_after.max(STUCK) },
+            Pace::Replay => Pace::Replay,
+        };
+        self.add_paced(name.into(), lateness, pace)
+    }
+
+    fn add_paced(&mut self, name: Arc<str>, lateness: Lateness, pace: Pace) -> Outlet {
+        let (_, outlet) = self.inlets.add(pace);
         self.sources.push(State {
-            name: name.into(),
+            name,
             lateness,
             newest: None,
             last_heard: self.clock.now(),
@@ -259,7 +284,10 @@ impl Merge {
             n_misdated: clock.n_misdated,
             is_astray: clock.is_astray,
             lag_p50: clock.lags.percentile(50),
+            lag_p95: clock.lags.percentile(95),
             lag_p99: clock.lags.percentile(99),
+            n_missing: clock.numbers.n_missing(),
+            n_losses: clock.n_losses,
         };
         let progress = |(state, id): (&State, u32)| {
             let mut partitions: Vec<PartitionProgress> = state.clocks.values().map(partition).collect();
@@ -339,6 +367,13 @@ impl Merge {
         let clock = clock_named(&mut state.clocks, &self.buffer, known);
         clock.last_heard = known;
         let time = record.event.time;
+        if is_host {
+            clock.numbers.note(record.event.sequence, time);
+            let action = self.fields.action.and_then(|field| record.event.get(field));
+            if action.and_then(Value::as_str) == Some("groundtrail_loss") {
+                clock.n_losses += 1;
+            }
+        }
         let doubted = match clock_of::misdated(time, sent) {
             Some(misdated) if is_live => {
                 clock.note_misdated();

@@ -26,7 +26,6 @@ impl Config {
                 query: query.clone(),
                 query_at: 0..0,
                 query_in: None,
-                query_in: None,
                 reason: "[discovery] allowed".to_owned(),
                 expires: None,
             }));

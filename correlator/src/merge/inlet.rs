@@ -91,21 +91,20 @@ pub(super) struct Inlets {
     /// Gone once the first item is asked for, so that the end of all sources can be heard.
     bell_tx: Option<SyncSender<()>>,
     clock: Arc<dyn Clock>,
-    pace: Pace,
 }
 
 impl Inlets {
     /// `capacity` items may wait for each source.
-    pub(super) fn new(capacity: usize, pace: Pace, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let (bell_tx, bell) = sync_channel(1);
-        Self { capacity, queues: Vec::new(), next: 0, bell, bell_tx: Some(bell_tx), clock, pace }
+        Self { capacity, queues: Vec::new(), next: 0, bell, bell_tx: Some(bell_tx), clock }
     }
 
-    pub(super) fn add(&mut self) -> (SourceId, Outlet) {
+    pub(super) fn add(&mut self, pace: Pace) -> (SourceId, Outlet) {
         let id = SourceId(u32::try_from(self.queues.len()).expect("sources are counted in tens"));
         let bell = self.bell_tx.clone().expect("sources are added before the merge is read");
         let (tx, rx) = sync_channel(self.capacity);
-        self.queues.push(Queue { rx, known: Known::new(self.clock.now(), self.pace) });
+        self.queues.push(Queue { rx, known: Known::new(self.clock.now(), pace) });
         (id, Outlet { tx, bell, clock: Arc::clone(&self.clock) })
     }
 

@@ -94,7 +94,11 @@ fn hits(correlation: &Correlation<Expr>, fitting: &[Vec<&Record>], question: &Qu
             .filter(|((_, fits), _)| fits.iter().any(|held| held.event.id == record.event.id))
             .map(|((leaf, _), number)| LeafHit {
                 leaf: number,
-                values: leaf.fields.iter().map(|field| detect::texts(&record.event, *field).into()).collect(),
+                values: leaf
+                    .fields
+                    .iter()
+                    .map(|fields| detect::first_texts(&record.event, fields).into())
+                    .collect(),
             })
             .collect();
         let event = Arc::new(EventRef::of(record));

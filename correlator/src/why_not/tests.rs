@@ -225,7 +225,7 @@ fn counted(bounds: &[(rules::expr::Comparison, f64)], lines: &[String]) -> World
     let predicate = rules::kql::compile("process.name: curl", &mut world.schema).unwrap().plan;
     let user = world.schema.id("user.name").unwrap();
     world.rule.plan = Plan::Correlation(Correlation {
-        leaves: vec![Leaf { predicate, fields: vec![user], key: vec![0] }],
+        leaves: vec![Leaf { predicate, fields: vec![Box::new([user])], key: vec![0] }],
         nodes: vec![Node {
             measure: Measure::EventCount,
             members: vec![Member::Leaf(0)],

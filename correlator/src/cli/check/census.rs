@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::load::RuleSet;
 use crate::cli::reach::{Reach, Sources};
 use crate::cli::table::Table;
-use crate::config::{Config, Layers};
+use crate::config::Config;
 
 /// Reasons shown in a table; JSON has all of them.
 const MAX_REASONS: usize = 20;
@@ -222,7 +222,11 @@ mod tests {
         let mut config = Config::default();
         config.rules.has_builtin = false;
         config.rules.paths.push(folder.path().to_owned());
-        let set = load::rules(&Configured { config: config.clone(), layers: Layers::default(), path: None });
+        let set = load::rules(&Configured {
+            config: config.clone(),
+            layers: crate::config::Layers::default(),
+            path: None,
+        });
         let census = Census::take(&set, &config).json();
         let types = json!({
             "eql": {"unsupported": 1, "faulty": 1}, "machine_learning": {"unsupported": 1},
