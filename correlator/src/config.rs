@@ -53,6 +53,8 @@ pub struct Config {
     pub max_store_bytes: Option<u64>,
     /// What open state may cost.
     pub limits: Limits,
+    /// How late one side of a join of hosts and AWS may come after the other.
+    pub join_lateness: Span,
     pub sources: Vec<Source>,
     pub rules: Rules,
     pub drop: Drop,
@@ -75,6 +77,7 @@ impl Default for Config {
             retention: DEFAULT_RETENTION,
             max_store_bytes: None,
             limits: Limits::default(),
+            join_lateness: Limits::default().join_grace,
             sources: Vec::new(),
             rules: Rules::default(),
             drop: Drop { has_builtin: true, paths: Vec::new() },
@@ -338,6 +341,7 @@ impl Config {
 
 fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     let mut store = root.table("store", ctx);
+    let mut time = root.table("time", ctx);
     let mut rules = root.table("rules", ctx);
     let mut drop = root.table("drop", ctx);
     let mut endpoints = root.table("endpoints", ctx);
@@ -347,6 +351,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
         retention: retention(&mut store, ctx),
         max_store_bytes: limits::max_store(&mut store, ctx),
         limits: limits::read(root.table("limits", ctx), ctx),
+        join_lateness: join_lateness(&mut time, ctx),
         sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
         rules: Rules {
             has_builtin: rules.bool("builtin", ctx).unwrap_or(true),
@@ -378,7 +383,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
         ctx.fault(root.span(), "two sources read stdin", "let one of them read a file or a socket");
     }
-    for table in [store, rules, drop, endpoints, discovery, root] {
+    for table in [store, time, rules, drop, endpoints, discovery, root] {
         table.finish(ctx);
     }
     config
@@ -392,6 +397,18 @@ fn retention(store: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
     let Some(span) = store.duration_at("retention", ctx) else { return DEFAULT_RETENTION };
     if span.value < MIN_RETENTION || span.value > MAX_RETENTION {
         ctx.fault(span.span, "\"retention\" is out of bounds", "write a span from \"1d\" to \"3650d\"");
+    }
+    span.value
+}
+
+/// Less than what any late event is given would be no lateness at all; a week of half-seen joins is a lot to hold.
+const MAX_JOIN_LATENESS: Span = Span::from_secs(7 * 24 * 3_600);
+
+fn join_lateness(time: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
+    let limits = Limits::default();
+    let Some(span) = time.duration_at("join_lateness", ctx) else { return limits.join_grace };
+    if span.value < limits.grace || span.value > MAX_JOIN_LATENESS {
+        ctx.fault(span.span, "\"join_lateness\" is out of bounds", "write a span from \"15m\" to \"7d\"");
     }
     span.value
 }

@@ -264,11 +264,19 @@ pub struct Limits {
     pub max_attached: usize,
     /// How long after the watermark a late event still counts.
     pub grace: Span,
+    /// The same of rules that join what hosts and AWS said, where one side may come much later than the other.
+    pub join_grace: Span,
     /// How long a partial match of a sequence without `maxspan` lives.
     pub open_span: Span,
 }
 
 impl Limits {
+    /// Those of a rule, which joins hosts and AWS or does not.
+    #[must_use]
+    pub(crate) fn of_join(self, is_join: bool) -> Self {
+        if is_join { Self { grace: self.grace.max(self.join_grace), ..self } } else { self }
+    }
+
     /// Where only what stands in the end is asked for, nothing is let go of by its share of one key or value: which part
     /// would depend on the order events come in. What bounds memory over all stays, wide enough for what was read whole.
     #[must_use]
@@ -302,6 +310,7 @@ impl Default for Limits {
             max_context_total: 500_000,
             max_attached: 50,
             grace: Span::from_secs(15 * 60),
+            join_grace: Span::from_secs(24 * 3_600),
             open_span: Span::from_secs(24 * 3_600),
         }
     }

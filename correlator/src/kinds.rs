@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use rules::eval;
 use rules::event::{Event, EventTime, Value};
 use rules::expr::{Expr, Scalar};
-use rules::program::ALERTS_INDEX;
+use rules::plan::{Plan, PredicateId};
+use rules::program::{ALERTS_INDEX, Program, RuleIdx};
 use rules::schema::{FieldId, Origin, Schema};
 
 /// A kind of event that some source delivers.
@@ -119,6 +120,27 @@ pub(crate) fn could_be(schema: &Schema, event: &Event, datasets: &BTreeSet<&'sta
         })
     };
     KINDS.iter().filter(|kind| datasets.contains(kind.dataset)).any(could_be)
+}
+
+/// Whether some of the rule's steps can only be events of hosts, and others only AWS's.
+pub(crate) fn is_join(schema: &Schema, program: &Program, rule: RuleIdx) -> bool {
+    let of = program.rule(rule);
+    let steps: Vec<PredicateId> = match &of.plan {
+        Plan::Sequence(sequence) => {
+            sequence.steps.iter().filter(|step| !step.is_missing).map(|step| step.predicate).collect()
+        }
+        Plan::Sample(sample) => sample.steps.iter().map(|step| step.predicate).collect(),
+        Plan::Correlation(correlation) => correlation.leaves.iter().map(|leaf| leaf.predicate).collect(),
+        _ => Vec::new(),
+    };
+    let (mut is_hosts, mut is_aws) = (false, false);
+    for step in steps {
+        let able = able(schema, &program.expr(step), |index| of.reads_index(index));
+        let all = |beginning: &str| !able.is_empty() && able.iter().all(|of| of.starts_with(beginning));
+        is_hosts |= all("endpoint.");
+        is_aws |= all("aws.");
+    }
+    is_hosts && is_aws
 }
 
 /// An event of the kind with what is known of each of its like.

@@ -63,6 +63,8 @@ pub(crate) struct RuleFacts {
     pub(crate) fingerprint: [u8; 16],
     /// What its matches say did not come.
     pub(crate) claim: Option<Claim>,
+    /// It joins what hosts and AWS said.
+    pub(crate) is_join: bool,
 }
 
 /// An open absence whose feeds have begun, or ceased, to vouch for it.

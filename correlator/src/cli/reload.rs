@@ -122,8 +122,15 @@ impl Reloader {
         (self.schema, self.faults) = (Arc::clone(&schema), faults);
         self.reload.stage(Staged { program, schema, indicators: Arc::new(indicators) });
         info!(rules = n_rules, "loaded and checked");
-        let needs_start =
-            |config: &Config| (config.retention, config.output.clone(), config.store.clone(), config.metrics);
+        let needs_start = |config: &Config| {
+            (
+                config.retention,
+                config.join_lateness,
+                config.output.clone(),
+                config.store.clone(),
+                config.metrics,
+            )
+        };
         let mut configured = configured.config;
         // Those of the command line stay, whatever the file says.
         self.sources.apply(&mut configured).map_err(|error| error.to_string())?;
@@ -139,7 +146,7 @@ impl Reloader {
         };
         if needs_start(&of_file) != needs_start(&self.running) {
             warn!(
-                "store, retention, output or metrics of the configuration have changed, too: they count from the next start"
+                "store, retention, join_lateness, output or metrics of the configuration have changed, too: they count from the next start"
             );
         }
         Ok(())

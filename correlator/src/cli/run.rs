@@ -119,7 +119,8 @@ pub(super) fn run(
         let at = metrics::serve(listen, Arc::clone(&board)).map_err(fault("cannot start"))?;
         info!(listen = %at, "metrics");
     }
-    let engine = Engine::new(program, &schema, config.limits, Mode::Revisions);
+    let limits = Limits { join_grace: config.join_lateness, ..config.limits };
+    let engine = Engine::new(program, &schema, limits, Mode::Revisions);
     let runner = Runner::new(engine, Mode::Revisions, store, &normalizer).map_err(fault("cannot start"))?;
     let runner = runner
         .with_retention(config.retention)

@@ -31,6 +31,7 @@ impl Config {
             None => writeln!(out, "# no max_size: as large as it gets")?,
         }
         limits::write(self.limits, out)?;
+        writeln!(out, "\n[time]\njoin_lateness = \"{}\"", duration(self.join_lateness))?;
         for source in &self.sources {
             write_source(source, out)?;
         }

@@ -143,6 +143,8 @@ pub struct Keyed {
     n_bytes: u64,
     next_place: u64,
     watermark: Option<EventTime>,
+    /// By rule: it joins what hosts and AWS said, see [`Limits::join_grace`].
+    joins: Vec<bool>,
     over_alerts: OverAlerts,
     signals: SignalKeys,
     /// Before this, rules over alerts have settled.
@@ -167,6 +169,7 @@ impl Keyed {
             watermark: None,
             over_alerts: OverAlerts::default(),
             signals: SignalKeys::default(),
+            joins: Vec::new(),
             settled_over_alerts: None,
             evictions: FxHashMap::default(),
             unsaved: None,
@@ -179,6 +182,16 @@ impl Keyed {
         self.over_alerts = over_alerts;
     }
 
+    /// Says which rules join what hosts and AWS said. Before anything is pushed.
+    pub(crate) fn set_joins(&mut self, joins: Vec<bool>) {
+        self.joins = joins;
+    }
+
+    fn limits_of(&self, rule: u32) -> Limits {
+        let is_join = self.joins.get(rule as usize).is_some_and(|is_join| *is_join);
+        self.limits.of_join(is_join)
+    }
+
     fn watermark_of(&self, rule: u32) -> Option<EventTime> {
         self.watermark.map(|watermark| self.over_alerts.watermark_of(rule, watermark))
     }
@@ -188,7 +201,7 @@ impl Keyed {
     }
 
     pub fn push(&mut self, rule: u32, key: JoinKey, hit: Arc<Hit>) -> Vec<Change> {
-        let watermark = self.watermark_of(rule);
+        let (watermark, limits) = (self.watermark_of(rule), self.limits_of(rule));
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return Vec::new() };
         let named = (rule, key);
         let key = match self.keys.get_key_value(&named) {
@@ -212,7 +225,7 @@ impl Keyed {
         }
         entry.weight.add(&hit);
         let mut turns = Vec::new();
-        entry.state.push(shape, hit, &self.limits, watermark, &mut turns);
+        entry.state.push(shape, hit, &limits, watermark, &mut turns);
         if entry.weight.is_doubtful() {
             entry.weight.measure(&key.1, &entry.state);
         }
@@ -225,7 +238,7 @@ impl Keyed {
         if entry.state.is_behind(shape) && !was_behind {
             self.stale.push(Arc::clone(&key));
         }
-        let visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &self.limits));
+        let visit = self.over_alerts.reached_at(rule, entry.state.next_visit(shape, &limits));
         if visit < entry.visit {
             let timers = &mut self.timers[rule as usize];
             timers.remove(&(entry.visit, Arc::clone(&key)));
@@ -336,12 +349,13 @@ impl Keyed {
     }
 
     fn visit(&mut self, key: KeyRef, watermark: EventTime, all: &mut Vec<Change>) {
+        let limits = self.limits_of(key.0);
         let Some(entry) = self.keys.get_mut(&key) else { return };
         let Some(Some(shape)) = self.shapes.get(key.0 as usize) else { return };
         let mut turns = Vec::new();
         let open_before = entry.state.n_hits();
         let own_watermark = self.over_alerts.watermark_of(key.0, watermark);
-        entry.state.advance(shape, &self.limits, own_watermark, &mut turns);
+        entry.state.advance(shape, &limits, own_watermark, &mut turns);
         self.n_open_hits -= open_before - entry.state.n_hits();
         // What is merely settled is not written again: it settles the same way once more.
         if let Some(unsaved) = &mut self.unsaved
@@ -360,7 +374,7 @@ impl Keyed {
             self.n_bytes = self.n_bytes + entry.weight.bytes - weighed;
         }
         // A visit that comes too early costs little; one that never ends costs everything.
-        let visit = self.over_alerts.reached_at(key.0, entry.state.next_visit(shape, &self.limits));
+        let visit = self.over_alerts.reached_at(key.0, entry.state.next_visit(shape, &limits));
         entry.visit = visit.max(watermark);
         self.timers[key.0 as usize].insert((entry.visit, key));
     }
@@ -486,10 +500,11 @@ impl Keyed {
 
     /// Takes a key's state back. Says whether it could be read.
     pub(crate) fn resume(&mut self, rule: u32, key: JoinKey, place: u64, state: &[u8]) -> bool {
+        let limits = self.limits_of(rule);
         let Some(Some(shape)) = self.shapes.get(rule as usize) else { return false };
         let n_written = state.len() as u64;
         let read = postcard::from_bytes(state).ok();
-        let Some(state) = read.and_then(|state: KeyState| state.resumed(shape, &self.limits)) else {
+        let Some(state) = read.and_then(|state: KeyState| state.resumed(shape, &limits)) else {
             return false;
         };
         let mut weight = Weight::of(&key);
@@ -503,7 +518,7 @@ impl Keyed {
         for event in state.signals() {
             self.signals.add(event, &key);
         }
-        let visit = self.over_alerts.reached_at(rule, state.next_visit(shape, &self.limits));
+        let visit = self.over_alerts.reached_at(rule, state.next_visit(shape, &limits));
         self.timers[rule as usize].insert((visit, Arc::clone(&key)));
         self.keys.insert(key, Box::new(Entry { state, visit, place, weight }));
         self.keep_within(rule);

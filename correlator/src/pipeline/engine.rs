@@ -24,6 +24,7 @@ use crate::identity::{Identities, Row};
 use crate::keyed::{
     Anchor, Change, EventRef, Eviction, Evidence, JoinKey, Keyed, Limits, Match, Shape, Stage, Unsaved,
 };
+use crate::kinds;
 use crate::source::{Record, Rejected, RejectedKind};
 use crate::stats::{Fate, Stats};
 use crate::store::{KeptMember, ReadKey, SeenId};
@@ -128,7 +129,11 @@ impl Engine {
         for (span, _) in spans.iter_mut().zip(&over_alerts.rules).filter(|(_, is_over)| **is_over) {
             *span = *span + over_alerts.lag;
         }
-        let facts = |(((rule, span), shape), claim): (((&rules::rule::Rule, &Span), &Option<Shape>), _)| {
+        let joins = (0_u32..).map(|idx| kinds::is_join(schema, &program, RuleIdx(idx)));
+        let facts = |((((rule, span), shape), claim), is_join): (
+            (((&rules::rule::Rule, &Span), &Option<Shape>), _),
+            _,
+        )| {
             let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
             let key_names = detect::key_names(rule, schema);
             RuleFacts {
@@ -139,9 +144,11 @@ impl Engine {
                 // An alert closes this long after its first event at the latest, and needs all of them till then.
                 held_for: *span + *span + longest,
                 claim,
+                is_join,
             }
         };
-        let facts: Vec<RuleFacts> = rules.iter().zip(&spans).zip(&shapes).zip(claims).map(facts).collect();
+        let facts: Vec<RuleFacts> =
+            rules.iter().zip(&spans).zip(&shapes).zip(claims).zip(joins).map(facts).collect();
         // An absence may ask for what was heard before it as long as its alert is open.
         let asked = facts.iter().filter(|facts| facts.claim.is_some());
         let asked = asked.map(|facts| facts.held_for + absence::LOOK + absence::LOOK).max();
@@ -174,6 +181,7 @@ impl Engine {
             mode,
         };
         engine.keyed.set_over_alerts(over_alerts);
+        engine.keyed.set_joins(engine.facts.iter().map(|facts| facts.is_join).collect());
         engine
     }
 
@@ -254,7 +262,8 @@ impl Engine {
             {
                 continue;
             }
-            self.archive.hold(record, time + self.facts[rule as usize].held_for + self.limits.grace, false);
+            let until = time + self.facts[rule as usize].held_for + self.grace_of(rule);
+            self.archive.hold(record, until, false);
             let changes = self.keyed.push(rule, key, hit);
             self.take(changes);
         }
@@ -309,12 +318,17 @@ impl Engine {
         book.gone(&view, rule, key, anchor);
     }
 
+    /// How long after the watermark a late event still counts for the rule.
+    fn grace_of(&self, rule: u32) -> Span {
+        self.limits.of_join(self.facts[rule as usize].is_join).grace
+    }
+
     pub(super) fn put(&mut self, rule: u32, key: &JoinKey, found: Arc<Match>) {
         match self.view().withheld(rule, &found) {
             None => self.feed_back(rule, key, &found),
             Some(_) => self.take_back(rule, key, &found.anchor),
         }
-        let grace = self.limits.grace;
+        let grace = self.grace_of(rule);
         let (book, view) = self.book_and_view();
         let Some(closes) = book.put(&view, rule, key, Arc::clone(&found), grace) else { return };
         // All of it lasts as long as the alert: part of the evidence would be another alert after a restart.
@@ -347,7 +361,7 @@ impl Engine {
         self.contexts.expire(watermark);
         self.archive.expire(watermark);
         self.dedup.expire(watermark);
-        self.blind.expire(watermark - self.limits.grace - self.heard_for);
+        self.blind.expire(watermark - self.limits.grace.max(self.limits.join_grace) - self.heard_for);
         for ((rule, why), n) in self.book.take_withheld() {
             let rule = &self.program.rules()[rule as usize];
             let of = (rule.id.clone(), rule.name.clone(), why.to_owned());

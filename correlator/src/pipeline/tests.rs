@@ -471,6 +471,40 @@ fn an_absence_waits_for_its_feed_and_says_what_it_rests_on() {
     assert!(engine.stats().withheld.is_empty());
 }
 
+/// A command that was sent and ran.
+const RAN: &str = r#"
+[rule]
+name = "Sent and ran"
+rule_id = "00000000-0000-4000-8000-00000000000b"
+description = "d"
+type = "eql"
+language = "eql"
+severity = "high"
+risk_score = 73
+query = '''
+sequence by groundtrail.link.ssm_command_id with maxspan=5m
+  [any where data_stream.dataset == "aws.cloudtrail" and event.action == "SendCommand"]
+  [process where event.type == "start" and process.name == "worker"]
+'''
+"#;
+
+#[test]
+fn the_cloud_half_of_a_join_may_come_a_day_late() {
+    let world = world(&[RAN]);
+    let source: Arc<str> = "test".into();
+    let told_at = |late: &str| {
+        let mut engine = world.engine(Mode::Revisions);
+        assert!(engine.push(&source, world.read(&exec("worker", 1300))).is_empty());
+        assert!(engine.advance(crate::time::parse(late).unwrap()).is_empty());
+        let mut told = engine.push(&source, world.read(&sent(1200)));
+        told.extend(engine.flush());
+        told.len()
+    };
+    assert_eq!(told_at("2026-11-02T10:03:00Z"), 1);
+    assert_eq!(told_at("2026-11-03T09:00:00Z"), 1, "in time after 23 hours");
+    assert_eq!(told_at("2026-11-03T11:00:00Z"), 0, "the other half is no longer held");
+}
+
 #[track_caller]
 fn check_withheld(world: &World, lines: &[String], why: &'static str) {
     let source: Arc<str> = "test".into();
