@@ -18,7 +18,7 @@ use super::{ConfigError, keys};
 const PREFIX: &str = "GROUNDTRAIL_";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
+pub(super) struct Layer {
     /// A file's path, or a variable's name.
     pub name: String,
     pub text: String,

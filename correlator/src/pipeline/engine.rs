@@ -129,26 +129,23 @@ impl Engine {
         for (span, _) in spans.iter_mut().zip(&over_alerts.rules).filter(|(_, is_over)| **is_over) {
             *span = *span + over_alerts.lag;
         }
-        let joins = (0_u32..).map(|idx| kinds::is_join(schema, &program, RuleIdx(idx)));
-        let facts = |((((rule, span), shape), claim), is_join): (
-            (((&rules::rule::Rule, &Span), &Option<Shape>), _),
-            _,
-        )| {
+        let facts = |(idx, claim): (u32, Option<Claim>)| {
+            let at = idx as usize;
+            let (rule, span, shape) = (&rules[at], spans[at], shapes[at].as_ref());
             let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
             let key_names = detect::key_names(rule, schema);
             RuleFacts {
-                fingerprint: detect::fingerprint(rule, shape.as_ref(), &key_names),
+                fingerprint: detect::fingerprint(rule, shape, &key_names),
                 key_names,
                 id: rule.id.as_str().into(),
-                open_for: *span,
+                open_for: span,
                 // An alert closes this long after its first event at the latest, and needs all of them till then.
-                held_for: *span + *span + longest,
+                held_for: span + span + longest,
                 claim,
-                is_join,
+                is_join: kinds::is_join(schema, &program, RuleIdx(idx)),
             }
         };
-        let facts: Vec<RuleFacts> =
-            rules.iter().zip(&spans).zip(&shapes).zip(claims).zip(joins).map(facts).collect();
+        let facts: Vec<RuleFacts> = (0_u32..).zip(claims).map(facts).collect();
         // An absence may ask for what was heard before it as long as its alert is open.
         let asked = facts.iter().filter(|facts| facts.claim.is_some());
         let asked = asked.map(|facts| facts.held_for + absence::LOOK + absence::LOOK).max();
