@@ -22,6 +22,7 @@ use super::{CliError, Outcome};
 use crate::alert::AlertChange;
 use crate::config::Config;
 use crate::health::Board;
+use crate::keyed::Limits;
 use crate::merge::{Doubt, Merge, Pace};
 use crate::metrics;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
