@@ -243,7 +243,10 @@ fn snake_leaves<'j>(json: &'j Json<'_>, path: &mut String, each: &mut dyn FnMut(
             for (key, value) in *entries {
                 let len = path.len();
                 path.push('.');
-                push_snake(key, path);
+                match public_name(key, &path[..len]) {
+                    Some(name) => path.push_str(name),
+                    None => push_snake(key, path),
+                }
                 snake_leaves(value, path, each);
                 path.truncate(len);
             }
@@ -255,6 +258,16 @@ fn snake_leaves<'j>(json: &'j Json<'_>, path: &mut String, each: &mut dyn FnMut(
             }
         }
     }
+}
+
+/// Where the public mapping says otherwise than the finding.
+fn public_name(key: &str, object: &str) -> Option<&'static str> {
+    Some(match (object, key) {
+        ("aws.guardduty.resource", "resourceType" | "ResourceType") => "type",
+        ("aws.guardduty.service.action", "actionType" | "ActionType") => "type",
+        (_, "portName" | "PortName") if object.ends_with("_port_details") => "name",
+        _ => return None,
+    })
 }
 
 /// `ipAddressV4` → `ip_address_v4`, `InstanceId` → `instance_id`, `executableSha256` → `executable_sha256`.

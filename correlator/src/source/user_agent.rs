@@ -12,6 +12,8 @@ pub struct UserAgent<'a> {
     /// On Linux the kernel release, which the host knows as `uname -r`.
     pub os_version: Option<&'a str>,
     pub arch: Option<&'a str>,
+    /// The language's name and version, as they stand: `python#3.11.8`, `Python/3.11.2`.
+    pub language: Option<&'a str>,
     /// `service.operation` of the AWS CLI, version 2.2 and later.
     pub command: Option<&'a str>,
     /// The CLI's session: one per user, terminal and half hour of quiet.
@@ -62,6 +64,10 @@ impl<'a> UserAgent<'a> {
                     agent.os_name = os_name(os);
                     agent.os_version = non_empty(version);
                 }
+                ("lang", Some(_)) => agent.language = Some(value),
+                ("Python" | "Java" | "Ruby" | "PHP" | "Node.js", None) => {
+                    agent.language = agent.language.or(Some(word))
+                }
                 ("Linux", None) => agent.set_os("Linux", value),
                 ("Darwin", None) => agent.set_os("macOS", value),
                 ("Windows", None) => agent.set_os("Windows", value),
@@ -83,6 +89,11 @@ impl<'a> UserAgent<'a> {
             agent.read_browser();
         }
         agent
+    }
+
+    /// The release of a Linux kernel, which the host knows as `uname -r`.
+    pub fn kernel(&self) -> Option<&'a str> {
+        self.os_version.filter(|_| self.os_name == Some("Linux"))
     }
 
     fn read_product(&mut self, word: &'a str) {
@@ -157,7 +168,8 @@ mod tests {
         );
         assert_eq!((agent.name, agent.version), (Some("aws-cli"), Some("2.17.20")));
         assert_eq!((agent.os_name, agent.os_version), (Some("Linux"), Some("6.1.0-50-cloud-amd64")));
-        assert_eq!(agent.arch, Some("x86_64"));
+        assert_eq!((agent.arch, agent.language), (Some("x86_64"), Some("python#3.11.8")));
+        assert_eq!(agent.kernel(), Some("6.1.0-50-cloud-amd64"));
         assert_eq!(agent.command, Some("ec2.describe-instances"));
         assert_eq!(agent.cli_session_id, Some("0123456789ab"));
         assert_eq!((agent.execution_env, agent.app_id), (Some("CloudShell"), Some("fleet-7")));

@@ -34,11 +34,33 @@ pub fn is_header(line: &str) -> bool {
         && !line.split_ascii_whitespace().all(|word| word.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// A NODATA or SKIPDATA line is about the log, not about traffic.
-pub fn is_traffic(header: &str, line: &str) -> bool {
+/// A NODATA line says that there was no traffic. SKIPDATA says that AWS lost some of it, which is an event.
+pub fn is_event(header: &str, line: &str) -> bool {
     let status = header.split_ascii_whitespace().position(|name| name == "log-status");
     let status = status.and_then(|at| line.split_ascii_whitespace().nth(at));
-    !matches!(status, Some("NODATA" | "SKIPDATA"))
+    status != Some("NODATA")
+}
+
+/// A column under the name of the public mapping. Columns that came later are under their own.
+fn field(column: &str) -> String {
+    let name = match column {
+        "pkt-src-aws-service" => "pkt_src_service",
+        "pkt-dst-aws-service" => "pkt_dst_service",
+        "sublocation-type" => "sublocation.type",
+        "sublocation-id" => "sublocation.id",
+        "ecs-cluster-arn" => "ecs.cluster.arn",
+        "ecs-cluster-name" => "ecs.cluster.name",
+        "ecs-container-instance-arn" => "ecs.container_instance.arn",
+        "ecs-container-instance-id" => "ecs.container_instance.id",
+        "ecs-container-id" => "ecs.container.id",
+        "ecs-second-container-id" => "ecs.second_container.id",
+        "ecs-service-name" => "ecs.service.name",
+        "ecs-task-definition-arn" => "ecs.task_definition.arn",
+        "ecs-task-arn" => "ecs.task.arn",
+        "ecs-task-id" => "ecs.task.id",
+        other => return format!("aws.vpcflow.{}", other.replace('-', "_")),
+    };
+    format!("aws.vpcflow.{name}")
 }
 
 impl<'t> Flow<'t> {
@@ -109,6 +131,8 @@ impl<'t> Flow<'t> {
                 put("event.outcome", Some("failure"));
                 put("event.type", Some("denied"));
             }
+            // Some of the interval's flows are in no record.
+            _ if self.get("log-status") == Some("SKIPDATA") => put("event.action", Some("log_skipped")),
             _ => {}
         }
         for (path, column) in [("event.start", "start"), ("event.end", "end")] {
@@ -118,7 +142,14 @@ impl<'t> Flow<'t> {
         self.network(sink);
         for (column, value) in &self.columns {
             if !matches!(*column, "start" | "end") {
-                sink.put(&format!("aws.vpcflow.{}", column.replace('-', "_")), Scalar::Str(value));
+                sink.put(&field(column), Scalar::Str(value));
+            }
+        }
+        if let Some(flags) = self.int("tcp-flags") {
+            for (bit, name) in [(1, "fin"), (2, "syn"), (4, "rst"), (8, "psh"), (16, "ack"), (32, "urg")] {
+                if flags & bit != 0 {
+                    sink.put("aws.vpcflow.tcp_flags_array", Scalar::Str(name));
+                }
             }
         }
         self.links().put(&[], sink);

@@ -91,30 +91,41 @@ fn outcome(call: &ApiCall<'_>) -> &'static str {
 
 fn identity(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
     let identity = call.user_identity();
-    fields.text("aws.cloudtrail.user_identity.type", identity.kind());
-    fields.text("aws.cloudtrail.user_identity.arn", identity.arn());
-    fields.text("aws.cloudtrail.user_identity.access_key_id", identity.access_key_id());
-    fields.text("aws.cloudtrail.user_identity.invoked_by", identity.invoked_by());
-    fields.text("aws.cloudtrail.user_identity.identity_provider", identity.identity_provider());
-    fields.text("aws.cloudtrail.user_identity.on_behalf_of.user_id", identity.on_behalf_of());
-    fields.text("aws.cloudtrail.user_identity.credential_id", identity.credential_id());
-    fields.text("aws.cloudtrail.user_identity.session_context.creation_date", identity.session_created());
-    fields
-        .text("aws.cloudtrail.user_identity.session_context.ec2_role_delivery", identity.ec2_role_delivery());
-    fields.text("aws.cloudtrail.user_identity.session_context.source_identity", identity.source_identity());
-    fields.text("aws.cloudtrail.user_identity.session_context.session_issuer.type", identity.issuer("type"));
-    fields.text(
-        "aws.cloudtrail.user_identity.session_context.session_issuer.principal_id",
-        identity.issuer("principalId"),
-    );
-    fields.text("aws.cloudtrail.user_identity.session_context.session_issuer.arn", identity.issuer("arn"));
-    fields.text(
-        "aws.cloudtrail.user_identity.session_context.session_issuer.account_id",
-        identity.issuer("accountId"),
-    );
+    for (path, value) in [
+        ("aws.cloudtrail.user_identity.type", identity.kind()),
+        ("aws.cloudtrail.user_identity.arn", identity.arn()),
+        ("aws.cloudtrail.user_identity.account_id", identity.account_id()),
+        ("aws.cloudtrail.user_identity.principal_id", identity.principal_id()),
+        ("aws.cloudtrail.user_identity.user_name", identity.user_name()),
+        ("aws.cloudtrail.user_identity.access_key_id", identity.access_key_id()),
+        ("aws.cloudtrail.user_identity.invoked_by", identity.invoked_by()),
+        ("aws.cloudtrail.user_identity.identity_provider", identity.identity_provider()),
+        ("aws.cloudtrail.user_identity.on_behalf_of.user_id", identity.on_behalf_of("userId")),
+        ("aws.cloudtrail.user_identity.on_behalf_of.identity_store_arn", identity.on_behalf_of("identityStoreArn")),
+        ("aws.cloudtrail.user_identity.in_scope_of.issuer_type", identity.in_scope_of("issuerType")),
+        ("aws.cloudtrail.user_identity.in_scope_of.credentials_issued_to", identity.in_scope_of("credentialsIssuedTo")),
+        ("aws.cloudtrail.user_identity.in_scope_of.source_arn", identity.in_scope_of("sourceArn")),
+        ("aws.cloudtrail.user_identity.in_scope_of.source_account", identity.in_scope_of("sourceAccount")),
+        ("aws.cloudtrail.user_identity.credential_id", identity.credential_id()),
+        ("aws.cloudtrail.user_identity.session_context.creation_date", identity.session_created()),
+        ("aws.cloudtrail.user_identity.session_context.ec2_role_delivery", identity.ec2_role_delivery()),
+        ("aws.cloudtrail.user_identity.session_context.source_identity", identity.source_identity()),
+        ("aws.cloudtrail.user_identity.session_context.session_issuer.type", identity.issuer("type")),
+        ("aws.cloudtrail.user_identity.session_context.session_issuer.principal_id", identity.issuer("principalId")),
+        ("aws.cloudtrail.user_identity.session_context.session_issuer.arn", identity.issuer("arn")),
+        ("aws.cloudtrail.user_identity.session_context.session_issuer.account_id", identity.issuer("accountId")),
+        ("aws.cloudtrail.user_identity.session_context.session_issuer.user_name", identity.issuer_user_name()),
+        ("aws.cloudtrail.user_identity.session_context.web_id_federation_data.federated_provider", identity.federated_provider()),
+    ] {
+        fields.text(path, value);
+    }
     // A keyword in Elastic's mapping.
     let mfa = identity.mfa_authenticated().map(|is_mfa| if is_mfa { "true" } else { "false" });
     fields.text("aws.cloudtrail.user_identity.session_context.mfa_authenticated", mfa);
+
+    if let Some(attributes) = identity.federation_attributes() {
+        flattened("aws.cloudtrail.user_identity.session_context.web_id_federation_data.attributes", attributes, fields);
+    }
 
     // For an assumed role the issuer's name, the role's, stands for the user.
     fields.text("user.name", identity.issuer_user_name().or_else(|| identity.user_name()));
@@ -141,6 +152,9 @@ fn origin_of_call(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
         fields.text("user_agent.os.name", agent.os_name);
         fields.text("user_agent.os.version", agent.os_version);
         fields.text("groundtrail.aws_cli.command", agent.command);
+        fields.text("groundtrail.user_agent.command", agent.command);
+        fields.text("groundtrail.user_agent.language", agent.language);
+        fields.text("groundtrail.user_agent.os_kernel", agent.kernel());
         fields.text("groundtrail.user_agent.architecture", agent.arch);
         fields.text("groundtrail.user_agent.execution_env", agent.execution_env);
         fields.text("groundtrail.user_agent.app_id", agent.app_id);
@@ -192,14 +206,8 @@ fn bodies(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
             flattened(below, body, fields);
         }
     }
-    for (below, body) in [
-        ("aws.cloudtrail.flattened.insight_details", call.insight_details()),
-        ("aws.cloudtrail.flattened.addendum", call.addendum()),
-    ] {
-        if let Some(body) = body {
-            flattened(below, body, fields);
-        }
-    }
+    insight(call, fields);
+    addendum(call, fields);
     if call.event_name() == Some("ConsoleLogin") {
         let data =
             |key: &str| call.additional_event_data().and_then(|data| data.get(key)).and_then(Json::str);
@@ -210,8 +218,38 @@ fn bodies(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
     }
 }
 
+/// What CloudTrail Insights found unusual. The start and the end of one finding share their `sharedEventID`.
+fn insight(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    let Some(details) = call.insight_details() else { return };
+    let base = "aws.cloudtrail.insight_details";
+    for (leaf, key) in [
+        ("state", "state"),
+        ("event_source", "eventSource"),
+        ("event_name", "eventName"),
+        ("insight_type", "insightType"),
+    ] {
+        fields.text(&format!("{base}.{leaf}"), details.str_at(&[key]));
+    }
+    if let Some(context) = details.get("insightContext") {
+        flattened(&format!("{base}.insight_context"), context, fields);
+    }
+}
+
+/// Why a record came late or once more, and which one it stands for.
+fn addendum(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
+    let Some(addendum) = call.addendum() else { return };
+    for (leaf, key) in [
+        ("reason", "reason"),
+        ("updated_fields", "updatedFields"),
+        ("original_request_id", "originalRequestID"),
+        ("original_event_id", "originalEventID"),
+    ] {
+        fields.text(&format!("aws.cloudtrail.addendum.{leaf}"), addendum.str_at(&[key]));
+    }
+}
+
 /// The leaves of an open object, unless they say nothing.
-fn flattened(below: &'static str, body: &Json<'_>, fields: &mut Fields<'_>) {
+fn flattened(below: &str, body: &Json<'_>, fields: &mut Fields<'_>) {
     if body.is_object() {
         fields.sink.put_below(below, body);
     }

@@ -238,8 +238,22 @@ impl<'r> UserIdentity<'r> {
         self.text(&["identityProvider"])
     }
 
-    pub fn on_behalf_of(&self) -> Option<&'r str> {
-        self.text(&["onBehalfOf", "userId"])
+    /// The person of an identity centre that a session acts for.
+    pub fn on_behalf_of(&self, key: &str) -> Option<&'r str> {
+        self.text(&["onBehalfOf", key])
+    }
+
+    /// What a service's credentials were issued to: an instance, a task, a function.
+    pub fn in_scope_of(&self, key: &str) -> Option<&'r str> {
+        self.text(&["inScopeOf", key])
+    }
+
+    pub fn federated_provider(&self) -> Option<&'r str> {
+        self.text(&["sessionContext", "webIdFederationData", "federatedProvider"])
+    }
+
+    pub fn federation_attributes(&self) -> Option<&'r Json<'r>> {
+        self.json?.at(&["sessionContext", "webIdFederationData", "attributes"])
     }
 
     pub fn credential_id(&self) -> Option<&'r str> {

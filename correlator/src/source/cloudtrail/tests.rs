@@ -179,10 +179,90 @@ fn an_addendum_names_the_event_it_changes() {
     check(
         json!({"addendum": {"reason": "UPDATED_DATA", "updatedFields": "userAgent", "originalEventID": "e-0"}}),
         &[
-            ("aws.cloudtrail.flattened.addendum.reason", json!("UPDATED_DATA")),
-            ("aws.cloudtrail.flattened.addendum.originalEventID", json!("e-0")),
+            ("aws.cloudtrail.addendum.reason", json!("UPDATED_DATA")),
+            ("aws.cloudtrail.addendum.original_event_id", json!("e-0")),
         ],
     );
+}
+
+#[test]
+fn an_insight_names_what_was_unusual() {
+    check(
+        json!({"eventType": "AwsCloudTrailInsight", "eventCategory": "Insight", "sharedEventID": "s-1",
+            "eventSource": null, "eventName": null,
+            "insightDetails": {"state": "Start", "eventSource": "ec2.amazonaws.com", "eventName": "RunInstances",
+                "insightType": "ApiCallRateInsight",
+                "insightContext": {"statistics": {"baseline": {"average": 0.02}, "insight": {"average": 9}}}}}),
+        &[
+            ("aws.cloudtrail.event_category", json!("Insight")),
+            ("aws.cloudtrail.shared_event_id", json!("s-1")),
+            ("aws.cloudtrail.insight_details.state", json!("Start")),
+            ("aws.cloudtrail.insight_details.event_name", json!("RunInstances")),
+            ("aws.cloudtrail.insight_details.insight_context.statistics.insight.average", json!("9")),
+        ],
+    );
+}
+
+/// Each kind of `userIdentity` that AWS documents.
+#[test]
+fn identities_of_every_type() {
+    let base = "aws.cloudtrail.user_identity";
+    let at = |leaf: &str| format!("{base}.{leaf}");
+    for (identity, leaf, value) in [
+        (
+            json!({"type": "Root", "principalId": "111122223333", "arn": "arn:aws:iam::111122223333:root"}),
+            "principal_id",
+            "111122223333",
+        ),
+        (json!({"type": "IAMUser", "userName": "amy"}), "user_name", "amy"),
+        (
+            json!({"type": "AssumedRole", "sessionContext": {"sessionIssuer": {"userName": "web"}}}),
+            "session_context.session_issuer.user_name",
+            "web",
+        ),
+        (json!({"type": "Role", "accountId": "111122223333"}), "account_id", "111122223333"),
+        (
+            json!({"type": "FederatedUser", "principalId": "111122223333:amy"}),
+            "principal_id",
+            "111122223333:amy",
+        ),
+        (json!({"type": "Directory", "userName": "amy"}), "user_name", "amy"),
+        (json!({"type": "AWSAccount", "accountId": "444455556666"}), "account_id", "444455556666"),
+        (
+            json!({"type": "AWSService", "invokedBy": "config.amazonaws.com"}),
+            "invoked_by",
+            "config.amazonaws.com",
+        ),
+        (
+            json!({"type": "IdentityCenterUser", "onBehalfOf": {"userId": "u-1", "identityStoreArn": "arn:aws:identitystore::1:identitystore/d-1"}}),
+            "on_behalf_of.identity_store_arn",
+            "arn:aws:identitystore::1:identitystore/d-1",
+        ),
+        (
+            json!({"type": "SAMLUser", "identityProvider": "idp", "userName": "amy"}),
+            "identity_provider",
+            "idp",
+        ),
+        (
+            json!({"type": "WebIdentityUser", "identityProvider": "arn:aws:iam::1:oidc-provider/x", "userName": "system:serviceaccount:ns:sa"}),
+            "user_name",
+            "system:serviceaccount:ns:sa",
+        ),
+        (json!({"type": "Unknown", "principalId": "p"}), "principal_id", "p"),
+        (
+            json!({"type": "AssumedRole", "inScopeOf": {"issuerType": "AWS::Lambda::Function", "credentialsIssuedTo": "arn:aws:lambda:x"}}),
+            "in_scope_of.credentials_issued_to",
+            "arn:aws:lambda:x",
+        ),
+        (
+            json!({"type": "AssumedRole", "sessionContext": {"webIdFederationData": {"federatedProvider": "accounts.example.net", "attributes": {"aud": "a"}}}}),
+            "session_context.web_id_federation_data.attributes.aud",
+            "a",
+        ),
+    ] {
+        let kind = identity["type"].clone();
+        check(json!({"userIdentity": identity}), &[(&at("type"), kind), (&at(leaf), json!(value))]);
+    }
 }
 
 #[test]

@@ -87,8 +87,9 @@ fn headers_are_told_from_lines() {
     assert!(is_header("srcaddr dstaddr some-new-field"));
     assert!(!is_header("2 111122223333 eni-0a 192.0.2.9 10.0.1.10 1 2 6 1 1 1 1 ACCEPT OK"));
     assert!(!is_header(""));
-    assert!(is_traffic(DEFAULT_HEADER, "2 1 eni-0 192.0.2.9 10.0.1.10 1 2 6 1 1 1 1 ACCEPT OK"));
-    assert!(!is_traffic(DEFAULT_HEADER, "2 1 eni-0 - - - - - - - 1 1 - NODATA"));
+    assert!(is_event(DEFAULT_HEADER, "2 1 eni-0 192.0.2.9 10.0.1.10 1 2 6 1 1 1 1 ACCEPT OK"));
+    assert!(!is_event(DEFAULT_HEADER, "2 1 eni-0 - - - - - - - 1 1 - NODATA"));
+    assert!(is_event(DEFAULT_HEADER, "2 1 eni-0 - - - - - - - 1 1 - SKIPDATA"));
 }
 
 #[test]
@@ -97,4 +98,33 @@ fn equal_lines_are_one_event() {
     let id = |text: &str| normalizer().read(Origin::VpcFlow, text).unwrap().event.id;
     assert_eq!(id(line), id(line));
     assert_ne!(id(line), id("srcaddr end\n192.0.2.2 1795219260"));
+}
+
+#[test]
+fn flows_that_aws_lost_are_an_event() {
+    check(
+        DEFAULT_HEADER,
+        "2 111122223333 eni-0a - - - - - - - 1795219200 1795219260 - SKIPDATA",
+        &[
+            ("event.action", json!("log_skipped")),
+            ("aws.vpcflow.log_status", json!("SKIPDATA")),
+            ("aws.vpcflow.interface_id", json!("eni-0a")),
+            ("source", Value::Null),
+        ],
+    );
+}
+
+#[test]
+fn columns_go_by_the_names_of_the_public_mapping() {
+    check(
+        "end pkt-dst-aws-service sublocation-id ecs-cluster-name tcp-flags",
+        "1795219260 S3 wlz-1 main 18",
+        &[
+            ("aws.vpcflow.pkt_dst_service", json!("S3")),
+            ("aws.vpcflow.sublocation.id", json!("wlz-1")),
+            ("aws.vpcflow.ecs.cluster.name", json!("main")),
+            ("aws.vpcflow.tcp_flags", json!("18")),
+            ("aws.vpcflow.tcp_flags_array", json!(["syn", "ack"])),
+        ],
+    );
 }
