@@ -26,7 +26,13 @@ const CALLS: &str = include_str!("schema_page/samples/cloudtrail.json");
 const FINDINGS: &str = include_str!("schema_page/samples/guardduty.json");
 
 /// Fields of the public mappings that no record of AWS's fills here, and why.
-const UNFILLED: &[(&str, &str)] = &[("aws.cloudtrail.additional_eventdata", "")];
+const UNFILLED: &[(&str, &str)] = &[
+    (
+        "aws.guardduty.resource.details",
+        "an object of any shape there; its parts go by names of their own here",
+    ),
+    ("aws.guardduty.service.action.details", "the same"),
+];
 
 /// `"*"` in a sample stands for a text that names its own place.
 fn named(value: &mut Value, path: &str) {
@@ -57,8 +63,20 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Where a value of the event stands in the record; none where the mapping made it.
-fn place(value: &str, record: &[(String, String)]) -> Option<String> {
+/// Where a value of the event stands in the record; none where the mapping made it. Of several places with the value, the
+/// one that is called as the field is.
+fn place(field: &str, value: &str, record: &[(String, String)]) -> Option<String> {
+    let plain = |path: &str| {
+        let last = path.rsplit('.').next().unwrap_or(path);
+        last.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    };
+    if let Some((path, _)) = record.iter().find(|(path, text)| text == value && plain(path) == plain(field)) {
+        return Some(path.clone());
+    }
+    // There are only two of these, and any two things may be so.
+    if matches!(value, "true" | "false") {
+        return None;
+    }
     let whole = |(_, text): &&(String, String)| {
         text == value
             || (text.len() > 9 && time::parse(text).is_some() && time::parse(text) == time::parse(value))
@@ -82,7 +100,7 @@ fn trace(origin: Origin, name: &'static str, raw: &str, record: &[(String, Strin
     let mut fields = Vec::new();
     leaves(&read.document(), "", &mut fields);
     for (field, value) in fields {
-        let from = place(&value, record).unwrap_or_else(|| "–".to_owned());
+        let from = place(&field, &value, record).unwrap_or_else(|| "–".to_owned());
         sources.entry(field).or_default().entry(name).or_default().insert(from);
     }
 }
@@ -165,8 +183,13 @@ fn page() -> String {
     let mut out = PREFACE.to_owned();
     let mut fields: Vec<_> = schema.iter().map(|(_, field)| field).collect();
     fields.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut unfilled = String::new();
     for field in fields {
         let by_name = of_field(&field.path, field.kind, &sources);
+        if by_name.is_empty() {
+            let _ = writeln!(unfilled, "`{}` {}  ", field.path, kind_name(field.kind));
+            continue;
+        }
         let cell = |name: &str| match by_name.get(name) {
             None => String::new(),
             Some(places) => {
@@ -189,7 +212,7 @@ fn page() -> String {
             cell(VPCFLOW)
         );
     }
-    out
+    out + UNNAMED + &unfilled
 }
 
 const PREFACE: &str = "# Event schema
@@ -201,12 +224,19 @@ writes it anew).
 - *CloudTrail*, *GuardDuty*, *flow log*: the place in AWS's record, in its own spelling (findings in PascalCase read the same); \"in\" before it: a
   part of that text; \"set\": the same for all such events, or derived from several places.
 - *sensor*: host events carry the field under this very name; only what the recorded traces hold is marked.
-- A field without any source is one that public rules name, and no event here has: `groundtrail check` says which rules that stops.
+- Fields without any source stand behind the table.
 - *any below*: an object of AWS's whose keys are open; each leaf below is a keyword of its own.
 - The whole record stays with the event: `event.original` is not a field, but alerts carry the documents they rest on.
 
 | field | type | CloudTrail | GuardDuty | flow log | sensor |
 |---|---|---|---|---|---|
+";
+
+const UNNAMED: &str = "
+## Fields without a source
+
+Public rules name them, and no event here has them: `groundtrail check` says which rules that stops.
+
 ";
 
 #[test]
