@@ -47,7 +47,7 @@ pub(crate) enum Subject {
     Sensor,
     /// What the engine costs: CloudTrail through the whole catalogue, state in memory, in the store and at a start
     Engine,
-    /// What comes in: the sensor's spool, and a fleet of sensors over mutual TLS
+    /// What comes in: AWS's files, the sensor's spool, and a fleet of sensors over mutual TLS
     Feeds,
 }
 

@@ -1,5 +1,6 @@
 //! `bench feeds`: what comes in, and how fast it can.
 
+mod files;
 mod wire;
 
 use super::Report;
@@ -7,6 +8,7 @@ use crate::shell::Failure;
 
 pub(super) fn measure() -> Result<Report, Failure> {
     let mut report = Report::begin();
+    files::measure(&mut report)?;
     wire::measure(&mut report)?;
     Ok(report)
 }
