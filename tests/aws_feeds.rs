@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, OnceLock};
@@ -199,13 +199,22 @@ fn sns(message: &str) -> String {
 fn a_log_file_and_its_notice_become_an_alert_and_the_message_goes() {
     let Some(scene) = scene("a_log_file_and_its_notice_become_an_alert_and_the_message_goes") else { return };
     scene.notify();
-    let run = scene.run(&scene.sqs(), &Moto::endpoint());
+    let between = Arc::new(Between::default());
+    let role = "role = \"arn:aws:iam::111122223333:role/groundtrail\"\nexternal_id = \"example\"";
+    let source = format!("{}\n{role}\ndrop_keys = [\"*/us-east-1/*\"]", scene.sqs());
+    let run = scene.run(&source, &between.start());
+    scene.put(&key("us-east-1", 2, 5), &log_file(5..9));
     scene.put(&key("eu-west-1", 2, 5), &log_file(0..3));
     wait_for("three alerts", || scene.alerts().len() == 3);
     wait_for("an empty queue", || scene.is_queue_empty());
     run.end();
     assert_eq!(scene.dead_letters(), [Value::Null; 0]);
     let log = scene.text("log");
+    let asked = between.asked.lock().unwrap().clone();
+    assert!(
+        asked.iter().any(|body| body.contains("Action=AssumeRole") && body.contains("ExternalId=example")),
+        "{asked:?}"
+    );
     assert!(log.contains("3 events: 3 evaluated"), "S3's test message is no event and no fault: {log}");
 }
 
@@ -244,7 +253,6 @@ fn every_shape_of_message_is_understood_and_poison_is_kept() {
         bridge("AWS API Call via CloudTrail", record(0)),
         json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "trail" }).to_string(),
         "CloudTrail validation message.".to_owned(),
-        s3(&object(2).replace("CloudTrail", "CloudTrail-Digest")),
     ];
     let poison = [
         s3("AWSLogs/gone.json.gz"),
@@ -373,4 +381,79 @@ fn what_aws_refuses_is_said_with_the_way_out() {
     let run = scene.run(&scene.sqs(), "http://127.0.0.1:9");
     wait_for("a word about it", || scene.text("log").contains("cannot receive"));
     run.end();
+}
+
+/// A digest over log files of ours, as CloudTrail writes it.
+fn digest_of(at: &str, before: Option<(&str, &[u8])>, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let unpacked = |packed: &[u8]| {
+        let mut text = Vec::new();
+        flate2::read::MultiGzDecoder::new(packed).read_to_end(&mut text).unwrap();
+        text
+    };
+    let files: Vec<Value> = files
+        .iter()
+        .map(|(key, packed)| {
+            json!({ "s3Bucket": "trail", "s3Object": key, "hashValue": digest::hex_of(&unpacked(packed)), "hashAlgorithm": "SHA-256" })
+        })
+        .collect();
+    let text = json!({
+        "awsAccountId": "111122223333", "digestStartTime": time(0), "digestEndTime": time(60), "digestS3Bucket": "trail",
+        "digestS3Object": at, "digestPublicKeyFingerprint": "00", "digestSignatureAlgorithm": "SHA256withRSA",
+        "previousDigestS3Bucket": before.map(|_| "trail"), "previousDigestS3Object": before.map(|(key, _)| key),
+        "previousDigestHashValue": before.map(|(_, packed)| digest::hex_of(&unpacked(packed))),
+        "previousDigestSignature": before.map(|_| "00"), "logFiles": files,
+    });
+    gzip(&text.to_string())
+}
+
+#[test]
+fn a_log_file_that_is_gone_or_changed_is_an_alert() {
+    let Some(scene) = scene("a_log_file_that_is_gone_or_changed_is_an_alert") else { return };
+    let file = |minute| key("eu-west-1", 2, minute);
+    let digest = |hour: u32| {
+        format!(
+            "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/02/111122223333_CloudTrail-Digest_eu-west-1_main_eu-west-1_20261102T{hour:02}0000Z.json.gz"
+        )
+    };
+    let contents: Vec<Vec<u8>> = (0..4).map(|n| log_file(n..n + 1)).collect();
+    scene.put(&file(0), &contents[0]);
+    // Not told of, and found by the digest.
+    scene.put(&file(1), &contents[1]);
+    // Changed since: another record in it.
+    scene.put(&file(2), &log_file(9..10));
+    let first = digest_of(&digest(10), None, &[(&file(0), &contents[0])]);
+    let names = [file(0), file(1), file(2), file(3)];
+    let listed: Vec<(&str, &[u8])> =
+        names.iter().zip(&contents).map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    let second = digest_of(&digest(11), Some((&digest(10), &first)), &listed);
+    scene.put(&digest(10), &first);
+    scene.put(&digest(11), &second);
+    let tell = |key: &str| {
+        let body = json!({ "s3Bucket": "trail", "s3ObjectKey": [key] }).to_string();
+        scene.moto.send(&scene.queue, &body);
+    };
+    tell(&file(0));
+    tell(&digest(10));
+    tell(&digest(11));
+    let run = scene.run(&scene.sqs(), &Moto::endpoint());
+    wait_for("an empty queue", || scene.is_queue_empty());
+    // The hour after names a digest that is gone.
+    let third = digest_of(&digest(13), Some((&digest(12), &first)), &[]);
+    scene.put(&digest(13), &third);
+    tell(&digest(13));
+    wait_for("four findings and three calls", || scene.told().len() >= 6);
+    wait_for("an empty queue", || scene.is_queue_empty());
+    run.end();
+    let out = scene.text("out");
+    for (action, path) in
+        [("log_file_missing", file(3)), ("log_file_altered", file(2)), ("log_digest_missing", digest(12))]
+    {
+        let found = out.lines().any(|line| line.contains(action) && line.contains(&path));
+        assert!(found, "{action} {path}: {out}");
+    }
+    let rules: Vec<String> = scene.told().into_iter().map(|(_, _, rule)| rule).collect();
+    assert_eq!(rules.iter().filter(|rule| rule.contains("missing or altered")).count(), 3, "{rules:?}");
+    // The first file's call, the second's, and the one that was put into the third.
+    assert_eq!(rules.len(), 6, "{rules:?}");
+    assert_eq!(scene.dead_letters(), [Value::Null; 0]);
 }

@@ -25,7 +25,7 @@ pub(crate) struct Kind {
 /// What rules over alerts read, and no other rule.
 pub(crate) const ALERTS: &str = "alerts of other rules";
 
-pub(crate) const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 9] = [
     Kind {
         dataset: "endpoint.events.process",
         flag: Some("--sensor -"),
@@ -93,6 +93,13 @@ pub(crate) const KINDS: [Kind; 8] = [
         flag: Some("--vpcflow DIR"),
         known: &[("event.kind", "event"), ("event.category", "network"), ("cloud.provider", "aws")],
         absent: &["process.", "file.", "host.os.", "dns.", "registry.", "aws.cloudtrail.", "aws.guardduty."],
+    },
+    Kind {
+        // What digests bring to light, which come by queue alone.
+        dataset: "groundtrail.feed",
+        flag: Some("a source of type \"sqs\""),
+        known: &[("event.kind", "event"), ("event.module", "groundtrail"), ("cloud.provider", "aws")],
+        absent: &["process.", "host.", "dns.", "registry.", "source.", "destination.", "network.", "aws."],
     },
     Kind { dataset: ALERTS, flag: None, known: &[("event.kind", "signal")], absent: &["registry."] },
 ];

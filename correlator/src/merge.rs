@@ -46,6 +46,8 @@ pub enum Merged {
     Rejected(Rejected),
     Position(Position),
     Receipt(Receipt),
+    /// Something was not read, by this line of the configuration.
+    LeftOut(Arc<str>),
     /// All sources together have come so far. Only ever forward.
     Watermark(EventTime),
     /// A clock cannot be right. Said once in a while.
@@ -319,9 +321,11 @@ impl Merge {
         let state = &mut self.sources[id.0 as usize];
         state.last_heard = at;
         state.is_open = match &item {
-            SourceItem::Opened | SourceItem::Record(_) | SourceItem::Position(_) | SourceItem::Receipt(_) => {
-                Some(true)
-            }
+            SourceItem::Opened
+            | SourceItem::Record(_)
+            | SourceItem::Position(_)
+            | SourceItem::Receipt(_)
+            | SourceItem::LeftOut(_) => Some(true),
             SourceItem::Rejected(rejected) => Some(rejected.kind != RejectedKind::Unreadable),
             // It says nothing new, so what it said before still holds.
             SourceItem::Idle | SourceItem::End => Some(state.is_open.unwrap_or(true)),
@@ -339,6 +343,7 @@ impl Merge {
             }
             SourceItem::Position(position) => Some(Merged::Position(position)),
             SourceItem::Receipt(receipt) => Some(Merged::Receipt(receipt)),
+            SourceItem::LeftOut(line) => Some(Merged::LeftOut(line)),
             SourceItem::Idle => None,
             SourceItem::End => {
                 state.has_ended = true;

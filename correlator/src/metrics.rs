@@ -372,7 +372,7 @@ pub const METRICS: &[Metric] = &[
         "groundtrail_dropped_events_total",
         &["line"],
         "events",
-        "By line of the drop list.",
+        "By line of the drop list; objects, by the `drop_keys` and `keep_keys` of their source.",
         "A line takes more than it should: `groundtrail check` says what rules it blinds.",
         |health, out| health.drops.iter().for_each(|(line, n)| out.count(&[line], *n)),
     ),

@@ -13,6 +13,8 @@ use crate::indicator::Hit;
 use crate::source::json::Json;
 
 pub mod cloudtrail;
+#[cfg(feature = "aws")]
+pub(crate) mod digest;
 pub mod envelope;
 pub mod feed;
 pub mod folder;
@@ -21,8 +23,13 @@ pub mod json;
 pub mod layout;
 pub mod normalize;
 pub mod notice;
+pub(crate) mod ocsf;
+#[cfg(feature = "aws")]
+mod parquet;
 pub(crate) mod paths;
 pub(crate) mod repair;
+#[cfg(test)]
+mod schema_page;
 pub mod sensor;
 pub mod split;
 pub mod stop;
@@ -149,6 +156,8 @@ pub enum SourceItem {
     Position(Position),
     /// Everything sent before it by the same thread is covered.
     Receipt(Receipt),
+    /// An object that was not read, by the line of the configuration that says so.
+    LeftOut(Arc<str>),
     /// Nothing new for now.
     Idle,
     /// Nothing more will come.

@@ -39,7 +39,11 @@ fn read(path: &Path, content: Content) -> (Vec<Record>, Vec<Rejected>) {
         match merge.next(Duration::from_secs(60)).expect("the folder ends") {
             Merged::Record(_, record) => records.push(record),
             Merged::Rejected(line) => rejected.push(line),
-            Merged::Position(_) | Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_) => {}
+            Merged::Position(_)
+            | Merged::Receipt(_)
+            | Merged::LeftOut(_)
+            | Merged::Watermark(_)
+            | Merged::Doubt(_) => {}
             Merged::End => break,
         }
     }

@@ -6,7 +6,12 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 in lower-case hex.
 pub fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut out, byte| {
+    hex_of(text.as_bytes())
+}
+
+/// The same of bytes.
+pub fn hex_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut out, byte| {
         write!(out, "{byte:02x}").expect("writing to a string");
         out
     })

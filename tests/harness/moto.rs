@@ -198,6 +198,8 @@ pub struct Between {
     /// Calls with this in their head are never answered.
     pub held: Mutex<Option<&'static str>>,
     pub n_held: Mutex<u32>,
+    /// What the token service was asked.
+    pub asked: Mutex<Vec<String>>,
     /// Answers to calls that begin so are cut after as many bytes, so many times.
     pub cut: Mutex<Option<(&'static str, usize, u32)>>,
 }
@@ -231,6 +233,10 @@ impl Between {
             *self.n_held.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             thread::sleep(PATIENCE);
             return Ok(());
+        }
+        if body.starts_with(b"Action=") {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(body);
         }
         let mut server = TcpStream::connect(("127.0.0.1", PORT))?;
         let head_only_once = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);

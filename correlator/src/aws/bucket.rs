@@ -204,7 +204,12 @@ impl Walk<'_> {
                 strand.has_more = false;
                 break;
             }
-            if !key.ends_with('/') && !is_foreign(&key) && self.listing.is_within(time) {
+            if key.ends_with('/') || is_foreign(&key) || !self.listing.is_within(time) {
+                continue;
+            }
+            if let Some(line) = self.listing.bucket.keys.leaves_out(&key) {
+                self.feed.outlet.send(SourceItem::LeftOut(line.into()))?;
+            } else {
                 strand.waiting.push_back((time, key));
             }
         }

@@ -28,6 +28,8 @@ pub(super) struct Fetch<'c> {
     region: Option<String>,
     /// Another content under the same key is not read on.
     e_tag: Option<String>,
+    /// A digest's, which lies beside its content.
+    signature: Option<String>,
     len: Option<u64>,
     at: u64,
     body: Option<ByteStream>,
@@ -51,6 +53,7 @@ pub(super) fn open<'c>(
         key: object.key.clone(),
         region: object.region.clone(),
         e_tag: None,
+        signature: None,
         len: None,
         at: 0,
         body: None,
@@ -79,6 +82,10 @@ impl Fetch<'_> {
         &self.key
     }
 
+    pub(super) fn signature(&self) -> Option<&str> {
+        self.signature.as_deref()
+    }
+
     fn request(&mut self) -> Result<(), Failure> {
         match self.request_once() {
             Err(Failure::Elsewhere(region)) if self.region.as_deref() != Some(&region) => {
@@ -100,6 +107,7 @@ impl Fetch<'_> {
         let object = answer.map_err(|error| failure(&error))?;
         if self.at == 0 {
             self.e_tag = object.e_tag().map(str::to_owned);
+            self.signature = object.metadata().and_then(|held| held.get("signature")).cloned();
             self.len = object.content_length().and_then(|len| u64::try_from(len).ok());
         }
         self.body = Some(object.body);

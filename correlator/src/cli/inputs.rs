@@ -95,7 +95,13 @@ pub(super) fn read_each(
             match merge.next(Duration::from_secs(1)) {
                 Some(Merged::Record(id, record)) => each(Arc::clone(merge.name(id)), record),
                 Some(Merged::Rejected(rejected)) => all.push(rejected),
-                Some(Merged::Position(_) | Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_))
+                Some(
+                    Merged::Position(_)
+                    | Merged::Receipt(_)
+                    | Merged::LeftOut(_)
+                    | Merged::Watermark(_)
+                    | Merged::Doubt(_),
+                )
                 | None => {}
                 Some(Merged::End) => break,
             }

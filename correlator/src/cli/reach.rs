@@ -47,9 +47,10 @@ impl<'s> Sources<'s> {
                 Input::Folder { kind: Feed::GuardDuty, .. } => present.extend(["aws.guardduty"]),
                 Input::Folder { kind: Feed::VpcFlow, .. } => present.extend(["aws.vpcflow"]),
                 // What a queue or bucket holds shows only when it comes.
-                Input::Queue(_) | Input::Bucket(_) => {
-                    present.extend(["aws.cloudtrail", "aws.guardduty", "aws.vpcflow"]);
+                Input::Queue(_) => {
+                    present.extend(["aws.cloudtrail", "aws.guardduty", "aws.vpcflow", "groundtrail.feed"])
                 }
+                Input::Bucket(_) => present.extend(["aws.cloudtrail", "aws.guardduty", "aws.vpcflow"]),
             }
         }
         Self { present, schema }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use rules::event::{EventTime, Span};
+use rules::pattern::Case;
+use rules::pattern::wildcard::{Wildcard, pieces};
 
 use super::reader::{At, Context, Table};
 use crate::time;
@@ -38,6 +40,29 @@ pub struct Queue {
     /// A message that was tried so often in vain is set aside.
     pub max_receives: u32,
     pub dead_letters: Option<DeadLetters>,
+    pub keys: Keys,
+    /// What `aws cloudtrail list-public-keys` printed: digests are held to it.
+    pub digest_keys: Option<PathBuf>,
+}
+
+/// Which objects are read, by their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// With any of these, only objects that one of them fits. `*` stands for any text.
+    pub keep: Vec<String>,
+    pub drop: Vec<String>,
+}
+
+impl Keys {
+    /// The line by which an object is not read, or none.
+    pub fn leaves_out(&self, key: &str) -> Option<String> {
+        let fits = |pattern: &&String| Wildcard::new(pieces(pattern), Case::Sensitive).is_match(key);
+        if let Some(pattern) = self.drop.iter().find(fits) {
+            return Some(format!("key {pattern}"));
+        }
+        (!self.keep.is_empty() && !self.keep.iter().any(|pattern| fits(&pattern)))
+            .then(|| "keys not kept".to_owned())
+    }
 }
 
 /// Where messages go that cannot be read.
@@ -57,6 +82,7 @@ pub struct Bucket {
     /// Objects of before are left out, by the time in their names, else by when they were written.
     pub since: Option<EventTime>,
     pub until: Option<EventTime>,
+    pub keys: Keys,
 }
 
 const DEFAULT_WORKERS: u32 = 4;
@@ -71,6 +97,8 @@ pub(super) fn queue(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<
     let max_receives = table.integer("max_receives", 1..1001, ctx).unwrap_or(DEFAULT_MAX_RECEIVES);
     let file = table.path("dead_letters", ctx);
     let other = table.str("dead_letter_queue", ctx);
+    let digest_keys = table.path("digest_keys", ctx);
+    let keys = keys(table, ctx);
     let url = url?;
     if !is_url(&url.value) {
         let message = format!("\"{}\" is not a queue's address", url.value);
@@ -102,7 +130,7 @@ pub(super) fn queue(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<
     };
     access.region = access.region.or_else(|| region_of(&url.value));
     let visibility = visibility.map_or(DEFAULT_VISIBILITY, |at| at.value);
-    Some(Queue { url: url.value, access, workers, visibility, max_receives, dead_letters })
+    Some(Queue { url: url.value, access, workers, visibility, max_receives, dead_letters, keys, digest_keys })
 }
 
 pub(super) fn bucket(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Bucket> {
@@ -111,6 +139,7 @@ pub(super) fn bucket(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option
     let access = access(table, ctx);
     let since = moment(table, "since", ctx);
     let until = moment(table, "until", ctx);
+    let keys = keys(table, ctx);
     if let (Some(since), Some(until)) = (&since, &until)
         && since.value >= until.value
     {
@@ -123,7 +152,12 @@ pub(super) fn bucket(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option
         return None;
     }
     let (since, until) = (since.map(|at| at.value), until.map(|at| at.value));
-    Some(Bucket { name: name.value, prefix, access, since, until })
+    Some(Bucket { name: name.value, prefix, access, since, until, keys })
+}
+
+fn keys(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Keys {
+    let mut list = |key| table.strings(key, ctx).into_iter().map(|at| at.value).collect();
+    Keys { keep: list("keep_keys"), drop: list("drop_keys") }
 }
 
 fn access(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Access {
@@ -171,6 +205,9 @@ pub(super) const KEYS: &[&str] = &[
     "max_receives",
     "dead_letters",
     "dead_letter_queue",
+    "digest_keys",
+    "keep_keys",
+    "drop_keys",
     "bucket",
     "prefix",
     "since",
@@ -211,6 +248,25 @@ fn region_of(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_kept_or_dropped_by_pattern() {
+        let keys = |keep: &[&str], drop: &[&str]| {
+            let list = |patterns: &[&str]| patterns.iter().map(|text| (*text).to_owned()).collect();
+            Keys { keep: list(keep), drop: list(drop) }
+        };
+        let key = "AWSLogs/o-1/111122223333/CloudTrail/eu-west-1/2026/11/02/x.json.gz";
+        for (keys, line) in [
+            (keys(&[], &[]), None),
+            (keys(&["AWSLogs/*/111122223333/*"], &[]), None),
+            (keys(&["AWSLogs/*/444455556666/*", "*/eu-west-1/*"], &[]), None),
+            (keys(&["AWSLogs/*/444455556666/*"], &[]), Some("keys not kept")),
+            (keys(&["*"], &["*/CloudTrail/eu-*"]), Some("key */CloudTrail/eu-*")),
+            (keys(&[], &["AWSLogs/"]), None),
+        ] {
+            assert_eq!(keys.leaves_out(key).as_deref(), line, "{keys:?}");
+        }
+    }
 
     #[test]
     fn a_queues_address_says_its_region() {

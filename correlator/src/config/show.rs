@@ -8,7 +8,7 @@ use rules::event::Span;
 use crate::wire::listen::{Place, Settings};
 use crate::wire::tls::TlsFiles;
 
-use super::aws::{Access, Bucket, DeadLetters, Queue};
+use super::aws::{Access, Bucket, DeadLetters, Keys, Queue};
 use super::{Config, Feed, Input, KnownEndpoint, SensorInput, Source, limits};
 
 impl Config {
@@ -107,11 +107,16 @@ fn write_source(source: &Source, out: &mut String) -> std::fmt::Result {
 fn write_queue(queue: &Queue, out: &mut String) -> std::fmt::Result {
     writeln!(out, "type = \"sqs\"\nqueue = {}", quote(&queue.url))?;
     write_access(&queue.access, out)?;
+    write_keys(&queue.keys, out)?;
     writeln!(out, "workers = {}\nvisibility = \"{}\"", queue.workers, duration(queue.visibility))?;
     writeln!(out, "max_receives = {}", queue.max_receives)?;
     match &queue.dead_letters {
-        Some(DeadLetters::File(path)) => writeln!(out, "dead_letters = {}", quote_path(path)),
-        Some(DeadLetters::Queue(url)) => writeln!(out, "dead_letter_queue = {}", quote(url)),
+        Some(DeadLetters::File(path)) => writeln!(out, "dead_letters = {}", quote_path(path))?,
+        Some(DeadLetters::Queue(url)) => writeln!(out, "dead_letter_queue = {}", quote(url))?,
+        None => {}
+    }
+    match &queue.digest_keys {
+        Some(path) => writeln!(out, "digest_keys = {}", quote_path(path)),
         None => Ok(()),
     }
 }
@@ -119,10 +124,18 @@ fn write_queue(queue: &Queue, out: &mut String) -> std::fmt::Result {
 fn write_bucket(bucket: &Bucket, out: &mut String) -> std::fmt::Result {
     writeln!(out, "type = \"s3\"\nbucket = {}\nprefix = {}", quote(&bucket.name), quote(&bucket.prefix))?;
     write_access(&bucket.access, out)?;
+    write_keys(&bucket.keys, out)?;
     for (key, time) in [("since", bucket.since), ("until", bucket.until)] {
         if let Some(time) = time {
             writeln!(out, "{key} = \"{}\"", crate::time::format(time))?;
         }
+    }
+    Ok(())
+}
+
+fn write_keys(keys: &Keys, out: &mut String) -> std::fmt::Result {
+    for (key, patterns) in [("keep_keys", &keys.keep), ("drop_keys", &keys.drop)] {
+        writeln!(out, "{key} = {}", list(patterns.iter().map(|pattern| quote(pattern))))?;
     }
     Ok(())
 }

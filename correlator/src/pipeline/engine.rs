@@ -182,6 +182,11 @@ impl Engine {
         engine
     }
 
+    /// Counts an object that a source was told not to read.
+    pub fn leave_out(&mut self, line: &str) {
+        *self.stats.by_drop.entry(line.to_owned()).or_default() += 1;
+    }
+
     /// Takes one event. What is new is told at once; what changes, with a [`Self::tick`].
     pub fn push(&mut self, source: &Arc<str>, record: Record) -> Vec<AlertChange> {
         let short = short_id(&record.event.id);

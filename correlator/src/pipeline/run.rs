@@ -310,6 +310,7 @@ impl Runner {
                 }
                 Some(Merged::Position(position)) => self.positions.push(position),
                 Some(Merged::Receipt(receipt)) => self.receipts.push(receipt),
+                Some(Merged::LeftOut(line)) => self.engine.leave_out(&line),
                 Some(Merged::Watermark(time)) => {
                     self.watermark = Some(time);
                     let told = self.engine.advance(time);

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::source::cloudtrail::record::ApiCall;
 use crate::source::json::{Arena, Json};
 use crate::source::normalize::Unreadable;
-use crate::source::{Origin, guardduty, vpcflow};
+use crate::source::{Origin, guardduty, ocsf, vpcflow};
 
 /// One text with its origin.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,12 @@ fn unwrap_into<'t>(
     }
     if guardduty::is_finding(&json) {
         found.push(as_is(Origin::GuardDuty));
+        return Ok(());
+    }
+    let product = json.str_at(&["metadata", "product", "name"]);
+    if ocsf::is_cloudtrail(product, json.get("class_uid").is_some()) {
+        let record = ocsf::to_record(text).ok_or_else(|| Unreadable::Json("no OCSF object".to_owned()))?;
+        found.push(Unwrapped { origin: Origin::CloudTrail, text: arena.alloc_str(&record), json: None });
         return Ok(());
     }
     if depth >= MAX_DEPTH {
@@ -151,7 +157,7 @@ fn flow_lines<'t>(text: &str, arena: &'t Arena, found: &mut Vec<Unwrapped<'t>>) 
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if vpcflow::is_header(line) {
             header = line;
-        } else if vpcflow::is_traffic(header, line) {
+        } else if vpcflow::is_event(header, line) {
             let text = arena.alloc_str(&format!("{header}\n{line}"));
             found.push(Unwrapped { origin: Origin::VpcFlow, text, json: None });
         }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256};
 
 use crate::merge::{Closed, Outlet};
 use crate::source::layout::Kind;
 use crate::source::normalize::{Normalizer, Unreadable};
+#[cfg(feature = "aws")]
+use crate::source::parquet;
 use crate::source::split::{End, Piece, split};
 use crate::source::{Origin, Record, Rejected, RejectedKind, SourceItem, vpcflow};
 
@@ -50,6 +53,8 @@ pub struct Outcome {
     pub n_bytes: u64,
     /// What was wrong first.
     pub first_fault: Option<String>,
+    /// Of the unpacked content of a CloudTrail object that was read to its end.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// The kind of error by which a reader says that the rest may be had another time.
@@ -60,8 +65,9 @@ impl Feed<'_> {
     pub fn object(&self, name: &str, kind: Kind, reader: impl Read) -> Result<Outcome, Closed> {
         let mut unpacked = match Unpacked::open(reader, self.limits.max_file_bytes) {
             Ok(unpacked) => unpacked,
-            Err(error) => return self.refuse_file(name, error),
+            Err(error) => return self.other_file(name, error),
         };
+        unpacked.hash = (kind == Kind::CloudTrail).then(Sha256::new);
         let is_flow_log = match kind {
             Kind::CloudTrail | Kind::GuardDuty => false,
             Kind::VpcFlow => true,
@@ -86,7 +92,7 @@ impl Feed<'_> {
     pub fn json(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
         match Unpacked::open(reader, self.limits.max_file_bytes) {
             Ok(unpacked) => self.json_of(name, unpacked),
-            Err(error) => self.refuse_file(name, error),
+            Err(error) => self.other_file(name, error),
         }
     }
 
@@ -110,10 +116,12 @@ impl Feed<'_> {
         if let Some(closed) = closed {
             return Err(closed);
         }
-        if let End::Truncated { at, reason } = end {
-            self.truncated(name, at, &reason, &unpacked, &mut outcome)?;
+        if let End::Truncated { at, reason } = &end {
+            self.truncated(name, *at, reason, &unpacked, &mut outcome)?;
         }
         outcome.n_bytes = unpacked.n_read;
+        let is_whole = end == End::Whole && !outcome.is_truncated && !outcome.is_interrupted;
+        outcome.sha256 = unpacked.hash.filter(|_| is_whole).map(|hash| hash.finalize().into());
         Ok(outcome)
     }
 
@@ -141,7 +149,7 @@ impl Feed<'_> {
     pub fn flow_log(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
         match Unpacked::open(reader, self.limits.max_file_bytes) {
             Ok(unpacked) => self.flow_log_of(name, unpacked),
-            Err(error) => self.refuse_file(name, error),
+            Err(error) => self.other_file(name, error),
         }
     }
 
@@ -155,7 +163,7 @@ impl Feed<'_> {
                     let text = text.trim();
                     if vpcflow::is_header(text) {
                         text.clone_into(&mut header);
-                    } else if !text.is_empty() && vpcflow::is_traffic(&header, text) {
+                    } else if !text.is_empty() && vpcflow::is_event(&header, text) {
                         match self.normalizer.read(Origin::VpcFlow, format!("{header}\n{text}")) {
                             Ok(record) => {
                                 outcome.n_records += 1;
@@ -271,18 +279,97 @@ impl Feed<'_> {
         self.reject(at, reason, RejectedKind::Truncated, outcome)
     }
 
-    fn refuse_file(&self, name: &str, refusal: NotOpened) -> Result<Outcome, Closed> {
+    /// What is no text, packed or not.
+    fn other_file<R: Read>(&self, name: &str, file: NotOpened<R>) -> Result<Outcome, Closed> {
         let mut outcome = Outcome::default();
-        match refusal {
+        match file {
             NotOpened::Interrupted(reason) => {
                 outcome.is_interrupted = true;
                 outcome.first_fault = Some(reason);
             }
+            NotOpened::Parquet(reader) => self.parquet(name, reader, &mut outcome)?,
             NotOpened::Refused(reason) => {
                 self.reject(name.to_owned(), reason, RejectedKind::Object, &mut outcome)?;
             }
         }
         Ok(outcome)
+    }
+
+    #[cfg(not(feature = "aws"))]
+    fn parquet<R: Read>(&self, name: &str, _: BufReader<R>, outcome: &mut Outcome) -> Result<(), Closed> {
+        let reason = "is Parquet, which this groundtrail was built without: take a released one, build it with --features \
+                      aws, or hand over JSON or text, plain or gzipped";
+        self.reject(name.to_owned(), reason.to_owned(), RejectedKind::Object, outcome)
+    }
+
+    /// Reads rows of flow logs, or of Security Lake. The file is read from its end on, so it is put on the disk first.
+    #[cfg(feature = "aws")]
+    fn parquet<R: Read>(
+        &self,
+        name: &str,
+        mut reader: BufReader<R>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Closed> {
+        let file = match spool(&mut reader, self.limits.max_file_bytes) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let reason = format!(
+                    "larger than {} bytes; raise \"max_file\" of the source",
+                    self.limits.max_file_bytes
+                );
+                return self.reject(name.to_owned(), reason, RejectedKind::TooLarge, outcome);
+            }
+            Err(error) if error.kind() == INTERRUPTED => {
+                outcome.is_interrupted = true;
+                outcome.first_fault = Some(error.to_string());
+                return Ok(());
+            }
+            Err(error) => {
+                let reason = format!(
+                    "cannot be put on the disk to be read: {error}; is there room for temporary files?"
+                );
+                return self.reject(name.to_owned(), reason, RejectedKind::Object, outcome);
+            }
+        };
+        outcome.n_bytes = file.metadata().map_or(1, |data| data.len());
+        let (mut number, mut closed) = (0_u64, None);
+        let read = parquet::rows(file, &mut |line| {
+            number += 1;
+            let at = || format!("{name}, row {number}");
+            let sent = match line {
+                parquet::Line::Document(text) => self.document(&text, &at, outcome),
+                parquet::Line::Flow(text) => self.flow_row(text, &at, outcome),
+            };
+            closed = sent.err();
+            closed.is_none()
+        });
+        if let Some(closed) = closed {
+            return Err(closed);
+        }
+        match read {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                let n_records = outcome.n_records;
+                let reason =
+                    format!("damaged Parquet: {reason}; the {n_records} records before it were read");
+                self.reject(name.to_owned(), reason, RejectedKind::Truncated, outcome)
+            }
+        }
+    }
+
+    #[cfg(feature = "aws")]
+    fn flow_row(&self, text: String, at: &dyn Fn() -> String, outcome: &mut Outcome) -> Result<(), Closed> {
+        let (header, line) = text.split_once('\n').unwrap_or_default();
+        if !vpcflow::is_event(header, line) {
+            return Ok(());
+        }
+        match self.normalizer.read(Origin::VpcFlow, text) {
+            Ok(record) => {
+                outcome.n_records += 1;
+                self.outlet.send(SourceItem::Record(record))
+            }
+            Err(error) => self.reject(at(), error.to_string(), RejectedKind::Record, outcome),
+        }
     }
 
     pub(crate) fn reject(
@@ -303,6 +390,15 @@ impl Feed<'_> {
     }
 }
 
+/// A copy without a name, which goes with its last reader; none where there is more than `max_bytes` of it.
+#[cfg(feature = "aws")]
+fn spool(reader: &mut impl Read, max_bytes: u64) -> io::Result<Option<std::fs::File>> {
+    let mut file = tempfile::tempfile()?;
+    let n_bytes = io::copy(&mut reader.take(max_bytes.saturating_add(1)), &mut file)?;
+    io::Seek::rewind(&mut file)?;
+    Ok((n_bytes <= max_bytes).then_some(file))
+}
+
 fn place(name: &str, number: u64, at: u64) -> String {
     format!("{name}, record {number} at byte {at}")
 }
@@ -317,12 +413,15 @@ pub struct Unpacked<R: Read> {
     is_interrupted: bool,
     /// Looked at, and still to be read.
     peeked: Vec<u8>,
+    hash: Option<Sha256>,
     peek_error: Option<io::Error>,
 }
 
 /// Why a file was not even begun.
-enum NotOpened {
+enum NotOpened<R> {
     Refused(String),
+    /// Read from its end on, and so not as it comes.
+    Parquet(BufReader<R>),
     Interrupted(String),
 }
 
@@ -334,7 +433,7 @@ enum Inner<R: Read> {
 impl<R: Read> Unpacked<R> {
     /// # Errors
     /// In words, when the first bytes are of a format that is not read, or cannot be had.
-    fn open(reader: R, max_bytes: u64) -> Result<Self, NotOpened> {
+    fn open(reader: R, max_bytes: u64) -> Result<Self, NotOpened<R>> {
         let mut reader = BufReader::with_capacity(64 * 1024, reader);
         let head = loop {
             match reader.fill_buf() {
@@ -347,9 +446,10 @@ impl<R: Read> Unpacked<R> {
             }
         };
         let is_packed = head.starts_with(&[0x1f, 0x8b]);
-        for (magic, format) in
-            [(&b"PAR1"[..], "Parquet"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"), (b"BZh", "bzip2")]
-        {
+        if head.starts_with(b"PAR1") {
+            return Err(NotOpened::Parquet(reader));
+        }
+        for (magic, format) in [(&[0x28, 0xb5, 0x2f, 0xfd][..], "zstd"), (b"BZh", "bzip2")] {
             if head.starts_with(magic) {
                 return Err(NotOpened::Refused(format!(
                     "is {format}, which is not read; hand over JSON or text, plain or gzipped"
@@ -366,6 +466,7 @@ impl<R: Read> Unpacked<R> {
             is_over_limit: false,
             is_interrupted: false,
             peeked: Vec::new(),
+            hash: None,
             peek_error: None,
         })
     }
@@ -407,6 +508,9 @@ impl<R: Read> Read for Unpacked<R> {
         }
         self.left -= n_read as u64;
         self.n_read += n_read as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..n_read]);
+        }
         Ok(n_read)
     }
 }

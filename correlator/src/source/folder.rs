@@ -431,8 +431,9 @@ impl<'w> Walk<'w> {
 fn is_log(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     let plain = name.strip_suffix(".gz").unwrap_or(name);
-    let is_known =
-        [".json", ".jsonl", ".ndjson", ".log", ".txt", ".cloudtrail"].iter().any(|end| plain.ends_with(end));
+    let is_known = [".json", ".jsonl", ".ndjson", ".log", ".txt", ".cloudtrail", ".parquet"]
+        .iter()
+        .any(|end| plain.ends_with(end));
     is_known && !name.starts_with('.') && !name.ends_with("_backfill.json.gz")
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn collect(run: impl FnOnce(&Normalizer, &Outlet) + Send) -> Came {
                     came.rejected.push(format!("{}: {}", rejected.at, rejected.reason))
                 }
                 Merged::Position(position) => came.positions.push((position.key, position.value)),
-                Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_) => {}
+                Merged::Receipt(_) | Merged::LeftOut(_) | Merged::Watermark(_) | Merged::Doubt(_) => {}
                 Merged::End => return came,
             }
         }
@@ -200,7 +200,7 @@ fn faults_of_an_object_are_told() {
         (&whole[..whole.len() - 9], Limits::default(), "truncated or damaged gzip"),
         (&bomb, small, "unpacks to more than"),
         (&b"<html>not here</html>"[..], Limits::default(), "text between the records"),
-        (&b"PAR1"[..], Limits::default(), "Parquet"),
+        (&b"PAR1nothing"[..], Limits::default(), "Parquet"),
     ] {
         let (_, outcome) = object(Kind::Unknown, bytes, limits);
         let fault = outcome.first_fault.unwrap_or_default();

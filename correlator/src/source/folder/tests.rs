@@ -118,7 +118,7 @@ fn follow(root: &Path, kept: &Kept, n_expected: usize, act: impl FnOnce() + Send
                 }
                 Some(Merged::Rejected(rejected)) => ids.push(format!("! {}", rejected.at)),
                 Some(Merged::End) => return ids,
-                Some(Merged::Receipt(_) | Merged::Watermark(_) | Merged::Doubt(_)) => {}
+                Some(Merged::Receipt(_) | Merged::LeftOut(_) | Merged::Watermark(_) | Merged::Doubt(_)) => {}
                 None => n_quiet += 1,
             }
             n_rounds += 1;
