@@ -200,7 +200,7 @@ fn a_log_file_and_its_notice_become_an_alert_and_the_message_goes() {
     let Some(scene) = scene("a_log_file_and_its_notice_become_an_alert_and_the_message_goes") else { return };
     scene.notify();
     let between = Arc::new(Between::default());
-    let role = "role = \"arn:aws:iam::111122223333:role/groundtrail\"\nexternal_id = \"example\"";
+    let role = "role = \"arn:aws:iam::123456789012:role/groundtrail\"\nexternal_id = \"example\"";
     let source = format!("{}\n{role}\ndrop_keys = [\"*/us-east-1/*\"]", scene.sqs());
     let run = scene.run(&source, &between.start());
     scene.put(&key("us-east-1", 2, 5), &log_file(5..9));
