@@ -86,6 +86,12 @@ pub struct Spool {
     told: GivenUp,
     /// How much of what could not be written is in the file.
     kept_unwritten: u64,
+    /// What was acknowledged and, for want of room to write that down, is still in the file.
+    undeleted_through: u64,
+    /// The file held nothing and was removed; the next append makes another.
+    is_gone: bool,
+    path: PathBuf,
+    host: String,
 }
 
 /// What is in the spool.
@@ -185,7 +191,19 @@ impl Spool {
                 Ok(Held { bytes: row.get::<_, u64>(0)? + batches * ROW_BYTES, batches, events: row.get(2)? })
             },
         )?;
-        Ok(Self { conn, stream, max_bytes, held, given_up, told, kept_unwritten: given_up.unwritten })
+        Ok(Self {
+            conn,
+            stream,
+            max_bytes,
+            held,
+            given_up,
+            told,
+            kept_unwritten: given_up.unwritten,
+            undeleted_through: 0,
+            is_gone: false,
+            path: path.to_owned(),
+            host: host.to_owned(),
+        })
     }
 
     /// What the sequence numbers belong to.
@@ -212,6 +230,9 @@ impl Spool {
     /// # Errors
     /// The disk is full or failing: nothing was added, and nothing given up.
     pub fn append(&mut self, body: &[u8], n_events: u64, told: Option<GivenUp>) -> Result<(), SpoolError> {
+        if self.is_gone {
+            self.renew()?;
+        }
         let (mut held, mut given_up) = (self.held, self.given_up);
         let tx = self.conn.transaction()?;
         held.bytes += body.len() as u64 + ROW_BYTES;
@@ -268,8 +289,12 @@ impl Spool {
     /// # Errors
     /// The file cannot be read.
     pub fn oldest(&self, max_rows: u64, max_bytes: usize) -> Result<Option<Chunk>, SpoolError> {
-        let mut select = self.conn.prepare_cached("select seq, body from batches order by seq limit ?1")?;
-        let mut rows = select.query([max_rows])?;
+        if self.is_gone {
+            return Ok(None);
+        }
+        let mut select =
+            self.conn.prepare_cached("select seq, body from batches where seq > ?2 order by seq limit ?1")?;
+        let mut rows = select.query([max_rows, self.undeleted_through])?;
         let mut chunk = Chunk::default();
         while let Some(row) = rows.next()? {
             let (seq, body): (u64, _) = (row.get(0)?, row.get_ref(1)?);
@@ -291,7 +316,39 @@ impl Spool {
     /// # Errors
     /// The file cannot be written: it is deleted later, and what is sent again is known there.
     pub fn acknowledge(&mut self, through: u64) -> Result<(), SpoolError> {
-        self.remove(through, false)
+        let removed = self.remove(through, false);
+        if removed.as_ref().is_err_and(SpoolError::is_full) {
+            // Even deleting takes room, in the log. Once nothing else is left the file itself can go.
+            self.undeleted_through = self.undeleted_through.max(through);
+            if self.oldest(1, 0)?.is_none() {
+                return self.discard();
+            }
+        }
+        removed
+    }
+
+    /// Removes a file that holds nothing any more.
+    fn discard(&mut self) -> Result<(), SpoolError> {
+        // The old connection holds the file, and its place on the disk, until it is closed.
+        self.conn = Connection::open_in_memory()?;
+        for end in ["", "-wal", "-shm"] {
+            _ = fs::remove_file(named(&self.path, end));
+        }
+        (self.held, self.is_gone) = (Held::default(), true);
+        Ok(())
+    }
+
+    /// Makes a file in place of one that was removed, and puts into it what was given up.
+    fn renew(&mut self) -> Result<(), SpoolError> {
+        let (given_up, told) = (self.given_up, self.told);
+        let renewed = Self::open_once(&self.path, &self.host, self.max_bytes)?;
+        renewed.conn.execute(
+            "update spool set evicted = ?1, unwritten = ?2, refused = ?3, told_evicted = ?4, told_unwritten = ?5, told_refused = ?6",
+            [given_up.evicted, given_up.unwritten, given_up.refused, told.evicted, told.unwritten, told.refused],
+        )?;
+        *self = renewed;
+        (self.given_up, self.told, self.kept_unwritten) = (given_up, told, given_up.unwritten);
+        Ok(())
     }
 
     /// The correlator will never take the batch of this number, which is the oldest.
@@ -326,19 +383,21 @@ impl Spool {
 
 /// Moves a file, and what SQLite keeps beside it, out of the way.
 fn put_aside(path: &Path) -> PathBuf {
-    let named = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let aside = named(".damaged");
+    let aside = named(path, ".damaged");
     if let Err(err) = fs::rename(path, &aside) {
         tracing::error!(%err, "the damaged spool cannot be put aside");
     }
     for end in ["-wal", "-shm"] {
-        _ = fs::remove_file(named(end));
+        _ = fs::remove_file(named(path, end));
     }
     aside
+}
+
+/// The spool's file, or one that SQLite keeps beside it.
+fn named(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

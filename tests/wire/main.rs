@@ -237,6 +237,8 @@ fn strangers_forgers_and_bombs_are_turned_away_and_told() {
         send("late", &late, &packed(&canary("late", 10))).0 == 0
     });
     assert_eq!(send("web-1", &head(own, third), &packed(&canary("web-1", 11))).0, 200);
+    let said = site.deliver("late", &[canary("late", 12)], 3);
+    assert!(said.contains("left 1 given-up 0") && said.contains("CertificateRevoked"), "{said}");
     let told = site.told();
     for expect in [
         "connection refused",

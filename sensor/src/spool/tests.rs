@@ -122,6 +122,27 @@ fn a_damaged_spool_is_put_aside_and_is_the_owners_alone() {
     assert_eq!((mode(&path), mode(path.parent().expect("a folder"))), (0, 0));
 }
 
+#[test]
+fn a_file_that_holds_nothing_any_more_is_replaced_and_its_losses_are_known() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut spool = open(dir.path(), LARGE);
+    for body in [b"one", b"two"] {
+        spool.append(body, 1, None).expect("room");
+    }
+    spool.refuse(1).expect("written");
+    // As if there had been no room to delete it.
+    spool.undeleted_through = 2;
+    assert_eq!(numbers(&spool), None, "what was acknowledged is not sent again");
+    let stream = spool.stream().to_owned();
+    spool.discard().expect("removed");
+    assert_eq!((numbers(&spool), spool.held()), (None, Held::default()));
+    spool.append(b"three", 1, None).expect("room");
+    assert_ne!(spool.stream(), stream, "its numbers begin anew, and so does their name");
+    drop(spool);
+    let spool = open(dir.path(), LARGE);
+    assert_eq!((spool.given_up().refused, numbers(&spool)), (1, Some((1, 1))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -109,6 +109,17 @@ impl Client {
             Ok(connected) => connected?,
             Err(_elapsed) => return Err(ClientError::Silent { place }),
         };
+        // With TLS 1.3 a server says no to a certificate after the handshake, to one who listens: whoever starts with a batch
+        // learns of it as a broken pipe.
+        if self.files.is_some() && request.uri().path() != HELLO_PATH {
+            let hello = self.request(Method::GET, HELLO_PATH).body(Full::default());
+            match timeout(MAX_CONNECT_TIME, ask(&mut fresh, hello.expect("these headers are right"))).await {
+                Ok(Ok(answer)) if answer.status == 200 => {}
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(reason)) => return Err(ClientError::Broken { place, reason }),
+                Err(_elapsed) => return Err(ClientError::NoAnswer { place }),
+            }
+        }
         match timeout(MAX_ANSWER_TIME, ask(&mut fresh, request)).await {
             Ok(Ok(answer)) => {
                 self.kept = Some(fresh);
