@@ -333,10 +333,10 @@ impl Group {
         self.expire(node, now - node.span);
         let mut n_evicted = self.measured.add(node, &item, limits);
         self.recent.push_back(item);
-        if self.recent.len() > limits.max_hits_per_key {
-            n_evicted += self.make_room(node, limits);
-        }
         if !holds(node, &self.measured, self.recent.make_contiguous()) {
+            if self.recent.len() > limits.max_hits_per_key {
+                n_evicted += self.make_room(node, limits);
+            }
             return (None, n_evicted);
         }
         let items: Vec<Item> = self.recent.drain(..).collect();

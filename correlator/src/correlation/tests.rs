@@ -220,7 +220,7 @@ fn groups_below_have_a_bound_and_what_it_costs_is_counted() {
     assert_eq!(table.keyed.eviction(0).unwrap().n_hits, super::MAX_KEPT as u64 / 4);
     assert!(table.told.is_empty());
     push(&mut table, super::MAX_KEPT, 5.0);
-    push(&mut table, super::MAX_KEPT - 1, 5.0);
+    push(&mut table, super::MAX_KEPT - 1, 5.1);
     assert_eq!(table.told.len(), 1, "the latest are there");
     table.advance(2_000.0);
     assert_eq!(table.keyed.n_keys(), 0);

@@ -62,7 +62,17 @@ fn state_of_the_previous_format_is_taken_over() {
     let (told, expected) = (goes_on(&old), goes_on(&new));
     assert_eq!(names(&told), names(&expected));
     assert!(told.len() >= 7, "{} documents", told.len());
-    assert_eq!(told, expected);
+    // When a rule began to learn was not written then.
+    let known = |documents: Vec<String>| -> Vec<serde_json::Value> {
+        let mut documents: Vec<serde_json::Value> =
+            documents.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        for document in &mut documents {
+            let unseen = document["groundtrail"]["alert"]["could_not_see"].as_array_mut().unwrap();
+            unseen.retain(|text| !text.as_str().unwrap().contains("of its 10 d of history"));
+        }
+        documents
+    };
+    assert_eq!(known(told), known(expected));
 }
 
 /// Makes the file anew. For the version after this one: an old version's file is made by that version.
