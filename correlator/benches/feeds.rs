@@ -19,7 +19,7 @@ use correlator::indicator::Indicators;
 use correlator::merge::{Merge, Merged, Pace};
 use correlator::source::SourceItem;
 use correlator::source::feed::{Feed, Limits};
-use correlator::source::json::Json;
+use correlator::source::json::{Arena, Json};
 use correlator::source::layout::Kind;
 use correlator::source::normalize::Normalizer;
 use correlator::time::{Lateness, SystemClock};
@@ -83,7 +83,7 @@ fn cloudtrail() -> Value {
         let mut text = String::new();
         zcat.stdout.take().expect("piped").read_to_string(&mut text).expect("UTF-8");
         assert!(zcat.wait().is_ok_and(|status| status.success()));
-        black_box(Json::parse(&text).expect("JSON"));
+        black_box(Json::parse(&text, &Arena::new()).expect("JSON"));
     });
     json!({
         "name": "cloudtrail",

@@ -225,7 +225,7 @@ pub(crate) fn nearest(shape: &CorrelationShape, hits: &[Arc<Hit>], limits: &Limi
             let mut own = Vec::new();
             for item in items(node, hit, &fired) {
                 for key in groups(node, &item.last) {
-                    let group = state.nodes[idx].entry(key).or_default();
+                    let group = state.nodes[idx].by_key.entry(key).or_default();
                     if node.is_eager() {
                         own.extend(group.slide(node, item.clone(), limits, None).0);
                     }
@@ -245,7 +245,11 @@ pub(crate) fn nearest(shape: &CorrelationShape, hits: &[Arc<Hit>], limits: &Limi
         while start < items.len() {
             let len = items[start..].partition_point(|item| item.time() - items[start].time() <= root.span);
             let inside = &items[start..start + len];
-            let measured = measured(root, inside);
+            let mut within = Measured::default();
+            for item in inside {
+                within.add(root, item, limits);
+            }
+            let measured = within.number(root, inside);
             let lacks = lacks(root, measured);
             if best.as_ref().is_none_or(|best| lacks < best.lacks) {
                 let group = root.by_names.iter().cloned().zip(key.iter().cloned()).collect();

@@ -119,6 +119,10 @@ impl Client {
                 Ok(Err(reason)) => return Err(ClientError::Broken { place, reason }),
                 Err(_elapsed) => return Err(ClientError::NoAnswer { place }),
             }
+            // One request at a time: the connection has to be done with the last.
+            if let Err(err) = fresh.ready().await {
+                return Err(ClientError::Broken { place, reason: said(&err) });
+            }
         }
         match timeout(MAX_ANSWER_TIME, ask(&mut fresh, request)).await {
             Ok(Ok(answer)) => {

@@ -101,9 +101,15 @@ fn identity(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
         ("aws.cloudtrail.user_identity.invoked_by", identity.invoked_by()),
         ("aws.cloudtrail.user_identity.identity_provider", identity.identity_provider()),
         ("aws.cloudtrail.user_identity.on_behalf_of.user_id", identity.on_behalf_of("userId")),
-        ("aws.cloudtrail.user_identity.on_behalf_of.identity_store_arn", identity.on_behalf_of("identityStoreArn")),
+        (
+            "aws.cloudtrail.user_identity.on_behalf_of.identity_store_arn",
+            identity.on_behalf_of("identityStoreArn"),
+        ),
         ("aws.cloudtrail.user_identity.in_scope_of.issuer_type", identity.in_scope_of("issuerType")),
-        ("aws.cloudtrail.user_identity.in_scope_of.credentials_issued_to", identity.in_scope_of("credentialsIssuedTo")),
+        (
+            "aws.cloudtrail.user_identity.in_scope_of.credentials_issued_to",
+            identity.in_scope_of("credentialsIssuedTo"),
+        ),
         ("aws.cloudtrail.user_identity.in_scope_of.source_arn", identity.in_scope_of("sourceArn")),
         ("aws.cloudtrail.user_identity.in_scope_of.source_account", identity.in_scope_of("sourceAccount")),
         ("aws.cloudtrail.user_identity.credential_id", identity.credential_id()),
@@ -111,11 +117,23 @@ fn identity(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
         ("aws.cloudtrail.user_identity.session_context.ec2_role_delivery", identity.ec2_role_delivery()),
         ("aws.cloudtrail.user_identity.session_context.source_identity", identity.source_identity()),
         ("aws.cloudtrail.user_identity.session_context.session_issuer.type", identity.issuer("type")),
-        ("aws.cloudtrail.user_identity.session_context.session_issuer.principal_id", identity.issuer("principalId")),
+        (
+            "aws.cloudtrail.user_identity.session_context.session_issuer.principal_id",
+            identity.issuer("principalId"),
+        ),
         ("aws.cloudtrail.user_identity.session_context.session_issuer.arn", identity.issuer("arn")),
-        ("aws.cloudtrail.user_identity.session_context.session_issuer.account_id", identity.issuer("accountId")),
-        ("aws.cloudtrail.user_identity.session_context.session_issuer.user_name", identity.issuer_user_name()),
-        ("aws.cloudtrail.user_identity.session_context.web_id_federation_data.federated_provider", identity.federated_provider()),
+        (
+            "aws.cloudtrail.user_identity.session_context.session_issuer.account_id",
+            identity.issuer("accountId"),
+        ),
+        (
+            "aws.cloudtrail.user_identity.session_context.session_issuer.user_name",
+            identity.issuer_user_name(),
+        ),
+        (
+            "aws.cloudtrail.user_identity.session_context.web_id_federation_data.federated_provider",
+            identity.federated_provider(),
+        ),
     ] {
         fields.text(path, value);
     }
@@ -124,7 +142,11 @@ fn identity(call: &ApiCall<'_>, fields: &mut Fields<'_>) {
     fields.text("aws.cloudtrail.user_identity.session_context.mfa_authenticated", mfa);
 
     if let Some(attributes) = identity.federation_attributes() {
-        flattened("aws.cloudtrail.user_identity.session_context.web_id_federation_data.attributes", attributes, fields);
+        flattened(
+            "aws.cloudtrail.user_identity.session_context.web_id_federation_data.attributes",
+            attributes,
+            fields,
+        );
     }
 
     // For an assumed role the issuer's name, the role's, stands for the user.
