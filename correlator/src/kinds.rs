@@ -142,7 +142,9 @@ pub(crate) fn is_join(schema: &Schema, program: &Program, rule: RuleIdx) -> bool
     };
     let (mut is_hosts, mut is_aws) = (false, false);
     for step in steps {
-        let able = able(schema, &program.expr(step), |index| of.reads_index(index));
+        // A rule without an index could read alerts, too; they are nobody's half.
+        let reads = |index: &str| index != ALERTS_INDEX && of.reads_index(index);
+        let able = able(schema, &program.expr(step), reads);
         let all = |beginning: &str| !able.is_empty() && able.iter().all(|of| of.starts_with(beginning));
         is_hosts |= all("endpoint.");
         is_aws |= all("aws.");

@@ -770,10 +770,11 @@ impl Watching {
         fs::write(folder.join(format!("trail/{}.json", self.n_files)), calls.join("\n")).unwrap();
     }
 
-    /// The next alert: its rule and the call it is about.
+    /// The next new alert: its rule and the call it is about.
     fn next(&mut self) -> (String, String) {
-        let line = self.told.next().unwrap().unwrap();
-        let alert: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let mut alerts = self.told.by_ref().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        let is_new = |alert: &serde_json::Value| alert["groundtrail"]["alert"]["revision"] == 1;
+        let alert: serde_json::Value = alerts.find(is_new).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let evidence = alert["groundtrail"]["alert"]["evidence"].as_array().unwrap();
         (text(&alert["rule"]["name"]), text(&evidence.last().unwrap()["event"]["event"]["id"]))

@@ -26,6 +26,7 @@ fn standing(told: impl IntoIterator<Item = AlertChange>) -> BTreeMap<String, Val
         let mut document = change.document;
         let own = document["groundtrail"]["alert"].as_object_mut().unwrap();
         own.remove("revision");
+        own.remove("watermark");
         own.remove("state");
         last.insert(change.id.to_string(), (change.state != AlertState::Withdrawn).then_some(document));
     }
