@@ -30,9 +30,20 @@ fn second_half() -> Vec<String> {
 fn goes_on(path: &Path) -> Vec<String> {
     let mut kept = Kept::default();
     run_once(world_of_the_fixtures(), Store::open(path).unwrap(), &second_half(), &mut kept).unwrap();
-    let mut told: Vec<String> = kept.told.iter().map(|change| change.document.to_string()).collect();
+    let mut told: Vec<String> = kept.told.iter().map(|change| but_history(&change.document)).collect();
     told.sort();
     told
+}
+
+/// The format of then did not hold since when a rule knows its terms, so what is said of that begins with the second run.
+fn but_history(document: &serde_json::Value) -> String {
+    let mut document = document.clone();
+    if let Some(lines) = document["groundtrail"]["alert"]["could_not_see"].as_array_mut() {
+        lines.retain(|line| {
+            !line.as_str().is_some_and(|line| line.starts_with("whether this was seen before"))
+        });
+    }
+    document.to_string()
 }
 
 fn names(documents: &[String]) -> Vec<String> {
