@@ -16,6 +16,7 @@ mod run;
 mod setup;
 mod shell;
 mod skips;
+mod soak;
 mod statics;
 mod test;
 
@@ -50,6 +51,8 @@ enum Verb {
     Bench(bench::Bench),
     /// Look for inputs that break the readers of foreign bytes.
     Fuzz(fuzz::Fuzz),
+    /// Kill the correlator at random moments, start it again, and compare what it says in the end.
+    Soak(soak::Soak),
     /// Build what a release consists of.
     Dist(dist::Dist),
     /// Make what the code says now the expectation of the golden files.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Record(options) => record::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
+        Verb::Soak(options) => soak::run(&options),
         Verb::Dist(options) => dist::run(&options),
         Verb::Bless => bless::run(),
     };
