@@ -184,7 +184,13 @@ impl Archive {
         if self.shelf.is_some() {
             return false;
         }
-        let Some(ids) = self.by_minute.pop_first().map(|(_, ids)| ids) else { return false };
+        let Some(mut first) = self.by_minute.first_entry() else { return false };
+        // Not the whole minute: those that came last have the most to give.
+        let n_gone = first.get().len().div_ceil(4);
+        let ids: Vec<Box<str>> = first.get_mut().drain(..n_gone).collect();
+        if first.get().is_empty() {
+            first.remove();
+        }
         for id in ids {
             if let Some(held) = self.held.remove(&id) {
                 self.n_bytes -= weight(&held.record);

@@ -594,6 +594,46 @@ mod tests {
         assert_eq!(table.told.len(), 1_000, "what was told stands");
     }
 
+    /// One of a key of its own, without the way through a reader: there are a million.
+    fn push_nth(keyed: &mut Keyed, rule: u32, n: i64) {
+        let event = EventRef {
+            id: format!("{n:x}").into(),
+            time: EventTime(n * 1_000_000),
+            sequence: 0,
+            origin: Origin::Sensor,
+        };
+        let hit = Hit { event: Arc::new(event), ..(*hit("A1")).clone() };
+        keyed.push(rule, JoinKey(Box::new([Some(format!("k{n}").into())])), Arc::new(hit));
+    }
+
+    #[test]
+    fn a_million_keys_stay_within_a_cap_of_a_hundred_thousand() {
+        let limits = Limits { max_keys: 100_000, ..Limits::default() };
+        let mut keyed = Keyed::new(vec![Some(threshold(2, 60))], limits);
+        for n in 0..1_000_000 {
+            push_nth(&mut keyed, 0, n);
+            assert!(keyed.n_keys() <= 100_000);
+        }
+        let eviction = keyed.eviction(0).unwrap();
+        assert_eq!((eviction.n_keys, eviction.n_hits), (900_000, 900_000));
+        assert_eq!(eviction.newest, EventTime(899_999 * 1_000_000), "the oldest went");
+        assert_eq!(keyed.timers[0].len(), 100_000);
+    }
+
+    #[test]
+    fn a_rule_that_runs_wild_pushes_out_its_own_and_nobody_elses() {
+        let limits = Limits { max_keys_per_rule: 100, ..Limits::default() };
+        let mut keyed = Keyed::new(vec![Some(threshold(2, 60)), Some(threshold(2, 60))], limits);
+        push_nth(&mut keyed, 1, 0);
+        let little = keyed.n_bytes();
+        (1..2_000).for_each(|n| push_nth(&mut keyed, 0, n));
+        assert_eq!((keyed.n_keys(), keyed.eviction(1)), (101, None));
+        assert_eq!(keyed.eviction(0).map(|eviction| eviction.n_keys), Some(1_899));
+        assert!(keyed.n_bytes() < 150 * little, "{} bytes of state", keyed.n_bytes());
+        keyed.advance(EventTime(i64::MAX));
+        assert_eq!((keyed.n_keys(), keyed.n_bytes()), (0, 0), "nothing is counted that is not there");
+    }
+
     #[test]
     fn open_hits_never_pass_their_cap() {
         let limits = Limits { max_open_hits: 50, max_open_hits_per_key: 20, ..Limits::default() };

@@ -308,6 +308,23 @@ fn what_a_cap_took_from_an_alert_is_said_on_it() {
 }
 
 #[test]
+fn a_run_without_a_store_holds_no_more_events_than_it_may() {
+    let world = world(&[ASKED]);
+    let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };
+    let mut engine = Engine::new(Arc::clone(&world.program), &world.schema, limits, Mode::Revisions);
+    let source: Arc<str> = "test".into();
+    let long = |n: u32| exec("curl", n).replace("\"curl x\"", &format!("\"curl {}\"", "x".repeat(20_000)));
+    for n in 0..300 {
+        engine.push(&source, world.read(&long(n)));
+        assert!(engine.n_bytes() <= 1 << 20);
+    }
+    engine.advance(EventTime(second_of(0)));
+    assert!(engine.stats().n_events_lost > 200, "{} events", engine.stats().n_events_lost);
+    // What goes with the last of them is there still.
+    assert_eq!(engine.push(&source, world.read(&connect(301))).len(), 1);
+}
+
+#[test]
 fn what_lies_outside_the_span_is_not_attached() {
     let world = world(&[SENT]);
     let lines = [exec("before", 0), sent(1200), exec("after", 1300)];
