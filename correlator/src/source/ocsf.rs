@@ -158,6 +158,7 @@ mod tests {
             "class_name": "API Activity", "class_uid": 6003, "category_uid": 6, "type_uid": 600_301, "severity_id": 1,
             "unmapped": { "recipientAccountId": "111122223333", "readOnly": "false", "sharedEventID": "s-1",
                           "userIdentity.sessionContext.sessionIssuer.userName": "web",
+                          "userIdentity.sessionContext.ec2RoleDelivery": "2.0",
                           "tlsDetails.tlsVersion": "TLSv1.3" },
         })
     }
