@@ -145,6 +145,9 @@ EVENT
 '''
 "#;
 
+/// When the events of these tests happen.
+const TIME: &str = "2026-11-02T10:00:00Z";
+
 fn call(id: &str, name: &str) -> String {
     format!(
         concat!(
@@ -823,7 +826,15 @@ fn exceptions_drop_lists_and_indicators_are_reloaded_and_a_half_seen_sequence_su
     let told = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
     let mut run = Watching { child, told, said, n_files: 0 };
-    let of = |id: &str, name: &str, user: &str| call(id, name).replace("mallory", user);
+    // A half-seen sequence is kept for as long as it could still be completed, by the clock.
+    let ago = |seconds: i64| {
+        let time = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let at = |seconds: i64, id: &str, name: &str, user: &str| {
+        call(id, name).replace("mallory", user).replace(TIME, &ago(seconds))
+    };
+    let of = |id: &str, name: &str, user: &str| at(60, id, name, user);
     let told = |rule: &str, id: &str| (rule.to_owned(), id.to_owned());
     wait_for(&mut run.said, "watching");
     run.deliver(folder, &[of("u1", "CreateUser", "mallory"), of("k1", "CreateAccessKey", "mallory")]);
@@ -862,12 +873,13 @@ fn exceptions_drop_lists_and_indicators_are_reloaded_and_a_half_seen_sequence_su
     fs::write(folder.join("feed.txt"), "198.51.100.23\n").unwrap();
     run.configure(folder, &lists, "\"reloaded\"");
     let connected = r#"{"@timestamp":"2026-11-02T10:00:00Z","event":{"id":"l1","category":["network"],"type":["start"],"action":"connection_attempted","dataset":"endpoint.events.network"},"data_stream":{"type":"logs","dataset":"endpoint.events.network","namespace":"default"},"host":{"id":"web-1","os":{"type":"linux"}},"destination":{"ip":"198.51.100.23","port":443}}"#;
+    let connected = connected.replace(TIME, &ago(30));
     fs::write(folder.join("host.ndjson"), format!("{connected}\n")).unwrap();
     assert_eq!(run.next(), told("Listed address", "l1"));
 
     // What was half-seen before all that is still half-seen.
     run.configure(folder, base, "\"reloaded\"");
-    run.deliver(folder, &[of("u2", "ListUsers", "mallory")]);
+    run.deliver(folder, &[at(30, "u2", "ListUsers", "mallory")]);
     assert_eq!(run.next(), told("User made and used", "u2"));
     run.signal("-TERM");
     wait_for(&mut run.said, "1 dropped by the drop list");
