@@ -127,6 +127,10 @@ fn load<T: Copy>(skb: *mut __sk_buff, at: u32) -> Option<T> {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would take its room on the stack of 512 bytes once more"
+)]
 fn request(skb: *mut __sk_buff, peer: &Peer) -> Option<()> {
     let payload = Payload::of(skb)?;
     // SAFETY: the helper takes the program's own context.

@@ -33,6 +33,10 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would take its room on the stack of 512 bytes once more"
+)]
 fn attempt(sock: Ptr, old_state: u32) {
     if task::current_tgid() == setting!(own_tgid) || is_multipath::<Typed>(sock) {
         emit::suppress(kind::CONNECT);
