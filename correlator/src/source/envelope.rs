@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::source::cloudtrail::record::ApiCall;
 use crate::source::json::{Arena, Json};
 use crate::source::normalize::Unreadable;
-use crate::source::{Origin, guardduty, ocsf, vpcflow};
+use crate::source::{Origin, guardduty, ocsf, repair, vpcflow};
 
 /// One text with its origin.
 #[derive(Debug, Clone, Copy)]
@@ -50,11 +50,14 @@ struct Lists<'t> {
     records: Vec<&'t RawValue>,
 }
 
+/// What is found in a document, one after the other. One that nobody knows does not take its neighbours along.
+pub type Found<'t> = Vec<Result<Unwrapped<'t>, Unreadable>>;
+
 /// Everything one JSON document holds. A document that is only about itself (a digest, a test message) holds nothing.
 ///
 /// # Errors
 /// When the text is no JSON, or nothing in it is known.
-pub fn unwrap<'t>(text: &'t str, arena: &'t Arena) -> Result<Vec<Unwrapped<'t>>, Unreadable> {
+pub fn unwrap<'t>(text: &'t str, arena: &'t Arena) -> Result<Found<'t>, Unreadable> {
     let mut found = Vec::new();
     unwrap_into(text, arena, 0, &mut found)?;
     Ok(found)
@@ -64,22 +67,22 @@ fn unwrap_into<'t>(
     text: &'t str,
     arena: &'t Arena,
     depth: usize,
-    found: &mut Vec<Unwrapped<'t>>,
+    found: &mut Found<'t>,
 ) -> Result<(), Unreadable> {
-    let json = Json::parse(text, arena).map_err(|error| Unreadable::Json(error.to_string()))?;
+    let (text, json) = parse(text, arena)?;
     let as_is = |origin| Unwrapped { origin, text, json: Some(json) };
     if ApiCall::is_one(&json) {
-        found.push(as_is(Origin::CloudTrail));
+        found.push(Ok(as_is(Origin::CloudTrail)));
         return Ok(());
     }
     if guardduty::is_finding(&json) {
-        found.push(as_is(Origin::GuardDuty));
+        found.push(Ok(as_is(Origin::GuardDuty)));
         return Ok(());
     }
     let product = json.str_at(&["metadata", "product", "name"]);
     if ocsf::is_cloudtrail(product, json.get("class_uid").is_some()) {
         let record = ocsf::to_record(text).ok_or_else(|| Unreadable::Json("no OCSF object".to_owned()))?;
-        found.push(Unwrapped { origin: Origin::CloudTrail, text: arena.alloc_str(&record), json: None });
+        found.push(Ok(Unwrapped { origin: Origin::CloudTrail, text: arena.alloc_str(&record), json: None }));
         return Ok(());
     }
     if depth >= MAX_DEPTH {
@@ -91,7 +94,8 @@ fn unwrap_into<'t>(
     if let Json::List(_) = json {
         let items: Vec<&RawValue> =
             serde_json::from_str(text).map_err(|error| Unreadable::Json(error.to_string()))?;
-        return items.into_iter().try_for_each(|item| unwrap_into(item.get(), arena, depth + 1, found));
+        items.into_iter().for_each(|item| unwrap_item(item, arena, depth, found));
+        return Ok(());
     }
     let raw = |error: serde_json::Error| Unreadable::Json(error.to_string());
     if json.get("detail").is_some_and(Json::is_object) && json.get("detail-type").is_some() {
@@ -114,13 +118,11 @@ fn unwrap_into<'t>(
         && json.get("@timestamp").is_none()
     {
         let lists: Lists<'_> = serde_json::from_str(text).map_err(raw)?;
-        return lists
-            .records
-            .into_iter()
-            .try_for_each(|item| unwrap_into(item.get(), arena, depth + 1, found));
+        lists.records.into_iter().for_each(|item| unwrap_item(item, arena, depth, found));
+        return Ok(());
     }
     if json.get("@timestamp").is_some() {
-        found.push(as_is(Origin::Sensor));
+        found.push(Ok(as_is(Origin::Sensor)));
         return Ok(());
     }
     // A record as a string: a log event's `message`, an answer of `LookupEvents`, a notification.
@@ -145,6 +147,24 @@ fn unwrap_into<'t>(
     }))
 }
 
+fn unwrap_item<'t>(item: &'t RawValue, arena: &'t Arena, depth: usize, found: &mut Found<'t>) {
+    if let Err(error) = unwrap_into(item.get(), arena, depth + 1, found) {
+        found.push(Err(error));
+    }
+}
+
+/// The text and what it says: mended first where one value of it is beyond JSON.
+fn parse<'t>(text: &'t str, arena: &'t Arena) -> Result<(&'t str, Json<'t>), Unreadable> {
+    let broken = |error: serde_json::Error| Unreadable::Json(error.to_string());
+    let error = match Json::parse(text, arena) {
+        Ok(json) => return Ok((text, json)),
+        Err(error) => error,
+    };
+    let Some(mended) = repair::repair(text) else { return Err(broken(error)) };
+    let mended = &*arena.alloc_str(&mended);
+    Ok((mended, Json::parse(mended, arena).map_err(|_| broken(error))?))
+}
+
 /// Digests, bucket test events and subscription checks.
 fn is_about_itself(json: &Json<'_>) -> bool {
     json.get("digestStartTime").is_some()
@@ -152,14 +172,14 @@ fn is_about_itself(json: &Json<'_>) -> bool {
         || json.str_at(&["messageType"]) == Some("CONTROL_MESSAGE")
 }
 
-fn flow_lines<'t>(text: &str, arena: &'t Arena, found: &mut Vec<Unwrapped<'t>>) {
+fn flow_lines<'t>(text: &str, arena: &'t Arena, found: &mut Found<'t>) {
     let mut header = vpcflow::DEFAULT_HEADER;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if vpcflow::is_header(line) {
             header = line;
         } else if vpcflow::is_event(header, line) {
             let text = arena.alloc_str(&format!("{header}\n{line}"));
-            found.push(Unwrapped { origin: Origin::VpcFlow, text, json: None });
+            found.push(Ok(Unwrapped { origin: Origin::VpcFlow, text, json: None }));
         }
     }
 }

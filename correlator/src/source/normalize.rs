@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use rules::event::{Event, EventTime, Value};
 use rules::program::ALERTS_INDEX;
 use rules::schema::{FieldId, FieldType, Schema};
+use rustc_hash::FxHashSet;
 use serde_json::Map;
 use serde_json::Value as Document;
 use sha2::{Digest as _, Sha256};
@@ -71,19 +72,10 @@ impl Normalizer {
 
     /// Reads whatever a JSON text holds: a record of any origin, or an envelope around several.
     pub fn read_any(&self, text: &str) -> Vec<Result<Record, Unreadable>> {
-        let read = |text: &str| {
-            json::with_arena(|arena| {
-                let found = envelope::unwrap(text, arena)?;
-                Ok(found.into_iter().map(|one| self.read_unwrapped(one)).collect())
-            })
-        };
-        match read(text) {
-            Ok(found) => found,
-            Err(error) => match repair::repair(text).as_deref().map(read) {
-                Some(Ok(found)) => found,
-                _ => vec![Err(error)],
-            },
-        }
+        json::with_arena(|arena| match envelope::unwrap(text, arena) {
+            Ok(found) => found.into_iter().map(|one| self.read_unwrapped(one?)).collect(),
+            Err(error) => vec![Err(error)],
+        })
     }
 
     fn read_unwrapped(&self, one: Unwrapped<'_>) -> Result<Record, Unreadable> {
@@ -163,7 +155,10 @@ impl Terms {
         if self.indicators.is_empty() {
             return Vec::new();
         }
-        let hits = head.addresses.iter().filter_map(|&(field, address)| {
+        // Each address once, under the field it was found in first.
+        let mut seen = FxHashSet::default();
+        let distinct = head.addresses.iter().filter(|(_, address)| seen.insert(*address));
+        let hits = distinct.filter_map(|&(field, address)| {
             let indicators: Vec<_> = self.indicators.matches(address).into_iter().cloned().collect();
             (!indicators.is_empty()).then_some(Hit { field, address, indicators })
         });

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::source::repair;
+
 /// Whether a document is a CloudTrail record in OCSF.
 pub(crate) fn is_cloudtrail(product: Option<&str>, has_class: bool) -> bool {
     has_class && product == Some("CloudTrail")
@@ -98,10 +100,10 @@ const PLACES: &[(&str, &str)] = &[
 
 /// Bodies are JSON in a string; other strings are themselves.
 fn parsed(value: &Value) -> Value {
-    let inner = value
-        .as_str()
-        .filter(|text| text.starts_with(['{', '[']))
-        .and_then(|text| serde_json::from_str(text).ok());
+    let inner = value.as_str().filter(|text| text.starts_with(['{', '['])).and_then(|text| {
+        let mended = || serde_json::from_str(&repair::repair(text)?).ok();
+        serde_json::from_str(text).ok().or_else(mended)
+    });
     inner.unwrap_or_else(|| match value.as_str() {
         Some("true") => Value::Bool(true),
         Some("false") => Value::Bool(false),
@@ -122,7 +124,9 @@ impl Record {
             let Value::Object(child) = child else { return };
             (map, rest) = (child, tail);
         }
-        map.insert(rest.to_owned(), value);
+        if value.is_object() || !map.get(rest).is_some_and(Value::is_object) {
+            map.insert(rest.to_owned(), value);
+        }
     }
 }
 
@@ -199,7 +203,9 @@ mod tests {
         odd["resources"] = json!("none");
         odd["time_dt"] = json!("yesterday");
         let read = normalizer().read_any(&odd.to_string());
-        assert_eq!(read[0].as_ref().unwrap().event.time, crate::time::parse("2026-11-02T10:00:00Z").unwrap());
+        let record = read[0].as_ref().unwrap();
+        assert_eq!(record.event.time, crate::time::parse("2026-11-02T10:00:00Z").unwrap());
+        assert_eq!(record.document()["aws"]["cloudtrail"]["user_identity"]["type"], "AssumedRole");
         assert_eq!(to_record("[1"), None);
     }
 }

@@ -234,11 +234,8 @@ impl<'j> HostFacts<'j> {
     }
 }
 
-/// Each address once, under the field it was found in first.
 pub(crate) fn note_address(field: &'static str, text: &str, addresses: &mut Vec<(&'static str, IpAddr)>) {
-    if let Ok(address) = text.parse()
-        && !addresses.iter().any(|(_, held)| *held == address)
-    {
+    if let Ok(address) = text.parse() {
         addresses.push((field, address));
     }
 }

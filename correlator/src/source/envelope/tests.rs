@@ -9,7 +9,8 @@ const FINDING: &str =
 fn check(text: &str, expect: &[(Origin, &str)]) {
     let arena = Arena::new();
     let found = unwrap(text, &arena).unwrap();
-    let found: Vec<(Origin, &str)> = found.iter().map(|one| (one.origin, one.text)).collect();
+    let found: Vec<(Origin, &str)> =
+        found.iter().map(|one| one.as_ref().map(|one| (one.origin, one.text)).unwrap()).collect();
     assert_eq!(found, expect, "{text}");
 }
 
@@ -35,6 +36,25 @@ fn every_envelope_holds_the_record() {
     );
     check(&format!(r#"{{"Events":[{{"EventId":"1","CloudTrailEvent":{quoted}}}]}}"#), one);
     check(&format!(r#"{{"Type":"Notification","Message":{quoted}}}"#), one);
+}
+
+#[test]
+fn one_that_nobody_knows_costs_itself_alone() {
+    let quoted = serde_json::to_string(CALL).unwrap();
+    let arena = Arena::new();
+    let text = format!(
+        r#"{{"logEvents":[{{"message":{quoted}}},{{"message":"START RequestId"}},{{"message":{quoted}}}]}}"#
+    );
+    let found = unwrap(&text, &arena).unwrap();
+    assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    let odd = CALL.replace("\"1.11\"", "\"1.11\",\"n\":1e999");
+    let text = format!(r#"[{CALL},{{"message":{}}}]"#, serde_json::to_string(&odd).unwrap());
+    let found = unwrap(&text, &arena).unwrap();
+    assert_eq!(
+        found.iter().map(Result::is_ok).collect::<Vec<_>>(),
+        [true, true],
+        "mended inside a text, too"
+    );
 }
 
 #[test]
