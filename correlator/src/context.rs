@@ -88,12 +88,12 @@ pub(crate) struct Contexts {
 }
 
 impl Contexts {
-    /// `spans`: by rule, how far apart the events of one match can be.
-    pub(crate) fn new(rules: &[Rule], spans: &[Span], limits: Limits) -> Self {
+    /// `spans`: by rule, how far apart the events of one match can be; `joins`: whether it waits for late halves.
+    pub(crate) fn new(rules: &[Rule], spans: &[Span], joins: &[bool], limits: Limits) -> Self {
         let mut pools: Vec<Pool> = Vec::new();
         let mut known: FxHashMap<(PredicateId, Vec<FieldId>), usize> = FxHashMap::default();
         let mut reads = Vec::with_capacity(rules.len());
-        for (rule, span) in rules.iter().zip(spans) {
+        for ((rule, span), is_join) in rules.iter().zip(spans).zip(joins) {
             let mut of_rule = Vec::with_capacity(rule.contexts.len());
             let longest = rule.contexts.iter().map(|context| context.after).max().unwrap_or_default();
             for context in &rule.contexts {
@@ -109,7 +109,8 @@ impl Contexts {
                     pools.len() - 1
                 });
                 // An alert is written anew until it closes: its span after its end, and as long as any context may come.
-                let wanted = context.before + *span + *span + longest;
+                let late = limits.late_half(*is_join);
+                let wanted = context.before + *span + *span + longest + late;
                 pools[pool].retention = pools[pool].retention.max(wanted);
                 let links = Arc::clone(&pools[pool].links);
                 let (before, after) = (context.before, context.after);

@@ -277,6 +277,11 @@ impl Limits {
         if is_join { Self { grace: self.grace.max(self.join_grace), ..self } } else { self }
     }
 
+    /// How much longer than other rules one waits for its later half.
+    pub(crate) fn late_half(self, is_join: bool) -> Span {
+        Span(self.of_join(is_join).grace.0 - self.grace.0)
+    }
+
     /// Where only what stands in the end is asked for, nothing is let go of by its share of one key or value: which part
     /// would depend on the order events come in. What bounds memory over all stays, wide enough for what was read whole.
     #[must_use]

@@ -25,6 +25,9 @@ pub(crate) struct Kind {
 /// What rules over alerts read, and no other rule.
 pub(crate) const ALERTS: &str = "alerts of other rules";
 
+/// What the sensor says of itself.
+const SENSOR: &str = "groundtrail.sensor";
+
 pub(crate) const KINDS: [Kind; 9] = [
     Kind {
         dataset: "endpoint.events.process",
@@ -46,8 +49,7 @@ pub(crate) const KINDS: [Kind; 9] = [
         absent: &["aws.", "destination.", "source.", "network.", "dns.", "registry."],
     },
     Kind {
-        // What the sensor says of itself.
-        dataset: "groundtrail.sensor",
+        dataset: SENSOR,
         flag: Some("--sensor -"),
         known: &[("event.category", "host"), ("host.os.type", "linux"), ("event.kind", "metric")],
         absent: &["aws.", "destination.", "source.", "network.", "file.", "dns.", "registry.", "process."],
@@ -145,9 +147,9 @@ pub(crate) fn is_join(schema: &Schema, program: &Program, rule: RuleIdx) -> bool
         // A rule without an index could read alerts, too; they are nobody's half.
         let reads = |index: &str| index != ALERTS_INDEX && of.reads_index(index);
         let able = able(schema, &program.expr(step), reads);
-        let all = |beginning: &str| !able.is_empty() && able.iter().all(|of| of.starts_with(beginning));
-        is_hosts |= all("endpoint.");
-        is_aws |= all("aws.");
+        let all = |is_of: &dyn Fn(&str) -> bool| !able.is_empty() && able.iter().all(|of| is_of(of));
+        is_hosts |= all(&|of| of.starts_with("endpoint.") || of == SENSOR);
+        is_aws |= all(&|of| of.starts_with("aws."));
     }
     is_hosts && is_aws
 }

@@ -310,12 +310,12 @@ impl Store {
     /// # Errors
     /// As [`Self::commit`].
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        // A checkpoint begins with writing the log out, and takes no part of it back from readers. From now on every
-        // commit does that by itself, which is cheaper than a checkpoint each.
+        // A commit that writes the log through takes all before it along, whoever reads meanwhile. From now on every commit
+        // is such a one.
         let all = || {
             if !self.is_synced {
-                self.conn.query_row("pragma wal_checkpoint(passive)", [], |_row| Ok(()))?;
                 self.conn.pragma_update(None, "synchronous", "FULL")?;
+                self.conn.execute("insert or replace into marks (name, value) values ('synced', 1)", [])?;
             }
             Ok(())
         };

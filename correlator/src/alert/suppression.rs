@@ -23,6 +23,8 @@ pub(crate) struct Suppressions {
     /// By alert that is silent: who speaks for it.
     leader_of: FxHashMap<AlertId, AlertId>,
     n_by_leader: FxHashMap<AlertId, u64>,
+    /// How long after the time of suppression an alert may still be open.
+    pub(crate) open_for: Span,
     /// What the store does not have yet, where there is one.
     pub(crate) unwritten: Option<Vec<MemberChange>>,
 }
@@ -76,7 +78,7 @@ impl Suppressions {
         }
         let duration = suppression.duration.unwrap_or(DEFAULT_DURATION);
         if let Some(unwritten) = &mut self.unwritten {
-            let (until, id) = (time + duration + duration, id.clone());
+            let (until, id) = (time + duration + duration + self.open_for, id.clone());
             unwritten.push(MemberChange::Came(Member { rule, group: group.1.clone(), time, until, id }));
         }
         self.join(group, duration, time, id, dirty);
@@ -159,8 +161,10 @@ impl Suppressions {
         self.n_by_leader.get(id).copied().unwrap_or_default()
     }
 
-    /// Forgets leaders, together with those they speak for, once both their time and its double have passed.
+    /// Forgets leaders, together with those they speak for, once both their time and its double have passed and none of
+    /// them can still be open.
     pub(crate) fn expire(&mut self, watermark: EventTime) {
+        let watermark = watermark - self.open_for;
         let Self { groups, group_of, leader_of, n_by_leader, .. } = self;
         groups.retain(|_, members| {
             let long_ago = watermark - members.duration - members.duration;

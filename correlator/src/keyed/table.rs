@@ -391,9 +391,13 @@ impl Keyed {
     }
 
     /// The key whose time is up first has the least to lose. Says whether there was one.
+    /// What a rule keeps for late halves alone is no younger for that.
     pub(crate) fn evict_oldest(&mut self) -> bool {
-        let first = |timers: &BTreeSet<(EventTime, KeyRef)>| timers.first().map(|(at, _)| *at);
-        let oldest = (0..).zip(&self.timers).filter_map(|(rule, timers)| Some((first(timers)?, rule))).min();
+        let first = |rule: u32| {
+            let (at, _) = self.timers[rule as usize].first()?;
+            Some((*at - self.limits_of(rule).grace, rule))
+        };
+        let oldest = (0..self.timers.len() as u32).filter_map(first).min();
         oldest.is_some_and(|(_, rule)| self.evict_oldest_of(rule))
     }
 

@@ -124,7 +124,9 @@ impl Engine {
             .map(|(idx, rule)| Claim::of(rule, &program.missing(RuleIdx(idx)), schema, limits.open_span))
             .collect();
         let mut spans: Vec<Span> = shapes.iter().map(span).collect();
-        let feedback = Feedback::new(&program, schema, &spans, &claims, limits);
+        let joins: Vec<bool> =
+            (0..rules.len() as u32).map(|idx| kinds::is_join(schema, &program, RuleIdx(idx))).collect();
+        let feedback = Feedback::new(&program, schema, &spans, &claims, &joins, limits);
         let over_alerts = feedback.as_ref().map(|feedback| feedback.over_alerts.clone()).unwrap_or_default();
         for (span, _) in spans.iter_mut().zip(&over_alerts.rules).filter(|(_, is_over)| **is_over) {
             *span = *span + over_alerts.lag;
@@ -142,7 +144,7 @@ impl Engine {
                 // An alert closes this long after its first event at the latest, and needs all of them till then.
                 held_for: span + span + longest,
                 claim,
-                is_join: kinds::is_join(schema, &program, RuleIdx(idx)),
+                is_join: joins[idx as usize],
             }
         };
         let facts: Vec<RuleFacts> = (0_u32..).zip(claims).map(facts).collect();
@@ -153,7 +155,7 @@ impl Engine {
             rules_by_id: (0_u32..).zip(rules).map(|(idx, rule)| (rule.id.as_str().into(), idx)).collect(),
             facts,
             heard_for: asked.unwrap_or_default().max(limits.open_span),
-            contexts: Contexts::new(rules, &spans, limits),
+            contexts: Contexts::new(rules, &spans, &joins, limits),
             keyed: Keyed::new(shapes, limits),
             archive: Archive::default(),
             book: Book::default(),
@@ -178,7 +180,9 @@ impl Engine {
             mode,
         };
         engine.keyed.set_over_alerts(over_alerts);
-        engine.keyed.set_joins(engine.facts.iter().map(|facts| facts.is_join).collect());
+        // Alerts that others spoke for stay silent for as long as they are open.
+        engine.book.suppressions.open_for = limits.of_join(joins.contains(&true)).grace + absence::LOOK;
+        engine.keyed.set_joins(joins);
         engine
     }
 
@@ -527,6 +531,11 @@ impl Engine {
 
     pub fn program(&self) -> &Arc<Program> {
         &self.program
+    }
+
+    /// From here on, keeps account of the keys that the store has: what is evicted while state is restored goes there, too.
+    pub(crate) fn keep_places(&mut self) {
+        self.keyed.keep_unsaved();
     }
 
     /// From here on, keeps account of what has to outlive a crash.

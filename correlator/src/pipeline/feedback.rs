@@ -38,6 +38,7 @@ impl Feedback {
         schema: &Schema,
         spans: &[Span],
         claims: &[Option<Claim>],
+        joins: &[bool],
         limits: Limits,
     ) -> Option<Self> {
         let rules: Vec<bool> =
@@ -50,7 +51,9 @@ impl Feedback {
         // An alert bears the time of one of its events, and the last may be a span later and move for another.
         // An absence is an alert from when its feeds vouch for it.
         let look = if claims.iter().any(Option::is_some) { absence::LOOK } else { Span(0) };
-        let lag = (longest + longest + look).min(limits.open_span);
+        // And that of a join may be as late as its later half.
+        let late = limits.late_half(joins.contains(&true));
+        let lag = (longest + longest + look).min(limits.open_span) + late;
         let is_query = |rule: &u32| {
             rules[*rule as usize] && matches!(program.rule(RuleIdx(*rule)).plan, rules::plan::Plan::Query(_))
         };

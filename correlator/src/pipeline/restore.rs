@@ -74,6 +74,7 @@ pub(super) fn restore(
         engine.set_shelf(Box::new(StoreShelf { store: shelf, normalizer: normalizer.clone() }));
         engine.drop_held();
     }
+    engine.keep_places();
     restore_state(engine, store)?;
     let older = store.held(HeldRole::All)?;
     let is_of_older = !older.is_empty() || !store.terms()?.is_empty();
