@@ -253,9 +253,10 @@ impl Sink {
                 "{id} lacks one before {revision}"
             );
             let mut document = document.clone();
-            // Its number, and so whether it is the first, is how it came about.
+            // Its number, and so whether it is the first, and how far time had come when it was told, is how it came about.
             let own = document["groundtrail"]["alert"].as_object_mut().unwrap();
             own.remove("revision");
+            own.remove("watermark");
             let state = own.remove("state");
             last.insert(id.as_str(), (state != Some("withdrawn".into())).then_some(document));
         }
