@@ -162,7 +162,11 @@ fn parse<'t>(text: &'t str, arena: &'t Arena) -> Result<(&'t str, Json<'t>), Unr
     };
     let Some(mended) = repair::repair(text) else { return Err(broken(error)) };
     let mended = &*arena.alloc_str(&mended);
-    Ok((mended, Json::parse(mended, arena).map_err(|_| broken(error))?))
+    match Json::parse(mended, arena) {
+        Ok(json) => Ok((mended, json)),
+        // What is told is the fault of the text as it came.
+        Err(_) => Err(broken(error)),
+    }
 }
 
 /// Digests, bucket test events and subscription checks.
