@@ -1,0 +1,128 @@
+//! What is asked of what was seen: who, incidents, pages, and why a rule was silent.
+
+use std::fs;
+use std::path::Path;
+
+use crate::{RULE, call, groundtrail, rule_folder};
+
+#[test]
+fn who_answers_from_recorded_events_and_says_when_nothing_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = r#"{"Records":[{"eventVersion":"1.11","userIdentity":{"type":"AssumedRole","principalId":"AROAEXAMPLE0000000001:i-0123456789abcdef0","arn":"arn:aws:sts::111122223333:assumed-role/web/i-0123456789abcdef0","accountId":"111122223333","accessKeyId":"ASIARTX3GSDSWPZ6EXQM","sessionContext":{"ec2RoleDelivery":"2.0"}},"eventTime":"2026-11-02T10:00:00Z","eventSource":"sts.amazonaws.com","eventName":"GetCallerIdentity","awsRegion":"us-east-1","sourceIPAddress":"203.0.113.10","userAgent":"aws-cli/2.17","requestParameters":null,"responseElements":null,"requestID":"r","eventID":"e","readOnly":true,"eventType":"AwsApiCall","recipientAccountId":"111122223333"}]}"#;
+    fs::write(folder.path().join("trail.json"), call).unwrap();
+
+    let told = groundtrail(folder.path(), &["who", "ASIARTX3GSDSWPZ6EXQM", "--cloudtrail", "trail.json"], "");
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+    for part in ["web/i-0123456789abcdef0", "111122223333", "2026-11-02T10:00:00Z"] {
+        assert!(told.stdout.contains(part), "{part} is missing: {}", told.stdout);
+    }
+    let json = groundtrail(
+        folder.path(),
+        &["who", "i-0123456789abcdef0", "--cloudtrail", "trail.json", "-o", "json"],
+        "",
+    );
+    let answers: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(answers[0]["kind"], "host");
+
+    let early = ["who", "i-0123456789abcdef0", "--cloudtrail", "trail.json", "--at", "2026-11-01T00:00:00Z"];
+    let told = groundtrail(folder.path(), &early, "");
+    assert_eq!((told.code, told.stdout.as_str()), (1, ""));
+    assert!(told.stderr.contains("nothing known"), "{}", told.stderr);
+    let told = groundtrail(folder.path(), &["who", "x"], "");
+    assert_eq!(told.code, 2, "{}", told.stderr);
+    assert!(told.stderr.contains("--store PATH"), "{}", told.stderr);
+}
+
+#[test]
+fn incidents_tell_alerts_as_stories() {
+    let folder = tempfile::tempdir().unwrap();
+    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/traces/demo/alerts.expected.json");
+    let table = groundtrail(folder.path(), &["incidents", "--alerts", alerts], "");
+    assert_eq!((table.code, table.stderr.as_str()), (0, ""));
+    assert_eq!(table.stdout.lines().count(), 2, "one intrusion is one line: {}", table.stdout);
+    let id = table.stdout.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+
+    let page = groundtrail(folder.path(), &["incidents", &id, "--alerts", alerts], "");
+    for part in ["user/mallory", "CloudTrail logging stopped", "aws ssm cancel-command --command-id"] {
+        assert!(page.stdout.contains(part), "{part} is missing: {}", page.stdout);
+    }
+    let json = groundtrail(folder.path(), &["incidents", "--alerts", alerts, "-o", "json"], "");
+    let told: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(told[0]["id"], id.as_str());
+
+    assert_eq!(groundtrail(folder.path(), &["incidents", "zz", "--alerts", alerts], "").code, 1);
+    assert_eq!(groundtrail(folder.path(), &["incidents"], "").code, 2);
+    fs::write(folder.path().join("bad.ndjson"), "{}\nnonsense\n").unwrap();
+    let refused = groundtrail(folder.path(), &["incidents", "--alerts", "bad.ndjson"], "");
+    assert_eq!(refused.code, 3);
+    assert!(refused.stderr.contains("line 2"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_report_is_one_file_with_the_story() {
+    let folder = tempfile::tempdir().unwrap();
+    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/traces/demo/alerts.expected.json");
+    let asked = ["report", "--alert", "45a3658162981235", "--alerts", alerts, "-o", "page.html"];
+    let written = groundtrail(folder.path(), &asked, "");
+    assert_eq!((written.code, written.stdout.as_str()), (0, ""), "{}", written.stderr);
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    for part in ["<!DOCTYPE html>", "ssm-document-worker", "cloudtrail:StopLogging", "aws ssm cancel-command"]
+    {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    let unknown =
+        groundtrail(folder.path(), &["report", "--incident", "zz", "--alerts", alerts, "-o", "-"], "");
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
+    assert!(unknown.stderr.contains("groundtrail incidents"), "{}", unknown.stderr);
+}
+
+#[test]
+fn why_not_says_what_was_missing_and_whether_it_fired_after_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/traces");
+    let ask = |rule: &str, trace: &str, more: &[&str]| {
+        let trace = traces.join(trace);
+        let mut args = vec!["why-not", rule, "--trace", trace.to_str().unwrap()];
+        args.extend(more);
+        groundtrail(dir.path(), &args, "")
+    };
+    let fired = ask("aws cli sent to a custom endpoint", "system1", &[]);
+    assert_eq!(fired.code, 0, "{}", fired.stderr);
+    assert!(fired.stdout.contains("fired on"), "{}", fired.stdout);
+
+    let missed = ask("ee605a11", "system5", &[]);
+    let absent = "groundtrail.endpoint.domain is absent; the rule asks for a value";
+    assert!(missed.code == 0 && missed.stdout.contains(absent), "{}", missed.stdout);
+    let missed = ask("ee605a11", "system5", &["-o", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&missed.stdout).unwrap();
+    assert_eq!((&said["reasons"][0]["kind"], &said["is_met"]), (&"absent".into(), &false.into()));
+
+    let unknown = ask("AWS CLI sent to a custom endpoit", "system1", &[]);
+    assert_eq!(unknown.code, 2);
+    assert!(
+        unknown.stderr.contains("did you mean \"AWS CLI sent to a custom endpoint\""),
+        "{}",
+        unknown.stderr
+    );
+    assert_eq!(ask("ee605a11", "system1", &["--event", "no-such-event"]).code, 2);
+
+    // A rule over alerts is asked about the alerts of the others.
+    let folder = rule_folder("");
+    let over = RULE
+        .replace("5a0e6a52-64f5", "5a0e6a52-64f8")
+        .replace("Access key created", "Key alert of bob")
+        .replace("logs-aws.cloudtrail-*", ".alerts-security.*")
+        .replace(
+            "data_stream.dataset:\"aws.cloudtrail\" and event.action:CreateAccessKey",
+            "kibana.alert.rule.name:* and user.name:bob",
+        );
+    let over = over.split("[[tests]]").next().unwrap();
+    fs::write(folder.path().join("over.toml"), over).unwrap();
+    fs::write(folder.path().join("calls.json"), call("k1", "CreateAccessKey")).unwrap();
+    let rules = ["--rules", "rule.toml", "over.toml", "--no-builtin-rules"];
+    let args = [&["why-not", "Key alert of bob", "--cloudtrail", "calls.json"], &rules[..]].concat();
+    let missed = groundtrail(folder.path(), &args, "");
+    let said = "user.name is \"mallory\"; the rule asks for \"bob\"";
+    assert!(missed.code == 0 && missed.stdout.contains(said), "{}{}", missed.stdout, missed.stderr);
+    assert!(missed.stdout.contains(".alerts-security.alerts-default"), "{}", missed.stdout);
+}
