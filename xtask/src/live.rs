@@ -6,7 +6,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::shell::{self, Failure};
-use crate::test::Outcome;
+use crate::test::{FEATURES, Outcome};
 use crate::{ebpf, needs, skips};
 
 #[derive(Args, Default)]
@@ -30,15 +30,15 @@ pub(crate) fn tests(live: &Live) -> Result<Outcome, Failure> {
     }
     ebpf::prepare()?;
     // The programs that the tests start belong to other packages; where all is built already this takes a moment.
-    shell::succeed(&mut shell::cargo(&["test", "--workspace", "--no-run"]))?;
+    shell::succeed(&mut shell::cargo(&["test", "--workspace", "--features", FEATURES, "--no-run"]))?;
     if let Some(reason) = refusal(&shell::target().join("debug/groundtrail-sensor"))? {
         return Ok(Outcome::Skipped(reason));
     }
     needs::scenario_programs()?;
     let aws = needs::aws_cli()?;
     // The whole workspace at once, so that cargo chooses the features it chose for the other tests and builds nothing twice.
-    let mut command =
-        shell::cargo(&["test", "--workspace", "--features", "sensor/live-kernel,tests/live-kernel"]);
+    let features = format!("{FEATURES},sensor/live-kernel,tests/live-kernel");
+    let mut command = shell::cargo(&["test", "--workspace", "--features", &features]);
     // One test at a time: each starts a sensor of its own, and bursts are counted in ten-second windows.
     command.args(["--test", "kernel", "--test", "live_kernel", "--", "--nocapture", "--test-threads=1"]);
     command.args(&live.filter).env("GROUNDTRAIL_AWS_CLI", aws).env("GROUNDTRAIL_BINS_ARE_BUILT", "1");

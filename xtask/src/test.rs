@@ -26,6 +26,9 @@ pub(crate) enum Outcome {
     Failed(Failure),
 }
 
+/// What is built for tests beyond the default. Every step names it, so that cargo builds the workspace once.
+pub(crate) const FEATURES: &str = "tests/aws";
+
 /// Runs every step, the later ones even where an earlier one failed, so that one run shows everything.
 pub(crate) fn run() -> Result<(), Failure> {
     let mut steps = Vec::new();
@@ -45,7 +48,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     });
     step("clippy, bpf", &|| done(ebpf::clippy()));
     step("unit and integration tests", &|| {
-        let mut command = shell::cargo(&["test", "--workspace", "--features", "tests/aws"]);
+        let mut command = shell::cargo(&["test", "--workspace", "--features", FEATURES]);
         skips::succeed(command.env("GROUNDTRAIL_BINS_ARE_BUILT", "1")).map(Outcome::but_for)
     });
     step("live kernel tests", &|| live::tests(&live::Live::default()));
