@@ -9,6 +9,7 @@ pub mod blind;
 pub(crate) mod book;
 pub(crate) mod cast;
 mod document;
+pub(crate) mod family;
 mod matched;
 pub(crate) mod processes;
 pub(crate) mod signal;

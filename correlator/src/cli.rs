@@ -13,6 +13,7 @@ mod follow;
 mod incidents;
 mod inputs;
 mod junit;
+mod listing;
 mod load;
 mod log;
 mod navigator;
@@ -29,9 +30,13 @@ mod rules;
 mod run;
 mod seed;
 mod shell;
+mod sieve;
 mod status;
+mod stored;
 mod table;
+mod tail;
 mod terminal;
+mod tree;
 mod who;
 mod why_not;
 
@@ -81,8 +86,12 @@ enum Verb {
     Seed(seed::Flags),
     /// Ask recorded events: ES|QL to a table, EQL and KQL to the events that match
     Query(query::Flags),
+    /// Show alerts of the store, a line each, as they come
+    Tail(tail::Flags),
     /// Show an alert of the store with all its evidence
     Explain(explain::Flags),
+    /// Draw a process with what it descends from and what it started, or the processes of an alert
+    Tree(tree::Flags),
     /// Show which alerts belong together, as one story each
     Incidents(incidents::Flags),
     /// Write an incident as one page that opens without a network
@@ -188,6 +197,8 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Query(flags) => query::run(flags, terminal),
         Verb::WhyNot(flags) => why_not::run(flags, load::config(path)?, terminal),
         Verb::Rule { what } => rule::run(what, terminal),
+        Verb::Tail(flags) => tail::run(flags, load::config(path)?, terminal),
+        Verb::Tree(flags) => tree::run(flags, load::config(path)?, terminal),
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),

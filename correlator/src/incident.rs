@@ -109,6 +109,11 @@ pub fn latest(alerts: Vec<Value>) -> Vec<Value> {
     latest.into_values().collect()
 }
 
+/// Who and what an alert is about.
+pub(crate) fn entities(alert: &Value) -> BTreeSet<Entity> {
+    entity::of(alert)
+}
+
 fn members(alerts: &[Value]) -> Vec<Member<'_>> {
     let standing = alerts.iter().filter_map(|alert| Some((text(alert, "groundtrail.alert.id")?, alert)));
     let mut members: Vec<Member<'_>> = standing

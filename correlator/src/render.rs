@@ -3,8 +3,10 @@
 //! Everything shown comes out of the alert document; nothing is looked up. Foreign strings pass `untrusted` on their way
 //! into a `Line`, and there is no other way in.
 
+mod brief;
 pub(crate) mod calls;
 mod card;
+mod family;
 mod incident;
 mod line;
 #[cfg(test)]
@@ -25,6 +27,8 @@ const SIDE_BY_SIDE_WIDTH: usize = 100;
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=200;
 const MAX_STORY_ROWS: usize = 4;
 
+pub use brief::brief;
+pub(crate) use family::family;
 pub use incident::incident;
 
 /// What the text is for.
@@ -218,14 +222,14 @@ impl<'d> Page<'d> {
         let is_wide = self.width >= SIDE_BY_SIDE_WIDTH;
         let times = Times::new(self.alert, events, self.width >= 120);
         if is_wide {
-            let tree = tree::lines(events, times, self.accent, width * 11 / 20);
+            let tree = tree::lines(events, times, self.accent, width * 11 / 20, tree::MAX_ROWS);
             let tree_width = tree.iter().map(Line::width).max().unwrap_or_default().min(width * 11 / 20);
             let calls = calls::lines(events, times, self.accent, width - tree_width - 3);
             if !tree.is_empty() && !calls.is_empty() {
                 return side_by_side(tree, tree_width, calls);
             }
         }
-        let mut lines = tree::lines(events, times, self.accent, width);
+        let mut lines = tree::lines(events, times, self.accent, width, tree::MAX_ROWS);
         let calls = calls::lines(events, times, self.accent, width);
         if !lines.is_empty() && !calls.is_empty() {
             lines.push(Line::default());

@@ -5,6 +5,7 @@
 //! none, and what was not acknowledged is read again. Alerts are marked once a sink has them; those a crash left unmarked
 //! are handed out again under the same id and revision.
 
+mod follow;
 mod health;
 mod room;
 mod schema;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use rules::event::{EventTime, Span};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
+pub use follow::Follower;
 pub use room::Kept;
 #[cfg(test)]
 pub(crate) use schema::STEPS;

@@ -13,6 +13,7 @@ use rules::diagnostic::render::{self, Source};
 use rules::schema::Schema;
 
 use super::inputs::{self, Input};
+use super::listing::Form;
 use super::load;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
@@ -21,7 +22,6 @@ use crate::source::Record;
 use crate::source::folder::Content;
 use crate::source::normalize::Normalizer;
 use crate::untrusted::Untrusted;
-use print::Form;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {

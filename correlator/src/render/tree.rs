@@ -9,11 +9,18 @@ use super::line::{Line, Paint, wrap};
 use crate::alert::processes::{self, Deed, Host, Node};
 use crate::alert::view::{Carried, Times};
 
-const MAX_ROWS: usize = 40;
+/// Rows of a tree that is part of an alert.
+pub(super) const MAX_ROWS: usize = 40;
 const MAX_DEPTH: usize = 24;
 
 /// The tree as lines of at most `width` columns; empty when no event names a process.
-pub(super) fn lines(events: &[Carried<'_>], times: Times, accent: Paint, width: usize) -> Vec<Line> {
+pub(super) fn lines(
+    events: &[Carried<'_>],
+    times: Times,
+    accent: Paint,
+    width: usize,
+    max_rows: usize,
+) -> Vec<Line> {
     let hosts = processes::by_host(events);
     let mut lines = Vec::new();
     for host in hosts.values().filter(|host| host.has_news()) {
@@ -26,6 +33,7 @@ pub(super) fn lines(events: &[Carried<'_>], times: Times, accent: Paint, width: 
             width,
             lines: &mut lines,
             drawn: HashSet::new(),
+            max_rows,
             n_rows: 0,
             n_left_out: 0,
         }
@@ -42,6 +50,7 @@ struct Drawing<'a, 'd> {
     width: usize,
     lines: &'a mut Vec<Line>,
     drawn: HashSet<&'d str>,
+    max_rows: usize,
     n_rows: usize,
     n_left_out: usize,
 }
@@ -74,7 +83,7 @@ impl<'d> Drawing<'_, 'd> {
         }
         let node = &self.host.nodes[id];
         let below: &[&str] = children.get(id).map_or(&[], Vec::as_slice);
-        if self.n_rows >= MAX_ROWS {
+        if self.n_rows >= self.max_rows {
             self.n_left_out += 1;
         } else {
             let rail = if below.is_empty() { "  " } else { "│ " };

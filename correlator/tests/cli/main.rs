@@ -11,11 +11,14 @@ mod reload;
 mod replay;
 mod rules;
 mod run;
+mod tail;
+mod tree;
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 struct Ended {
     code: i32,
@@ -91,4 +94,41 @@ fn rule_folder(event: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("rule.toml"), RULE.replace("EVENT", event)).unwrap();
     folder
+}
+
+/// A folder with what a run over the demo's trace left: its store, and the configuration it ran with.
+fn demo() -> &'static Path {
+    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = demo_trace();
+        fs::copy(trace.join("indicators.txt"), folder.path().join("indicators.txt")).unwrap();
+        let mut config = "[store]\npath = \"gt.db\"\n[[indicators]]\npath = \"indicators.txt\"\n\
+                          provider = \"demo\"\n"
+            .to_owned();
+        for (kind, file) in [
+            ("sensor", "host.ndjson"),
+            ("cloudtrail", "cloudtrail.json"),
+            ("guardduty", "guardduty.jsonl"),
+            ("vpcflow", "vpcflow.log"),
+        ] {
+            let feed = folder.path().join(kind);
+            fs::create_dir(&feed).unwrap();
+            fs::copy(trace.join(file), feed.join(file)).unwrap();
+            let place = match kind {
+                "sensor" => format!("file = \"{kind}/{file}\""),
+                _ => format!("path = \"{kind}\""),
+            };
+            config += &format!("[[source]]\ntype = \"{kind}\"\n{place}\nfollow = false\n");
+        }
+        fs::write(folder.path().join("gt.toml"), config).unwrap();
+        let ran = groundtrail(folder.path(), &["run", "-c", "gt.toml", "-o", "ndjson"], "");
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        folder
+    });
+    made.path()
+}
+
+fn demo_trace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/traces/demo")
 }

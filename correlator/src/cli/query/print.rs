@@ -1,34 +1,24 @@
 //! Rows as a table, as JSON or as CSV.
 
-use clap::ValueEnum;
 use rules::event::Value;
 use serde_json::{Map, Number, Value as Json};
 
+use super::super::listing::{self, Form};
 use super::super::table::Table;
 use super::super::terminal::Terminal;
 use super::answer::Answer;
-use crate::sink;
-use crate::untrusted::Untrusted;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
-    Table,
-    /// One list.
-    Json,
-    /// A row per line.
-    Ndjson,
-    Csv,
-}
 
 pub(super) fn print(answer: &Answer, form: Form, n_rows: usize, terminal: &Terminal) -> String {
     match form {
         Form::Table => table(answer, n_rows, terminal.stdout.width),
-        Form::Ndjson => (0..n_rows).map(|at| sink::to_line(&object(answer, at)) + "\n").collect(),
-        Form::Json => {
-            let rows: Vec<String> = (0..n_rows).map(|at| sink::to_line(&object(answer, at))).collect();
-            format!("[{}]\n", rows.join(",\n "))
+        Form::Ndjson | Form::Json => {
+            let rows: Vec<Json> = (0..n_rows).map(|at| object(answer, at)).collect();
+            listing::json(form, &rows)
         }
-        Form::Csv => csv(answer, n_rows, terminal.is_stdout_terminal),
+        Form::Csv => {
+            let rows = answer.rows.iter().take(n_rows).map(|row| row.iter().map(Value::to_string).collect());
+            listing::csv(answer.columns.iter().cloned(), rows, terminal.is_stdout_terminal)
+        }
     }
 }
 
@@ -67,22 +57,4 @@ fn json(value: &Value) -> Json {
         Value::List(items) if items.is_empty() => Json::Null,
         Value::List(items) => Json::Array(items.iter().map(json).collect()),
     }
-}
-
-/// RFC 4180. A file gets the texts as they are; a terminal gets nothing that it would act on.
-fn csv(answer: &Answer, n_rows: usize, is_terminal: bool) -> String {
-    let cell = |text: String| {
-        let text = if is_terminal { Untrusted(text).to_string() } else { text };
-        match text.contains(['"', ',', '\n', '\r']) {
-            true => format!("\"{}\"", text.replace('"', "\"\"")),
-            false => text,
-        }
-    };
-    let line =
-        |cells: &mut dyn Iterator<Item = String>| cells.map(cell).collect::<Vec<_>>().join(",") + "\r\n";
-    let mut out = line(&mut answer.columns.iter().cloned());
-    for row in answer.rows.iter().take(n_rows) {
-        out.push_str(&line(&mut row.iter().map(Value::to_string)));
-    }
-    out
 }

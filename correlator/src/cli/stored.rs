@@ -1,0 +1,81 @@
+//! The store that a verb looks into, and alerts out of it or out of a file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::CliError;
+use crate::store::Store;
+
+/// Where alerts are.
+#[derive(Debug, Clone, Args)]
+pub(super) struct StoredFlags {
+    /// The store, if it is not the configuration's
+    #[arg(long, value_name = "PATH")]
+    pub(super) store: Option<PathBuf>,
+    /// Alerts as `run` and `replay` write them, one document a line, instead of a store
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    pub(super) alerts: Option<PathBuf>,
+}
+
+impl StoredFlags {
+    /// Every alert there is.
+    ///
+    /// # Errors
+    /// There is neither store nor file, or it cannot be read.
+    pub(super) fn read(&self, configured: Option<&Path>) -> Result<Vec<Value>, CliError> {
+        match &self.alerts {
+            Some(path) => from_file(path),
+            None => from_store(&open(self.path(configured).ok_or_else(none)?)?),
+        }
+    }
+
+    /// The store, where one is meant.
+    pub(super) fn path<'p>(&'p self, configured: Option<&'p Path>) -> Option<&'p Path> {
+        self.store.as_deref().or(configured).filter(|_| self.alerts.is_none())
+    }
+}
+
+fn none() -> CliError {
+    CliError::Usage("no store is configured: give --store PATH or --alerts FILE".to_owned())
+}
+
+/// # Errors
+/// There is no store, or it cannot be read.
+pub(super) fn open(path: &Path) -> Result<Store, CliError> {
+    // Opening would make an empty one, or say less.
+    if !path.exists() {
+        return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
+    }
+    Store::open_to_look(path).map_err(failed)
+}
+
+/// # Errors
+/// It cannot be read, or holds what is no alert.
+pub(super) fn from_store(store: &Store) -> Result<Vec<Value>, CliError> {
+    let stored = store.alerts().map_err(failed)?;
+    stored.iter().map(|alert| serde_json::from_str(&alert.document).map_err(failed)).collect()
+}
+
+pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(source: E) -> CliError {
+    CliError::Run { what: "cannot read the alerts".to_owned(), source: source.into() }
+}
+
+fn from_file(path: &Path) -> Result<Vec<Value>, CliError> {
+    let failed = |what: String, source| CliError::Run { what, source };
+    let text = match path == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => fs::read_to_string(path),
+    };
+    let text = text.map_err(|error| failed(format!("cannot read \"{}\"", path.display()), error.into()))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(idx, line)| {
+            serde_json::from_str(line).map_err(|error| {
+                failed(format!("\"{}\" line {} is no alert document", path.display(), idx + 1), error.into())
+            })
+        })
+        .collect()
+}
