@@ -182,7 +182,8 @@ impl Place {
         let mut child = Command::new(bins::groundtrail())
             .arg("--config")
             .arg(self.config(follow))
-            .args(["run", "--output", "ndjson"])
+            // Those that are killed read on several threads; what they must come to is told by one that does not.
+            .args(["run", "--output", "ndjson", "--threads", if follow { "3" } else { "1" }])
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -236,5 +236,6 @@ fn nameplate(of: &EventRef) -> Record {
         hits: Arc::default(),
         facts: Arc::default(),
         claimed: None,
+        prepared: None,
     }
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub max_store_bytes: Option<u64>,
     /// What open state may cost.
     pub limits: Limits,
+    /// So many read events and ask the rules about them; with one, each source reads for itself.
+    pub n_threads: u32,
     /// How late one side of a join of hosts and AWS may come after the other.
     pub join_lateness: Span,
     pub sources: Vec<Source>,
@@ -77,6 +79,7 @@ impl Default for Config {
             retention: DEFAULT_RETENTION,
             max_store_bytes: None,
             limits: Limits::default(),
+            n_threads: 1,
             join_lateness: Limits::default().join_grace,
             sources: Vec::new(),
             rules: Rules::default(),
@@ -346,11 +349,13 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     let mut drop = root.table("drop", ctx);
     let mut endpoints = root.table("endpoints", ctx);
     let mut discovery = root.table("discovery", ctx);
+    let mut limits = root.table("limits", ctx);
     let config = Config {
         store: store.path("path", ctx),
         retention: retention(&mut store, ctx),
         max_store_bytes: limits::max_store(&mut store, ctx),
-        limits: limits::read(root.table("limits", ctx), ctx),
+        n_threads: limits::threads(&mut limits, ctx),
+        limits: limits::read(&mut limits, ctx),
         join_lateness: join_lateness(&mut time, ctx),
         sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
         rules: Rules {
@@ -383,7 +388,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
         ctx.fault(root.span(), "two sources read stdin", "let one of them read a file or a socket");
     }
-    for table in [store, time, rules, drop, endpoints, discovery, root] {
+    for table in [store, limits, time, rules, drop, endpoints, discovery, root] {
         table.finish(ctx);
     }
     config

@@ -25,7 +25,7 @@ use crate::window::{Test, WindowShape};
 const MAX_KEYS_PER_EVENT: usize = 256;
 
 /// What an event is to the rules.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Detected {
     /// Rules of single events that it satisfies.
     pub matches: Vec<u32>,

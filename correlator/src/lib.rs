@@ -36,6 +36,7 @@ pub mod sample;
 pub mod sequence;
 pub mod sink;
 pub mod source;
+pub mod stage;
 pub mod stats;
 pub mod store;
 mod tally;

@@ -15,6 +15,7 @@ mod stall_tests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use rules::schema::{FieldId, Schema};
 use rustc_hash::FxHashMap;
 
 use crate::source::{Origin, Position, Receipt, Record, Rejected, RejectedKind, SourceItem};
+use crate::stage::Stage;
 use crate::time::{Clock, Lateness, Watermark};
 
 pub use clock_of::{Doubt, Doubted};
@@ -146,11 +148,14 @@ pub struct Merge {
     inlets: Inlets,
     sources: Vec<State>,
     fields: ClockFields,
+    stage: Option<Stage>,
     clock: Arc<dyn Clock>,
     pace: Pace,
     given_out: Option<EventTime>,
     /// Handed on at the next call.
     pending: Option<EventTime>,
+    /// Of a batch that was read together, what was not handed on yet.
+    ready: VecDeque<(SourceId, Sent)>,
     /// Something came since the watermark was last moved.
     has_taken: bool,
     doubts: Vec<Doubt>,
@@ -167,15 +172,24 @@ impl Merge {
             inlets: Inlets::new(capacity, Arc::clone(&clock)),
             sources: Vec::new(),
             fields: ClockFields::default(),
+            stage: None,
             clock,
             pace,
             given_out: None,
             pending: None,
+            ready: VecDeque::new(),
             has_taken: false,
             doubts: Vec::new(),
             until_look: 0,
             buffer: String::new(),
         }
+    }
+
+    /// Has the sources' texts read, and the rules asked, by these workers. Before sources are added.
+    #[must_use]
+    pub fn with_stage(mut self, stage: Option<Stage>) -> Self {
+        self.stage = stage;
+        self
     }
 
     /// Tells the clocks apart that a source speaks for.
@@ -208,6 +222,7 @@ impl Merge {
 
     fn add_paced(&mut self, name: Arc<str>, lateness: Lateness, pace: Pace) -> Outlet {
         let (_, outlet) = self.inlets.add(pace);
+        let outlet = outlet.with_stage(self.stage.clone());
         self.sources.push(State {
             name,
             lateness,
@@ -234,6 +249,13 @@ impl Merge {
             if let Some(doubt) = self.doubts.pop() {
                 return Some(Merged::Doubt(doubt));
             }
+            if let Some((id, sent)) = self.ready.pop_front() {
+                self.has_taken = true;
+                if let Some(merged) = self.take(id, sent) {
+                    return Some(merged);
+                }
+                continue;
+            }
             let waited = match self.inlets.try_next() {
                 Waited::Timeout => {
                     // Nothing waits: time to say how far everybody is, once for what came. The clock alone moves some
@@ -249,6 +271,10 @@ impl Merge {
                 waited => waited,
             };
             match waited {
+                Waited::Item(id, Sent { at, has_waited, item: SourceItem::Soon(batch) }) => {
+                    let read = batch.wait().into_iter().map(|item| (id, Sent { at, has_waited, item }));
+                    self.ready.extend(read);
+                }
                 Waited::Item(id, sent) => {
                     self.has_taken = true;
                     if let Some(merged) = self.take(id, sent) {
@@ -328,10 +354,10 @@ impl Merge {
             | SourceItem::LeftOut(_) => Some(true),
             SourceItem::Rejected(rejected) => Some(rejected.kind != RejectedKind::Unreadable),
             // It says nothing new, so what it said before still holds.
-            SourceItem::Idle | SourceItem::End => Some(state.is_open.unwrap_or(true)),
+            SourceItem::Idle | SourceItem::End | SourceItem::Soon(_) => Some(state.is_open.unwrap_or(true)),
         };
         let merged = match item {
-            SourceItem::Opened => None,
+            SourceItem::Opened | SourceItem::Soon(_) => None,
             SourceItem::Record(mut record) => {
                 state.n_records += 1;
                 self.note(id, &mut record, at);

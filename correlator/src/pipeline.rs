@@ -7,7 +7,7 @@
 mod account;
 #[cfg(test)]
 mod any_order;
-mod dedup;
+pub(crate) mod dedup;
 mod engine;
 mod faults;
 mod feedback;

@@ -11,6 +11,7 @@ use rules::schema::{FieldId, FieldType};
 use crate::identity::Fact;
 use crate::indicator::Hit;
 use crate::source::json::Json;
+use crate::stage::{Batch, Prepared};
 
 pub mod cloudtrail;
 #[cfg(feature = "aws")]
@@ -66,6 +67,8 @@ pub struct Record {
     pub(crate) facts: Arc<[Fact]>,
     /// The time it claimed, where that cannot be right and its arrival stands in.
     pub(crate) claimed: Option<EventTime>,
+    /// What was found out about it ahead of its turn.
+    pub(crate) prepared: Option<Box<Prepared>>,
 }
 
 impl Record {
@@ -73,6 +76,8 @@ impl Record {
     pub(crate) fn restamp(&mut self, time: EventTime, timestamp: Option<FieldId>) {
         self.claimed = Some(self.claimed.unwrap_or(self.event.time));
         self.event.time = time;
+        // Where it stands among others is part of what was found.
+        self.prepared = None;
         if let Some(field) = timestamp {
             self.event.set(field, Value::str(crate::time::format(time)));
         }
@@ -152,6 +157,8 @@ pub enum SourceItem {
     /// It could be opened: for the first time, or again.
     Opened,
     Record(Record),
+    /// Records that are being read: what comes after them waits.
+    Soon(Arc<Batch>),
     Rejected(Rejected),
     Position(Position),
     /// Everything sent before it by the same thread is covered.

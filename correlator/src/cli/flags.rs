@@ -3,13 +3,17 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
+use rules::program::Program;
 
 use super::CliError;
 use super::inputs::Input as Recorded;
 use crate::config::{Config, Feed, Format, Input, SensorInput, Source};
 use crate::source::folder::Content;
+use crate::source::normalize::Normalizer;
+use crate::stage::Stage;
 
 /// Which rules run.
 #[derive(Debug, Clone, Default, Args)]
@@ -124,6 +128,25 @@ impl FromStr for SensorArgument {
             (path, None) => SensorInput::File { path: path.into(), follow: true },
         }))
     }
+}
+
+/// How many threads read.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct ThreadsFlag {
+    /// Threads that read events and ask the rules about them, 1 to 64; with 1, each source reads for itself
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: Option<u8>,
+}
+
+impl ThreadsFlag {
+    pub(super) fn apply(self, config: &mut Config) {
+        config.n_threads = self.threads.map_or(config.n_threads, u32::from);
+    }
+}
+
+/// The workers that the configuration asks for. With one thread there are none: sources read for themselves.
+pub(super) fn stage(config: &Config, normalizer: &Normalizer, program: &Arc<Program>) -> Option<Stage> {
+    (config.n_threads > 1).then(|| Stage::new(config.n_threads as usize, normalizer, program))
 }
 
 /// What stdout gets.

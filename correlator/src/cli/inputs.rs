@@ -13,6 +13,7 @@ use crate::source::folder::{Content, Folder};
 use crate::source::normalize::Normalizer;
 use crate::source::stream::Stream;
 use crate::source::{Record, Rejected, RejectedKind, SourceItem};
+use crate::stage::Stage;
 use crate::time::{Lateness, VirtualClock};
 use crate::untrusted::Untrusted;
 
@@ -67,8 +68,13 @@ pub(super) struct Read {
 }
 
 pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
+    read_all_by(None, inputs, normalizer)
+}
+
+/// The same, with workers that read and ask the rules.
+pub(super) fn read_all_by(stage: Option<Stage>, inputs: &[Input], normalizer: &Normalizer) -> Read {
     let mut records = Vec::new();
-    let rejected = read_each(inputs, normalizer, |source, record| records.push((source, record)));
+    let rejected = read(stage, inputs, normalizer, |source, record| records.push((source, record)));
     Read { records, rejected }
 }
 
@@ -76,9 +82,19 @@ pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
 pub(super) fn read_each(
     inputs: &[Input],
     normalizer: &Normalizer,
+    each: impl FnMut(Arc<str>, Record),
+) -> Vec<Rejected> {
+    read(None, inputs, normalizer, each)
+}
+
+fn read(
+    stage: Option<Stage>,
+    inputs: &[Input],
+    normalizer: &Normalizer,
     mut each: impl FnMut(Arc<str>, Record),
 ) -> Vec<Rejected> {
-    let mut merge = Merge::new(CAPACITY, Pace::Replay, Arc::new(VirtualClock::default()));
+    let clock = Arc::new(VirtualClock::default());
+    let mut merge = Merge::new(CAPACITY, Pace::Replay, clock).with_stage(stage);
     let outlets: Vec<(&Input, Arc<str>, Outlet)> = inputs
         .iter()
         .map(|input| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use rules::event::{EventTime, Span};
 
-use super::flags::{FormatFlag, RecordedFlags, RuleFlags};
+use super::flags::{self, FormatFlag, RecordedFlags, RuleFlags, ThreadsFlag};
 use super::inputs;
 use super::load::{self, Configured};
 use super::output;
@@ -34,6 +34,8 @@ pub(super) struct Flags {
     rules: RuleFlags,
     #[command(flatten)]
     format: FormatFlag,
+    #[command(flatten)]
+    threads: ThreadsFlag,
 }
 
 pub(super) fn run(
@@ -43,6 +45,7 @@ pub(super) fn run(
 ) -> Result<Outcome, CliError> {
     flags.rules.apply(&mut configured.config);
     flags.format.apply(&mut configured.config);
+    flags.threads.apply(&mut configured.config);
     let inputs = flags.recorded.inputs();
     if inputs.is_empty() {
         return Err(CliError::Usage(
@@ -58,7 +61,8 @@ pub(super) fn run(
     let (program, schema) = set.into_program();
     let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(indicators));
 
-    let mut read = inputs::read_all(&inputs, &normalizer);
+    let stage = flags::stage(&configured.config, &normalizer, &program);
+    let mut read = inputs::read_all_by(stage, &inputs, &normalizer);
     inputs::say_rejected(&read.rejected, terminal);
     has_faults |= !read.rejected.is_empty();
     match flags.shuffle {

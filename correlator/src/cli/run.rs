@@ -10,7 +10,7 @@ use rules::event::Span;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use super::flags::{FormatFlag, RuleFlags, SourceFlags};
+use super::flags::{self, FormatFlag, RuleFlags, SourceFlags, ThreadsFlag};
 use super::follow;
 use super::load::{self, Configured, RuleSet};
 use super::log;
@@ -50,6 +50,8 @@ pub(super) struct Flags {
     rules: RuleFlags,
     #[command(flatten)]
     format: FormatFlag,
+    #[command(flatten)]
+    threads: ThreadsFlag,
 }
 
 pub(super) fn run(
@@ -91,8 +93,10 @@ pub(super) fn run(
     };
     let mut delivery = Told { sink: output::open(&config.output, terminal)? };
     let stop = Stop::default();
-    let mut merge =
-        Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock)).by_clock(&schema);
+    let stage = flags::stage(config, &normalizer, &program);
+    let mut merge = Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock))
+        .by_clock(&schema)
+        .with_stage(stage.clone());
     let store_path = config.store.as_deref();
     let threads =
         follow::start(&config.sources, &mut merge, &normalizer, &positions, &stop, store_path, &board)?;
@@ -126,7 +130,8 @@ pub(super) fn run(
     let runner = runner
         .with_retention(config.retention)
         .with_max_store_bytes(config.max_store_bytes)
-        .with_board(Arc::clone(&board));
+        .with_board(Arc::clone(&board))
+        .with_stage(stage);
     let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();

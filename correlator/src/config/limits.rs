@@ -1,4 +1,4 @@
-//! `[limits]` and `store.max_size`: what memory and disk a run may take.
+//! `[limits]` and `store.max_size`: what memory, processors and disk a run may take.
 
 use std::fmt::Write;
 
@@ -10,6 +10,7 @@ use super::{Limits, MIB};
 const LEAST_MEMORY: u64 = 64 * MIB;
 const LEAST_STORE: u64 = 64 * MIB;
 const MOST: u32 = 100_000_000;
+const MOST_THREADS: u32 = 64;
 
 /// One count of the table: its key, its least, and where it is kept.
 struct Count {
@@ -28,7 +29,7 @@ const COUNTS: [Count; 7] = [
     Count { key: "context_events_per_value", least: 16, place: |limits| &mut limits.max_context_per_link },
 ];
 
-pub(super) fn read(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Limits {
+pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Limits {
     let mut limits = Limits::default();
     if let Some(bytes) = table.size_at("memory", ctx) {
         limits.max_bytes = bytes.value;
@@ -41,8 +42,11 @@ pub(super) fn read(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Limits {
             *place(&mut limits) = number as usize;
         }
     }
-    table.finish(ctx);
     limits
+}
+
+pub(super) fn threads(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> u32 {
+    table.integer("threads", 1..MOST_THREADS + 1, ctx).unwrap_or(1)
 }
 
 pub(super) fn max_store(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<u64> {
@@ -53,7 +57,7 @@ pub(super) fn max_store(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Opt
     Some(bytes.value)
 }
 
-pub(super) fn write(mut limits: Limits, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\n[limits]\nmemory = \"{}\"", size(limits.max_bytes))?;
+pub(super) fn write(mut limits: Limits, n_threads: u32, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n[limits]\nthreads = {n_threads}\nmemory = \"{}\"", size(limits.max_bytes))?;
     COUNTS.iter().try_for_each(|Count { key, place, .. }| writeln!(out, "{key} = {}", place(&mut limits)))
 }

@@ -30,7 +30,7 @@ impl Config {
             Some(bytes) => writeln!(out, "max_size = \"{}\"", size(bytes))?,
             None => writeln!(out, "# no max_size: as large as it gets")?,
         }
-        limits::write(self.limits, out)?;
+        limits::write(self.limits, self.n_threads, out)?;
         writeln!(out, "\n[time]\njoin_lateness = \"{}\"", duration(self.join_lateness))?;
         for source in &self.sources {
             write_source(source, out)?;

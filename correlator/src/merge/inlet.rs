@@ -1,8 +1,8 @@
 //! A queue for each source, and turns between them: what one has a backlog of does not stand in another's way.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rules::event::EventTime;
@@ -10,6 +10,7 @@ use rules::event::EventTime;
 use super::known::Known;
 use super::{Closed, Pace, SourceId};
 use crate::source::SourceItem;
+use crate::stage::{Batch, Stage, Sum, Tally, Work};
 use crate::time::Clock;
 
 /// An item on its way. What it says holds as of its sending, however long it waits to be taken.
@@ -22,18 +23,86 @@ pub(super) struct Sent {
 }
 
 /// A source's end of its queue. Sending waits while the queue is full: nothing is dropped here.
-#[derive(Clone)]
 pub struct Outlet {
     tx: SyncSender<Sent>,
     /// Holds at most one ring: whoever hears it looks at every queue.
     bell: SyncSender<()>,
     clock: Arc<dyn Clock>,
+    /// Who reads, and asks the rules, for this source.
+    stage: Option<Stage>,
+    /// The batch that was promised last, as long as nothing was sent after it.
+    filling: Mutex<Option<Arc<Batch>>>,
+    tally: Arc<Tally>,
+}
+
+/// Each fills batches of its own, and has an account of its own.
+impl Clone for Outlet {
+    fn clone(&self) -> Self {
+        let (tx, bell, clock) = (self.tx.clone(), self.bell.clone(), Arc::clone(&self.clock));
+        Self { tx, bell, clock, stage: self.stage.clone(), filling: Mutex::default(), tally: Arc::default() }
+    }
 }
 
 impl Outlet {
+    /// Sends something behind all that was sent before.
+    ///
     /// # Errors
     /// When the merge is gone.
     pub fn send(&self, item: SourceItem) -> Result<(), Closed> {
+        match (&self.stage, item) {
+            (None, item) => self.put(item),
+            (Some(stage), SourceItem::Record(record)) => self.work(stage, Work::Ask(record)),
+            (Some(_), item) => {
+                let mut filling = self.filling();
+                *filling = None;
+                self.put(item)
+            }
+        }
+    }
+
+    pub(super) fn with_stage(mut self, stage: Option<Stage>) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    pub(crate) fn stage(&self) -> Option<&Stage> {
+        self.stage.as_ref()
+    }
+
+    /// The account of what was handed over to be read.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// What came of all that was handed over to be read, since this was last asked.
+    pub(crate) fn settle(&self) -> Sum {
+        self.tally.settle()
+    }
+
+    /// Has work done by whoever is free, and sends what comes of it behind all that was sent before.
+    ///
+    /// # Errors
+    /// When the merge is gone.
+    pub(crate) fn work(&self, stage: &Stage, work: Work) -> Result<(), Closed> {
+        // Held until the promise is in the queue: of several senders, none may add to a batch that another has passed.
+        let mut filling = self.filling();
+        let left = match &*filling {
+            Some(batch) => batch.add(work),
+            None => Some(work),
+        };
+        let Some(work) = left else { return Ok(()) };
+        let batch = Batch::of(work);
+        stage.begin(&batch);
+        self.put(SourceItem::Soon(Arc::clone(&batch)))?;
+        *filling = Some(batch);
+        Ok(())
+    }
+
+    fn filling(&self) -> MutexGuard<'_, Option<Arc<Batch>>> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, item: SourceItem) -> Result<(), Closed> {
         let sent = Sent { at: self.clock.now(), has_waited: false, item };
         if let Some(held_up) = self.offer(sent)? {
             self.tx.send(held_up).map_err(|_closed| Closed)?;
@@ -105,7 +174,8 @@ impl Inlets {
         let bell = self.bell_tx.clone().expect("sources are added before the merge is read");
         let (tx, rx) = sync_channel(self.capacity);
         self.queues.push(Queue { rx, known: Known::new(self.clock.now(), pace) });
-        (id, Outlet { tx, bell, clock: Arc::clone(&self.clock) })
+        let clock = Arc::clone(&self.clock);
+        (id, Outlet { tx, bell, clock, stage: None, filling: Mutex::default(), tally: Arc::default() })
     }
 
     /// How far this source is known, by what was taken of it and by looks that found nothing.

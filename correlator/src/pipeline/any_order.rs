@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -10,11 +12,13 @@ use proptest::test_runner::TestRunner;
 use rules::event::{EventTime, Span};
 use serde_json::Value;
 
-use super::Mode;
 use super::kinds::world_of_every_kind;
 use super::tests::{self, World, described, exec, revisions_end_where_finals_do};
+use super::{Mode, finish};
 use crate::alert::{AlertChange, AlertState};
-use crate::time::parse;
+use crate::merge::{Merge, Merged, Pace};
+use crate::source::feed::{self, Feed};
+use crate::time::{Lateness, VirtualClock, parse};
 
 /// How late an event may be in these tests.
 const LATENESS: Span = Span::from_secs(60);
@@ -76,6 +80,49 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
     (tests::lines(), prop::collection::vec(vouching, 0..12)).prop_map(|(lines, more)| [lines, more].concat())
 }
 
+/// Through a queue, read by so many threads; with one, as they come.
+fn threaded(world: &World, lines: &[String], n_threads: usize) -> Vec<String> {
+    let stage = (n_threads > 1).then(|| world.stage(n_threads));
+    let mut merge = Merge::new(8, Pace::Replay, Arc::new(VirtualClock::default())).with_stage(stage);
+    let outlet = merge.add("test", Lateness(LATENESS));
+    let limits = feed::Limits::default();
+    let mut engine = world.engine(Mode::Finals);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let feed = Feed { source: "test".into(), normalizer: &world.normalizer, outlet, limits };
+            let text = lines.join("\n");
+            feed.json("lines", text.as_bytes()).unwrap();
+        });
+        loop {
+            match merge.next(Duration::from_secs(1)) {
+                Some(Merged::Record(id, record)) => drop(engine.push(&Arc::clone(merge.name(id)), record)),
+                Some(Merged::End) => break,
+                Some(Merged::Watermark(_)) | None => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    assert!(engine.stats().total().received >= lines.len() as u64, "a line may hold several");
+    finish(engine).alerts.iter().map(|alert| alert.document.to_string()).collect()
+}
+
+#[test]
+fn all_rules_say_the_same_on_one_thread_two_and_eight() {
+    let (world, all) = World::shipped();
+    let mut runner = TestRunner::deterministic();
+    let traces = prop::sample::subsequence(all, 150).prop_shuffle();
+    let mut n_alerts = 0;
+    for _ in 0..3 {
+        let lines = traces.new_tree(&mut runner).unwrap().current();
+        let one = threaded(&world, &lines, 1);
+        n_alerts += one.len();
+        for n_threads in [2, 8] {
+            assert_eq!(threaded(&world, &lines, n_threads), one, "{n_threads} threads");
+        }
+    }
+    assert!(n_alerts > 10, "{n_alerts} alerts");
+}
+
 fn shuffled_twice() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
     lines().prop_flat_map(|lines| {
         let twice: Vec<String> = lines.iter().chain(&lines).cloned().collect();
@@ -105,6 +152,14 @@ proptest! {
     fn any_order_and_repetition_end_in_the_same_bytes((lines, shuffled) in shuffled_twice()) {
         let world = world_of_every_kind();
         prop_assert_eq!(world.finals(&lines), world.finals(&shuffled));
+    }
+
+    #[test]
+    fn any_number_of_threads_says_the_same(lines in lines()) {
+        let world = world_of_every_kind();
+        let one = threaded(world, &lines, 1);
+        prop_assert_eq!(&threaded(world, &lines, 2), &one);
+        prop_assert_eq!(&threaded(world, &lines, 8), &one);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rules::program::{Program, RuleIdx};
 use rules::schema::Schema;
 use rustc_hash::FxHashMap;
 
-use super::dedup::{self, Content, Dedup, Seen, ShortId, short_id};
+use super::dedup::{Content, Dedup, Seen, ShortId, short_id};
 use super::feedback::Feedback;
 use crate::alert::absence::{self, Claim};
 use crate::alert::blind::{Blind, Heard, HostLoss};
@@ -18,7 +18,7 @@ use crate::alert::suppression::{Member, MemberChange};
 use crate::alert::{AlertChange, AlertId, AlertState};
 use crate::archive::{Archive, Shelf, Unwritten};
 use crate::context::Contexts;
-use crate::detect::{self, Detect};
+use crate::detect::{self, Detect, Detected};
 use crate::history::History;
 use crate::identity::{Identities, Row};
 use crate::keyed::{
@@ -26,6 +26,7 @@ use crate::keyed::{
 };
 use crate::kinds;
 use crate::source::{Record, Rejected, RejectedKind};
+use crate::stage::Prepared;
 use crate::stats::{Fate, Stats};
 use crate::store::{KeptMember, ReadKey, SeenId};
 
@@ -192,10 +193,14 @@ impl Engine {
     }
 
     /// Takes one event. What is new is told at once; what changes, with a [`Self::tick`].
-    pub fn push(&mut self, source: &Arc<str>, record: Record) -> Vec<AlertChange> {
-        let short = short_id(&record.event.id);
-        let content = dedup::content(&record.raw);
-        let fate = self.fate(source, &record, short, content);
+    pub fn push(&mut self, source: &Arc<str>, mut record: Record) -> Vec<AlertChange> {
+        let prepared = record.prepared.take().filter(|prepared| prepared.is_of(&self.program));
+        let prepared = match prepared {
+            Some(prepared) => *prepared,
+            None => Prepared::new(&self.program, &mut self.detect, &record),
+        };
+        let Prepared { id: short, content, drop, detected, .. } = prepared;
+        let fate = self.fate(source, &record, short, content, drop);
         self.stats.count(source, fate);
         if record.claimed.is_some() {
             self.stats.count_misdated(source);
@@ -208,7 +213,7 @@ impl Engine {
         if !matches!(fate, Fate::Evaluated | Fate::Late) {
             return Vec::new();
         }
-        self.evaluate(&Arc::new(record));
+        self.evaluate(&Arc::new(record), detected);
         self.keep_within();
         match self.mode {
             Mode::Revisions => self.tell(Book::tell_fresh),
@@ -226,7 +231,14 @@ impl Engine {
         self.stats.count_rejected(&rejected.source, rejected.kind);
     }
 
-    fn fate(&mut self, source: &Arc<str>, record: &Record, short: ShortId, content: Content) -> Fate {
+    fn fate(
+        &mut self,
+        source: &Arc<str>,
+        record: &Record,
+        short: ShortId,
+        content: Content,
+        drop: Option<String>,
+    ) -> Fate {
         match self.dedup.insert(short, record.event.time, Some(content)) {
             Seen::Never => {}
             Seen::Before => return Fate::Duplicate,
@@ -243,7 +255,7 @@ impl Engine {
         self.history.note(&self.program, &record.event);
         // What an event says about who is who is kept even where the event is not.
         self.identities.learn(record);
-        if let Some(line) = self.detect.drop_reason(&record.event) {
+        if let Some(line) = drop {
             *self.stats.by_drop.entry(line).or_default() += 1;
             return Fate::Dropped;
         }
@@ -254,8 +266,7 @@ impl Engine {
         Fate::Evaluated
     }
 
-    fn evaluate(&mut self, record: &Arc<Record>) {
-        let mut detected = self.detect.detect(record);
+    fn evaluate(&mut self, record: &Arc<Record>, mut detected: Detected) {
         let time = record.event.time;
         self.explain_with(record, std::mem::take(&mut detected.contexts));
         for rule in detected.matches {
@@ -651,7 +662,8 @@ impl Engine {
         self.blind.note(&record);
         self.history.note(&self.program, &record.event);
         self.identities.learn(&record);
-        self.evaluate(&Arc::new(record));
+        let detected = self.detect.detect(&record);
+        self.evaluate(&Arc::new(record), detected);
     }
 
     pub(crate) fn restore_heard(&mut self, heard: Heard) {

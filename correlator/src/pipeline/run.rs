@@ -28,6 +28,7 @@ use crate::source::folder::Positions;
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
 use crate::source::{Position, Receipt, Rejected};
+use crate::stage::Stage;
 use crate::stats::Stats;
 use crate::store::{
     Batch, HeldEvent, HeldRole, Kept, KeptMember, KeyRow, OpenRow, PutOff, StateRows, Store, StoreError,
@@ -142,6 +143,7 @@ pub struct Runner {
     /// The store's format held no state: the first commit writes what was computed from its events.
     is_of_older: bool,
     reload: Option<(Reload, Normalizer)>,
+    stage: Option<Stage>,
     patience: WritePatience,
     meter: Meter,
     faults: Faults,
@@ -182,6 +184,7 @@ impl Runner {
             watermark,
             is_of_older,
             reload: None,
+            stage: None,
             patience: WritePatience::default(),
             meter: Meter::default(),
             faults: Faults::default(),
@@ -210,6 +213,13 @@ impl Runner {
     #[must_use]
     pub fn with_reload(mut self, reload: Reload, normalizer: Normalizer) -> Self {
         self.reload = Some((reload, normalizer));
+        self
+    }
+
+    /// Has these workers learn of other rules as they are taken over.
+    #[must_use]
+    pub fn with_stage(mut self, stage: Option<Stage>) -> Self {
+        self.stage = stage;
         self
     }
 
@@ -271,6 +281,9 @@ impl Runner {
         self.commit(delivery)?;
         let Some(store) = &mut self.store else { return Ok(()) };
         normalizer.replace(Arc::clone(&schema), indicators);
+        if let Some(stage) = &self.stage {
+            stage.replace(&program);
+        }
         let n_rules = program.n_loaded();
         let mut engine = self.engine.with_program(program, &schema);
         restore::restore(&mut engine, store, &normalizer)?;

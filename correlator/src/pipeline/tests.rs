@@ -18,6 +18,7 @@ use crate::merge::{Doubt, Merge, Pace};
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
 use crate::source::{Origin, Position, Record, Rejected, SourceItem};
+use crate::stage::Stage;
 use crate::store::Store;
 use crate::time::{Lateness, VirtualClock};
 
@@ -127,6 +128,23 @@ pub(super) fn world_of_all() -> World {
 }
 
 impl World {
+    /// The shipped catalogue, and the events of its rules' own cases.
+    pub(super) fn shipped() -> (Self, Vec<String>) {
+        let mut schema = Schema::builtin();
+        let loaded = catalogue::builtin(&mut schema);
+        let cases = loaded.rules.iter().flat_map(|rule| &rule.cases);
+        let lines = cases.flat_map(|case| case.events.lines()).filter(|line| !line.trim().is_empty());
+        let lines = lines.map(str::to_owned).collect();
+        let program = Arc::new(Program::with_drops(loaded.rules.clone(), loaded.drops.clone(), &schema));
+        let schema = Arc::new(schema);
+        let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
+        (World { program, normalizer, schema }, lines)
+    }
+
+    pub(super) fn stage(&self, n_threads: usize) -> Stage {
+        Stage::new(n_threads, &self.normalizer, &self.program)
+    }
+
     pub(super) fn rule_names(&self) -> std::collections::BTreeSet<String> {
         self.program.rules().iter().map(|rule| rule.name.clone()).collect()
     }

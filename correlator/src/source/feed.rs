@@ -15,6 +15,7 @@ use crate::source::normalize::{Normalizer, Unreadable};
 use crate::source::parquet;
 use crate::source::split::{End, Piece, split};
 use crate::source::{Origin, Record, Rejected, RejectedKind, SourceItem, vpcflow};
+use crate::stage::{Spot, Sum, Text, Work};
 
 /// What one input may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +100,17 @@ impl Feed<'_> {
     fn json_of<R: Read>(&self, name: &str, mut unpacked: Unpacked<R>) -> Result<Outcome, Closed> {
         let mut outcome = Outcome::default();
         let mut closed = None;
-        // Whether a text is a document is told by reading it, and it is read once.
-        let read = RefCell::new(Vec::new());
+        // Whether a text is a document is told by reading it, and it is read once. Where others read, a look at its form has
+        // to do, and only what that does not settle is read here.
+        let read = RefCell::new(None);
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
         let is_whole = |text: &str| {
+            if self.outlet.stage().is_some() && is_json(text) {
+                return true;
+            }
             let found = self.normalizer.read_any(text);
-            let is_whole = !matches!(found[..], [Err(Unreadable::Json(_))])
-                || serde_json::from_str::<IgnoredAny>(text).is_ok();
-            *read.borrow_mut() = found;
+            let is_whole = !matches!(found[..], [Err(Unreadable::Json(_))]) || is_json(text);
+            *read.borrow_mut() = Some(found);
             is_whole
         };
         let end = split(&mut unpacked, self.limits.max_record_bytes, &is_whole, &mut |piece| {
@@ -116,6 +121,7 @@ impl Feed<'_> {
         if let Some(closed) = closed {
             return Err(closed);
         }
+        self.settle(&mut outcome);
         if let End::Truncated { at, reason } = &end {
             self.truncated(name, *at, reason, &unpacked, &mut outcome)?;
         }
@@ -125,22 +131,29 @@ impl Feed<'_> {
         Ok(outcome)
     }
 
-    /// `found` is what was read of a document.
+    /// `found` is what was read of a document, where it was.
     fn piece(
         &self,
         name: &str,
         piece: Piece,
-        found: Vec<Result<Record, Unreadable>>,
+        found: Option<Vec<Result<Record, Unreadable>>>,
         outcome: &mut Outcome,
     ) -> Result<(), Closed> {
         match piece {
-            Piece::Document { at, number, .. } => self.found(found, &|| place(name, number, at), outcome),
+            Piece::Document { text, at, number } => {
+                let spot = Spot::Record { number, at };
+                match found {
+                    Some(found) => self.found(found, &|| spot.of(name), outcome),
+                    None => self.read(None, text, name, spot, outcome),
+                }
+            }
             Piece::Broken { at, number, reason } => {
-                self.reject(place(name, number, at), reason.to_owned(), RejectedKind::Record, outcome)
+                let at = Spot::Record { number, at }.of(name);
+                self.reject(at, reason.to_owned(), RejectedKind::Record, outcome)
             }
             Piece::TooLarge { at, number } => {
-                let reason = self.too_large();
-                self.reject(place(name, number, at), reason, RejectedKind::TooLarge, outcome)
+                let at = Spot::Record { number, at }.of(name);
+                self.reject(at, self.too_large(), RejectedKind::TooLarge, outcome)
             }
         }
     }
@@ -164,16 +177,9 @@ impl Feed<'_> {
                     if vpcflow::is_header(text) {
                         text.clone_into(&mut header);
                     } else if !text.is_empty() && vpcflow::is_event(&header, text) {
-                        match self.normalizer.read(Origin::VpcFlow, format!("{header}\n{text}")) {
-                            Ok(record) => {
-                                outcome.n_records += 1;
-                                self.outlet.send(SourceItem::Record(record))?;
-                            }
-                            Err(error) => {
-                                let at = format!("{name}, line {number}");
-                                self.reject(at, error.to_string(), RejectedKind::Record, &mut outcome)?;
-                            }
-                        }
+                        let text = format!("{header}\n{text}");
+                        let spot = Spot::Line { number };
+                        self.read(Some(Origin::VpcFlow), text, name, spot, &mut outcome)?;
                     }
                 }
                 Ok(Some(Line::TooLarge { number })) => {
@@ -187,12 +193,14 @@ impl Feed<'_> {
                 }
                 Ok(None) => break,
                 Err(error) => {
+                    self.settle(&mut outcome);
                     let at = lines.at;
                     self.truncated(name, at, &error.to_string(), lines.reader.get_ref(), &mut outcome)?;
                     break;
                 }
             }
         }
+        self.settle(&mut outcome);
         outcome.n_bytes = lines.reader.get_ref().n_read;
         Ok(outcome)
     }
@@ -214,7 +222,37 @@ impl Feed<'_> {
         if text.is_empty() {
             return Ok(());
         }
-        self.document(text, &|| format!("{name}, line {number}"), outcome)
+        self.read(None, text, name, Spot::Line { number: *number }, outcome)
+    }
+
+    /// Reads a text, or has it read: then what it came to is known when [`Self::settle`] is asked.
+    fn read(
+        &self,
+        origin: Option<Origin>,
+        text: impl AsRef<str> + Into<String>,
+        name: &str,
+        spot: Spot,
+        outcome: &mut Outcome,
+    ) -> Result<(), Closed> {
+        let Some(stage) = self.outlet.stage() else {
+            let found = match origin {
+                Some(origin) => vec![self.normalizer.read(origin, text.as_ref())],
+                None => self.normalizer.read_any(text.as_ref()),
+            };
+            return self.found(found, &|| spot.of(name), outcome);
+        };
+        let (source, tally) = (Arc::clone(&self.source), Arc::clone(self.outlet.tally()));
+        tally.begin();
+        let text = Text { origin, text: text.into(), source, name: name.into(), spot, tally };
+        self.outlet.work(stage, Work::Read(text))
+    }
+
+    /// Adds what others found in the texts that they were handed. Waits for them.
+    pub(crate) fn settle(&self, outcome: &mut Outcome) {
+        let Sum { n_records, n_rejected, first_fault } = self.outlet.settle();
+        outcome.n_records += n_records;
+        outcome.n_rejected += n_rejected;
+        outcome.first_fault = outcome.first_fault.take().or(first_fault);
     }
 
     /// Reads whatever one JSON document holds.
@@ -379,6 +417,8 @@ impl Feed<'_> {
         kind: RejectedKind,
         outcome: &mut Outcome,
     ) -> Result<(), Closed> {
+        // What was wrong first is told first.
+        self.settle(outcome);
         outcome.n_rejected += 1;
         outcome.first_fault.get_or_insert_with(|| format!("{at}: {reason}"));
         self.outlet.send(SourceItem::Rejected(Rejected {
@@ -397,10 +437,6 @@ fn spool(reader: &mut impl Read, max_bytes: u64) -> io::Result<Option<std::fs::F
     let n_bytes = io::copy(&mut reader.take(max_bytes.saturating_add(1)), &mut file)?;
     io::Seek::rewind(&mut file)?;
     Ok((n_bytes <= max_bytes).then_some(file))
-}
-
-fn place(name: &str, number: u64, at: u64) -> String {
-    format!("{name}, record {number} at byte {at}")
 }
 
 /// A reader that unpacks gzip, told by its first bytes, up to a cap.

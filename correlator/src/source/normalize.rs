@@ -35,6 +35,8 @@ pub enum Unreadable {
     Flow(String),
     #[error("neither a CloudTrail record, a GuardDuty finding, flow log lines nor an ECS document: {0}")]
     Unknown(String),
+    #[error("reading it failed; this is a fault of groundtrail, and the event is left out")]
+    Failed,
 }
 
 /// Stage one: stateless, the same answer for the same text.
@@ -124,7 +126,8 @@ impl Normalizer {
         let mut event = Event::new(id, head.time, head.index);
         event.sequence = head.sequence;
         event.fill(slots.found);
-        Ok(Record { event, origin, raw, hits: hits.into(), facts: head.facts.into(), claimed: None })
+        let (hits, facts) = (hits.into(), head.facts.into());
+        Ok(Record { event, origin, raw, hits, facts, claimed: None, prepared: None })
     }
 
     /// Reads an event that was kept, as of the time it was kept under.

@@ -464,6 +464,7 @@ fn drain<R: io::BufRead>(name: &str, feed: &Feed<'_>, mut lines: Lines<R>) -> Re
             Ok(Some(line)) => feed.line(name, &line, &mut outcome)?,
             Ok(None) => return Ok(()),
             Err(error) => {
+                feed.settle(&mut outcome);
                 let at = format!("{name}, byte {}", lines.at);
                 let reason = format!(
                     "truncated or damaged: {error}; the {} records before it were read, the rest is lost",
