@@ -8,6 +8,7 @@ mod report;
 mod rsigma;
 mod rules;
 mod sensor;
+mod state;
 
 use std::fs;
 use std::path::Path;
@@ -47,6 +48,8 @@ pub(crate) enum Subject {
     Sensor,
     /// What the engine costs: CloudTrail through the whole catalogue, state in memory, in the store and at a start
     Engine,
+    /// What state costs a run: writing it down, telling of it in time, and what several threads bring
+    State,
     /// What comes in: AWS's files, the sensor's spool, and a fleet of sensors over mutual TLS
     Feeds,
 }
@@ -57,6 +60,7 @@ impl Subject {
             Self::Rules => rules::measure(options.checkout.as_deref(), options.sigma.as_deref()),
             Self::Sensor => sensor::measure(),
             Self::Engine => engine::measure(options.sigma.as_deref()),
+            Self::State => state::measure(),
             Self::Feeds => feeds::measure(),
         }
     }
