@@ -16,6 +16,8 @@ pub struct Unwrapped<'t> {
     pub text: &'t str,
     /// The text as read, where it is JSON.
     pub json: Option<Json<'t>>,
+    /// What the line stands under, where it is one of a flow log.
+    pub header: Option<&'t str>,
 }
 
 /// Envelopes inside envelopes end somewhere.
@@ -70,7 +72,7 @@ fn unwrap_into<'t>(
     found: &mut Found<'t>,
 ) -> Result<(), Unreadable> {
     let (text, json) = parse(text, arena)?;
-    let as_is = |origin| Unwrapped { origin, text, json: Some(json) };
+    let as_is = |origin| Unwrapped { origin, text, json: Some(json), header: None };
     if ApiCall::is_one(&json) {
         found.push(Ok(as_is(Origin::CloudTrail)));
         return Ok(());
@@ -82,7 +84,8 @@ fn unwrap_into<'t>(
     let product = json.str_at(&["metadata", "product", "name"]);
     if ocsf::is_cloudtrail(product, json.get("class_uid").is_some()) {
         let record = ocsf::to_record(text).ok_or_else(|| Unreadable::Json("no OCSF object".to_owned()))?;
-        found.push(Ok(Unwrapped { origin: Origin::CloudTrail, text: arena.alloc_str(&record), json: None }));
+        let text = arena.alloc_str(&record);
+        found.push(Ok(Unwrapped { origin: Origin::CloudTrail, text, json: None, header: None }));
         return Ok(());
     }
     if depth >= MAX_DEPTH {
@@ -109,7 +112,7 @@ fn unwrap_into<'t>(
         return inner.map_or(Ok(()), |inner| unwrap_into(inner.get(), arena, depth + 1, found));
     }
     if let Some(flow) = json.str_at(&["vpcflow"]) {
-        flow_lines(flow, arena, found);
+        flow_lines(flow, found);
         return Ok(());
     }
     if ["Records", "Findings", "findings", "logEvents", "events", "Events"]
@@ -176,14 +179,30 @@ fn is_about_itself(json: &Json<'_>) -> bool {
         || json.str_at(&["messageType"]) == Some("CONTROL_MESSAGE")
 }
 
-fn flow_lines<'t>(text: &str, arena: &'t Arena, found: &mut Found<'t>) {
-    let mut header = vpcflow::DEFAULT_HEADER;
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+/// Lines of one document. A flow log has any number, and is no document.
+const MAX_FLOW_LINES: usize = 2_000;
+
+/// Lines share their header for as long as they are only found. As records they have it each: a header's bounds and theirs are
+/// what keeps a small document small.
+fn flow_lines<'t>(text: &'t str, found: &mut Found<'t>) {
+    let mut header = Some(vpcflow::DEFAULT_HEADER);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    for (n_lines, line) in lines.enumerate() {
+        if n_lines == MAX_FLOW_LINES {
+            let fault = format!(
+                "more than {MAX_FLOW_LINES} lines of a flow log in one document; the rest is left out: hand it over as the \
+                 text that it is"
+            );
+            found.push(Err(Unreadable::Flow(fault)));
+            return;
+        }
         if vpcflow::is_header(line) {
-            header = line;
-        } else if vpcflow::is_event(header, line) {
-            let text = arena.alloc_str(&format!("{header}\n{line}"));
-            found.push(Ok(Unwrapped { origin: Origin::VpcFlow, text, json: None }));
+            let fault = vpcflow::header_fault(line);
+            header = fault.is_none().then_some(line);
+            found.extend(fault.map(|fault| Err(Unreadable::Flow(fault))));
+        } else if let Some(header) = header.filter(|header| vpcflow::is_event(header, line)) {
+            let header = Some(header);
+            found.push(Ok(Unwrapped { origin: Origin::VpcFlow, text: line, json: None, header }));
         }
     }
 }

@@ -169,14 +169,22 @@ impl Feed<'_> {
     fn flow_log_of<R: Read>(&self, name: &str, unpacked: Unpacked<R>) -> Result<Outcome, Closed> {
         let mut outcome = Outcome::default();
         let mut lines = Lines::new(BufReader::new(unpacked), self.limits.max_record_bytes);
-        let mut header = vpcflow::DEFAULT_HEADER.to_owned();
+        let mut header = Some(vpcflow::DEFAULT_HEADER.to_owned());
         loop {
             match lines.next_line() {
                 Ok(Some(Line::Text { text, number })) => {
                     let text = text.trim();
                     if vpcflow::is_header(text) {
-                        text.clone_into(&mut header);
-                    } else if !text.is_empty() && vpcflow::is_event(&header, text) {
+                        let fault = vpcflow::header_fault(text);
+                        header = fault.is_none().then(|| text.to_owned());
+                        if let Some(fault) = fault {
+                            let at = format!("{name}, line {number}");
+                            self.reject(at, fault, RejectedKind::TooLarge, &mut outcome)?;
+                        }
+                    } else if let Some(header) = &header
+                        && !text.is_empty()
+                        && vpcflow::is_event(header, text)
+                    {
                         let text = format!("{header}\n{text}");
                         let spot = Spot::Line { number };
                         self.read(Some(Origin::VpcFlow), text, name, spot, &mut outcome)?;

@@ -85,7 +85,10 @@ impl Normalizer {
             Some(json) => self.record(one.origin, one.text.into(), |terms, slots| {
                 map_json(one.origin, &json, &terms.paths, slots)
             }),
-            None => self.read(one.origin, one.text),
+            None => match one.header {
+                Some(header) => self.read(one.origin, format!("{header}\n{}", one.text)),
+                None => self.read(one.origin, one.text),
+            },
         }
     }
 

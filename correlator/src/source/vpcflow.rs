@@ -34,6 +34,24 @@ pub fn is_header(line: &str) -> bool {
         && !line.split_ascii_whitespace().all(|word| word.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// No flow log has more columns, or longer names for them.
+const MAX_COLUMNS: usize = 100;
+const MAX_HEADER_BYTES: usize = 4096;
+
+/// What is wrong with a header: it is said again with each of its lines, so it must not be of any size.
+pub fn header_fault(header: &str) -> Option<String> {
+    if header.len() > MAX_HEADER_BYTES {
+        let len = header.len();
+        return Some(format!(
+            "a header of {len} bytes, where {MAX_HEADER_BYTES} is the most; the lines under it are left out"
+        ));
+    }
+    let n_columns = header.split_ascii_whitespace().count();
+    (n_columns > MAX_COLUMNS).then(|| {
+        format!("a header of {n_columns} columns, where {MAX_COLUMNS} is the most; the lines under it are left out")
+    })
+}
+
 /// A NODATA line says that there was no traffic. SKIPDATA says that AWS lost some of it, which is an event.
 pub fn is_event(header: &str, line: &str) -> bool {
     let status = header.split_ascii_whitespace().position(|name| name == "log-status");

@@ -9,8 +9,10 @@ const FINDING: &str =
 fn check(text: &str, expect: &[(Origin, &str)]) {
     let arena = Arena::new();
     let found = unwrap(text, &arena).unwrap();
-    let found: Vec<(Origin, &str)> =
-        found.iter().map(|one| one.as_ref().map(|one| (one.origin, one.text)).unwrap()).collect();
+    let under = |one: &Unwrapped<'_>| one.header.map_or(String::new(), |header| format!("{header}\n"));
+    let found: Vec<(Origin, String)> =
+        found.iter().flatten().map(|one| (one.origin, under(one) + one.text)).collect();
+    let expect: Vec<_> = expect.iter().map(|(origin, text)| (*origin, (*text).to_owned())).collect();
     assert_eq!(found, expect, "{text}");
 }
 
@@ -77,6 +79,34 @@ fn documents_of_rule_cases() {
         r#"{"vpcflow":"srcaddr end log-status\n192.0.2.1 1795219200 OK\n- 1795219200 NODATA\n"}"#,
         &[(Origin::VpcFlow, "srcaddr end log-status\n192.0.2.1 1795219200 OK")],
     );
+}
+
+#[test]
+fn lines_of_a_flow_log_share_their_header() {
+    let header = format!("srcaddr end {}", "x".repeat(2_000));
+    let lines = "192.0.2.1 1795219200 1\n".repeat(10_000);
+    let text = serde_json::json!({ "vpcflow": format!("{header}\n{lines}") }).to_string();
+    let arena = Arena::new();
+    let mut found = unwrap(&text, &arena).unwrap();
+    assert_eq!(found.len(), MAX_FLOW_LINES);
+    assert!(found.pop().unwrap().unwrap_err().to_string().contains("more than 2000 lines"));
+    assert!(found.iter().flatten().all(|one| one.header.is_some_and(|held| held.len() == header.len())));
+    assert!(arena.allocated_bytes() < 8 * text.len(), "{}", arena.allocated_bytes());
+}
+
+#[test]
+fn a_header_of_any_size_is_not_taken() {
+    let lines = "1 1 1\n".repeat(1_000);
+    let wide = "a ".repeat(101);
+    for header in [format!("srcaddr {}", "x".repeat(5_000)), format!("srcaddr {wide}")] {
+        let flow = format!("{header}\n{lines}srcaddr end\n192.0.2.1 1795219200\n");
+        let text = serde_json::json!({ "vpcflow": flow }).to_string();
+        let arena = Arena::new();
+        let found = unwrap(&text, &arena).unwrap();
+        assert_eq!(found.len(), 2, "the fault, and the line under the next header");
+        let fault = found[0].as_ref().unwrap_err().to_string();
+        assert!(fault.contains("left out"), "{fault}");
+    }
 }
 
 #[test]

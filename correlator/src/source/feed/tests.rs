@@ -143,6 +143,19 @@ fn flow_lines_follow_the_last_header() {
 }
 
 #[test]
+fn lines_under_a_header_that_is_not_taken_are_left_out() {
+    let wide = "c ".repeat(200);
+    let text = format!("srcaddr {wide}\n192.0.2.1 1\nsrcaddr end\n192.0.2.1 1795219260\n");
+    let came = collect(|normalizer, outlet| {
+        let feed =
+            Feed { source: "test".into(), normalizer, outlet: outlet.clone(), limits: Limits::default() };
+        let outcome = feed.flow_log("f.log", text.as_bytes()).unwrap();
+        assert_eq!((outcome.n_records, outcome.n_rejected), (1, 1));
+    });
+    assert!(came.rejected[0].starts_with("f.log, line 1: a header of 201 columns"), "{:?}", came.rejected);
+}
+
+#[test]
 fn lines_are_capped_and_their_ends_known() {
     let mut lines = Lines::new(&b"one\r\n\xff\n123456789\nlast"[..], 6);
     let text = |text: &str, number| Some(Line::Text { text: text.to_owned(), number });
