@@ -56,10 +56,15 @@ pub enum End {
 struct Splitter<R> {
     reader: R,
     max_len: usize,
-    /// Bytes from `base` on that are still needed.
-    buffer: Vec<u8>,
-    /// Place of the buffer's first byte in the stream.
+    /// What was read, from `start` on still needed. What lies before goes when it is half of it: passing over single bytes
+    /// must not move the rest each time.
+    held: Vec<u8>,
+    start: usize,
+    /// Place in the stream of the first byte that is needed.
     base: u64,
+    /// Bytes that were moved to make room.
+    #[cfg(test)]
+    n_moved: u64,
     /// Why there is no more, once there is none.
     end: Option<Option<String>>,
     number: u64,
@@ -76,9 +81,7 @@ pub fn split<R: Read>(
     is_whole: &dyn Fn(&str) -> bool,
     each: &mut dyn FnMut(Piece) -> bool,
 ) -> End {
-    let mut splitter =
-        Splitter { reader, max_len, buffer: Vec::new(), base: 0, end: None, number: 0, n_broken: 0 };
-    splitter.run(is_whole, each)
+    Splitter::new(reader, max_len).run(is_whole, each)
 }
 
 /// What stands at a place, judged with brackets and quotes alone.
@@ -93,6 +96,26 @@ enum Scan {
 }
 
 impl<R: Read> Splitter<R> {
+    fn new(reader: R, max_len: usize) -> Self {
+        Self {
+            reader,
+            max_len,
+            held: Vec::new(),
+            start: 0,
+            base: 0,
+            #[cfg(test)]
+            n_moved: 0,
+            end: None,
+            number: 0,
+            n_broken: 0,
+        }
+    }
+
+    /// What is needed still, as far as it was read.
+    fn buffer(&self) -> &[u8] {
+        &self.held[self.start..]
+    }
+
     fn run(&mut self, is_whole: &dyn Fn(&str) -> bool, each: &mut dyn FnMut(Piece) -> bool) -> End {
         // Inside a list of records, `]` ends it and a stray `}` is an error; outside, it closes the wrapping object.
         let mut depth_of_lists = 0_u32;
@@ -110,7 +133,7 @@ impl<R: Read> Splitter<R> {
                             n_wrappers += 1;
                         }
                         Scan::Closed(len) => {
-                            let text = String::from_utf8_lossy(&self.buffer[..len]).into_owned();
+                            let text = String::from_utf8_lossy(&self.buffer()[..len]).into_owned();
                             // What does not parse may have swallowed its successors.
                             if !is_whole(&text)
                                 && let Some(next) = self.resync(len)
@@ -128,7 +151,7 @@ impl<R: Read> Splitter<R> {
                             }
                         }
                         Scan::Open => {
-                            let len = self.buffer.len();
+                            let len = self.buffer().len();
                             match self.resync(len) {
                                 Some(next) => {
                                     if !self.broken("a record that never ends", next, each) {
@@ -180,22 +203,30 @@ impl<R: Read> Splitter<R> {
 
     /// The byte at an offset from here; reads on as needed.
     fn byte(&mut self, offset: usize) -> Option<u8> {
-        while offset >= self.buffer.len() {
+        while offset >= self.buffer().len() {
             if !self.fill() {
                 return None;
             }
         }
-        Some(self.buffer[offset])
+        Some(self.held[self.start + offset])
     }
 
     fn fill(&mut self) -> bool {
         if self.end.is_some() {
             return false;
         }
-        let len = self.buffer.len();
-        self.buffer.resize(len + CHUNK, 0);
+        if self.start >= self.buffer().len() {
+            #[cfg(test)]
+            {
+                self.n_moved += self.buffer().len() as u64;
+            }
+            self.held.drain(..self.start);
+            self.start = 0;
+        }
+        let len = self.held.len();
+        self.held.resize(len + CHUNK, 0);
         let read = loop {
-            match self.reader.read(&mut self.buffer[len..]) {
+            match self.reader.read(&mut self.held[len..]) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => break other,
             }
@@ -212,18 +243,18 @@ impl<R: Read> Splitter<R> {
                 0
             }
         };
-        self.buffer.truncate(len + n_read);
+        self.held.truncate(len + n_read);
         n_read > 0
     }
 
     fn skip(&mut self, len: usize) {
-        let len = len.min(self.buffer.len());
-        self.buffer.drain(..len);
+        let len = len.min(self.buffer().len());
+        self.start += len;
         self.base += len as u64;
     }
 
     fn ended(&self, is_inside: bool) -> End {
-        let at = self.base + self.buffer.len() as u64;
+        let at = self.base + self.buffer().len() as u64;
         match &self.end {
             Some(Some(error)) => End::Truncated { at, reason: error.clone() },
             _ if is_inside => {
@@ -287,7 +318,7 @@ impl<R: Read> Splitter<R> {
                             && depth == 1
                             && has_colon
                             && let Some((from, to)) = key
-                            && LIST_KEYS.iter().any(|name| name.as_bytes() == &self.buffer[from..to])
+                            && LIST_KEYS.iter().any(|name| name.as_bytes() == &self.buffer()[from..to])
                             && self.next_is_object_or_end(offset + 1)
                         {
                             return Scan::List(offset + 1);
@@ -322,10 +353,10 @@ impl<R: Read> Splitter<R> {
 
     /// The next place before `len` where a record may begin.
     fn resync(&self, len: usize) -> Option<usize> {
-        let own_key = first_key(&self.buffer).map(<[u8]>::to_vec);
-        let starts = memchr_all(&self.buffer[1..len.min(self.buffer.len())], b'{');
+        let own_key = first_key(self.buffer()).map(<[u8]>::to_vec);
+        let starts = memchr_all(&self.buffer()[1..len.min(self.buffer().len())], b'{');
         starts.into_iter().map(|at| at + 1).find(|&at| {
-            first_key(&self.buffer[at..]).is_some_and(|key| {
+            first_key(&self.buffer()[at..]).is_some_and(|key| {
                 own_key.as_deref() == Some(key) || FIRST_KEYS.iter().any(|name| name.as_bytes() == key)
             })
         })
@@ -334,14 +365,14 @@ impl<R: Read> Splitter<R> {
     /// Passes over a document of any size, to where the next may begin.
     fn skip_to_next_start(&mut self) {
         loop {
-            let len = self.buffer.len();
+            let len = self.buffer().len();
             if let Some(next) = self.resync(len) {
                 return self.skip(next);
             }
             // A beginning may lie across the border.
             self.skip(len.saturating_sub(64).max(1));
             if !self.fill() {
-                let len = self.buffer.len();
+                let len = self.buffer().len();
                 return self.skip(len);
             }
         }
@@ -370,12 +401,12 @@ impl<R: Read> Splitter<R> {
     /// To the next thing that can begin a document or end a list.
     fn skip_foreign(&mut self) {
         loop {
-            let found = self.buffer.iter().position(|byte| matches!(byte, b'{' | b'[' | b']' | b'\n'));
+            let found = self.buffer().iter().position(|byte| matches!(byte, b'{' | b'[' | b']' | b'\n'));
             match found {
                 Some(0) => self.skip(1),
                 Some(at) => return self.skip(at),
                 None => {
-                    let len = self.buffer.len();
+                    let len = self.buffer().len();
                     self.skip(len);
                     if !self.fill() {
                         return;
@@ -506,6 +537,21 @@ mod tests {
             buffer[..len].copy_from_slice(now);
             self.0 = rest;
             Ok(len)
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_byte_by_byte_is_not_moved_byte_by_byte() {
+        let spaces = " ,\n".repeat(200_000);
+        let wrapped = format!("{{\"Records\":[],\"x\":\"{}\"}}", "y".repeat(600_000));
+        for text in [spaces, "]}".repeat(300_000), "[".repeat(600_000), wrapped] {
+            for step in [1_000, usize::MAX] {
+                let mut splitter = Splitter::new(Drip(text.as_bytes(), step), 1_000);
+                splitter.run(&|_| true, &mut |_| true);
+                let n_moved = splitter.n_moved;
+                assert!(n_moved <= text.len() as u64, "{n_moved} of {} bytes moved", text.len());
+                assert!(splitter.held.capacity() <= 8 * CHUNK, "{}", splitter.held.capacity());
+            }
         }
     }
 
