@@ -48,12 +48,14 @@ pub fn is_account(name: &str) -> bool {
     name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whose log the object at this key is, however many folders of the user's own stand before AWS's.
+/// Whose log the object at this key is, however many folders of the user's own stand before AWS's. Those may be called as a
+/// service is, so the last one counts.
 pub fn kind(key: &str) -> Kind {
-    let mut is_inside = false;
-    for part in key.split('/') {
+    let (mut is_inside, mut found) = (false, Kind::Unknown);
+    let folders = key.rsplit_once('/').map_or("", |(folders, _)| folders);
+    for part in folders.split('/') {
         if is_inside && let Some(kind) = Kind::of_folder(part) {
-            return kind;
+            found = kind;
         }
         // `accountId=` and `eventDay=` are Security Lake's own words.
         if part.starts_with("eventDay=") && key.contains("accountId=") {
@@ -61,7 +63,7 @@ pub fn kind(key: &str) -> Kind {
         }
         is_inside |= part == "AWSLogs" || is_account(part) || part.starts_with("aws-account-id=");
     }
-    Kind::Unknown
+    found
 }
 
 /// What the object covers began at this time, as far as its name tells: to the minute in the file's name, or else to the day
@@ -154,6 +156,12 @@ mod tests {
         );
         check("AWSLogs/111122223333/Config/eu-west-1/2026/11/2/ConfigHistory/x.json.gz", Kind::Foreign, None);
         check("AWSLogs/111122223333/elasticloadbalancing/eu-west-1/2026/11/02/x.log.gz", Kind::Foreign, day);
+        // A prefix of the user's own, called as a service is.
+        check(
+            "111122223333/Config/AWSLogs/111122223333/CloudTrail/eu-west-1/2026/11/02/Config",
+            Kind::CloudTrail,
+            day,
+        );
     }
 
     #[test]

@@ -59,10 +59,8 @@ fn parse_at(body: &str, depth: usize) -> Result<Notice, String> {
     if json.str_at(&["Event"]) == Some("s3:TestEvent") {
         return Ok(Notice::Nothing("S3 checked that it may notify"));
     }
-    if let Some(objects) = of_s3(&json).or_else(|| of_cloudtrail(&json)).or_else(|| of_event_bridge(&json)) {
-        return Ok(objects);
-    }
-    Ok(Notice::Records(text.to_owned()))
+    let notice = of_s3(&json).or_else(|| of_cloudtrail(&json)).or_else(|| of_event_bridge(&json));
+    notice.unwrap_or_else(|| Ok(Notice::Records(text.to_owned())))
 }
 
 /// SNS's envelope: the notification is a string in it.
@@ -85,8 +83,9 @@ fn of_sns(json: &Json<'_>, depth: usize) -> Option<Result<Notice, String>> {
     }
 }
 
-/// S3's event: each record names one object, its key encoded as in a form.
-fn of_s3(json: &Json<'_>) -> Option<Notice> {
+/// S3's event: each record names one object, its key encoded as in a form. One that names none makes the message a broken
+/// one: what it was about would be lost unsaid.
+fn of_s3(json: &Json<'_>) -> Option<Result<Notice, String>> {
     let records = json.get("Records")?.items();
     if records.is_empty() || !records.iter().all(|record| record.get("s3").is_some_and(Json::is_object)) {
         return None;
@@ -97,47 +96,82 @@ fn of_s3(json: &Json<'_>) -> Option<Notice> {
         name.strip_prefix("s3:").unwrap_or(name).starts_with("ObjectCreated:")
     });
     let object = |record: &Json<'_>| {
-        let bucket = record.str_at(&["s3", "bucket", "name"])?;
-        let written = record.str_at(&["s3", "object", "key"])?;
-        Some(at(bucket, decode(written, Plus::Space), Some(written), record.str_at(&["awsRegion"])))
+        let bucket = record.str_at(&["s3", "bucket", "name"]);
+        let written = record.str_at(&["s3", "object", "key"]);
+        let (Some(bucket), Some(written)) = (bucket, written) else {
+            return Err("a record of S3's event names no bucket or no key".to_owned());
+        };
+        at(bucket, decode(written, Plus::Space), Some(written), record.str_at(&["awsRegion"]))
     };
-    Some(Notice::Objects(objects.filter_map(object).filter(is_file).collect()))
+    Some(files(objects.map(object)))
 }
 
 /// CloudTrail's own notice: a bucket and a list of keys, as they are.
-fn of_cloudtrail(json: &Json<'_>) -> Option<Notice> {
+fn of_cloudtrail(json: &Json<'_>) -> Option<Result<Notice, String>> {
     let bucket = json.str_at(&["s3Bucket"])?;
     let keys = json.get("s3ObjectKey")?;
-    let keys = match keys.str() {
-        Some(key) => vec![key],
-        None => keys.items().iter().filter_map(Json::str).collect(),
-    };
-    Some(Notice::Objects(
-        keys.into_iter().map(|key| at(bucket, key.to_owned(), None, None)).filter(is_file).collect(),
-    ))
+    let keys = if keys.str().is_some() { std::slice::from_ref(keys) } else { keys.items() };
+    if keys.is_empty() {
+        return Some(Err("a notice of CloudTrail's names no key".to_owned()));
+    }
+    Some(files(keys.iter().map(|key| match key.str() {
+        Some(key) => at(bucket, key.to_owned(), None, None),
+        None => Err("a notice of CloudTrail's names a key that is no text".to_owned()),
+    })))
 }
 
 /// EventBridge on a new object, and Security Lake, which leaves out the kind of detail: the key as it is, or encoded.
-fn of_event_bridge(json: &Json<'_>) -> Option<Notice> {
+fn of_event_bridge(json: &Json<'_>) -> Option<Result<Notice, String>> {
     let detail = json.get("detail")?;
     let bucket = detail.str_at(&["bucket", "name"])?;
     let key = detail.str_at(&["object", "key"])?;
     if json.str_at(&["detail-type"]).is_some_and(|kind| kind != "Object Created") {
-        return Some(Notice::Nothing("no new object"));
+        return Some(Ok(Notice::Nothing("no new object")));
     }
     let decoded = decode(key, Plus::Plus);
     let object = at(bucket, key.to_owned(), Some(&decoded), json.str_at(&["region"]));
-    Some(Notice::Objects(Some(object).into_iter().filter(is_file).collect()))
+    Some(files([object].into_iter()))
 }
 
-fn at(bucket: &str, key: String, other: Option<&str>, region: Option<&str>) -> ObjectAt {
+/// An object, where its names can be those of one: whoever may send to the queue chooses them, and they become addresses.
+fn at(bucket: &str, key: String, other: Option<&str>, region: Option<&str>) -> Result<ObjectAt, String> {
+    if !is_bucket(bucket) {
+        let shown: String = bucket.chars().take(80).collect();
+        return Err(format!("\"{shown}\" is not a bucket's name"));
+    }
+    if let Some(region) = region.filter(|region| !is_region(region)) {
+        let shown: String = region.chars().take(80).collect();
+        return Err(format!("\"{shown}\" is not a region's name"));
+    }
     let other_key = other.filter(|other| *other != key).map(str::to_owned);
-    ObjectAt { bucket: bucket.to_owned(), key, other_key, region: region.map(str::to_owned) }
+    Ok(ObjectAt { bucket: bucket.to_owned(), key, other_key, region: region.map(str::to_owned) })
+}
+
+/// As S3 names them, the older ones of the first region included. No ARN: that may stand for anybody's access point.
+pub(crate) fn is_bucket(name: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (3..=255).contains(&name.len()) && name.bytes().all(is_fit) && !name.contains("..")
+}
+
+/// `eu-west-1`, `us-gov-west-1`.
+pub(crate) fn is_region(name: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let number = name.rsplit_once('-').map_or("", |(_, number)| number);
+    (5..=32).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_fit)
+        && matches!(number.len(), 1 | 2)
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn files(objects: impl Iterator<Item = Result<ObjectAt, String>>) -> Result<Notice, String> {
+    let is_file = |object: &Result<ObjectAt, String>| object.as_ref().map_or(true, is_file);
+    objects.filter(is_file).collect::<Result<_, _>>().map(Notice::Objects)
 }
 
 /// A key that ends in a slash is what consoles write for a folder.
 fn is_file(object: &ObjectAt) -> bool {
-    !object.key.is_empty() && !object.key.ends_with('/')
+    !object.key.ends_with('/')
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

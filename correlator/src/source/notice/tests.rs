@@ -150,6 +150,11 @@ fn what_is_no_notification_is_said() {
         (&*sns("not json").to_string(), "no JSON"),
         (r#"{"Type":"SubscriptionConfirmation","TopicArn":"t","SubscribeURL":"https://x"}"#, "SubscribeURL"),
         (r#"{"Type":"Notification","TopicArn":"t"}"#, "without a message"),
+        (r#"{"s3Bucket":"trail","s3ObjectKey":[]}"#, "no key"),
+        (r#"{"s3Bucket":"trail","s3ObjectKey":["a",7]}"#, "no text"),
+        (r#"{"s3Bucket":"trail","s3ObjectKey":{"a":"b"}}"#, "no key"),
+        (r#"{"s3Bucket":"arn:aws:s3:::trail","s3ObjectKey":"a"}"#, "not a bucket's name"),
+        (r#"{"s3Bucket":"169.254.169.254/x?","s3ObjectKey":"a"}"#, "not a bucket's name"),
     ] {
         let reason = parse(body).unwrap_err();
         assert!(reason.contains(says), "{reason}: {body}");
@@ -159,6 +164,46 @@ fn what_is_no_notification_is_said() {
         deep = sns(&deep).to_string();
     }
     assert!(parse(&deep).unwrap_err().contains("too deep"));
+}
+
+#[test]
+fn a_record_that_names_no_object_is_not_lost_among_those_that_do() {
+    for (pointer, value, says) in [
+        ("/s3/object/key", Value::Null, "no key"),
+        ("/s3/object/key", json!(""), "no key"),
+        ("/s3/bucket/name", json!(7), "no bucket"),
+        ("/s3/bucket/name", json!("x@evil.example.net"), "not a bucket's name"),
+        ("/awsRegion", json!("eu-west-1.evil.example.net/"), "not a region's name"),
+    ] {
+        let mut event = s3_event("ObjectCreated:Put", "a");
+        let mut other = s3_event("ObjectCreated:Put", "b")["Records"][0].take();
+        *other.pointer_mut(pointer).unwrap() = value;
+        event["Records"].as_array_mut().unwrap().push(other.clone());
+        let reason = parse(&event.to_string()).unwrap_err();
+        assert!(reason.contains(says), "{pointer}: {reason}");
+        // One about a removal has no object to be read.
+        event["Records"][1]["eventName"] = json!("ObjectRemoved:Delete");
+        check(&event.to_string(), &["trail/a@eu-west-1"]);
+    }
+}
+
+#[test]
+fn regions_and_buckets_of_all_partitions_have_their_shapes() {
+    for region in
+        ["eu-west-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "ap-southeast-7", "eusc-de-east-1"]
+    {
+        assert!(is_region(region), "{region}");
+    }
+    for region in ["", "eu", "eu-west", "EU-west-1", "eu_west-1", "eu-west-123", "1-a-1", "a.b-1"] {
+        assert!(!is_region(region), "{region}");
+    }
+    for bucket in ["abc", "aws-cloudtrail-logs-111122223333-1a2b", "my.logs", "Old_Logs", "x--euw1-az1--x-s3"]
+    {
+        assert!(is_bucket(bucket), "{bucket}");
+    }
+    for bucket in ["", "ab", "a/b", "a:b:c", "a b c", "..a", "é-logs"] {
+        assert!(!is_bucket(bucket), "{bucket}");
+    }
 }
 
 #[test]
