@@ -16,10 +16,14 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use crate::config::aws::Access;
+use crate::source::notice::is_region;
 
 /// How long an answer may take to begin. Queues are asked to hold theirs back for up to 20 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(40);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than AWS has.
+const MAX_REGIONS: usize = 64;
 
 /// Clients of one source.
 #[derive(Debug)]
@@ -43,6 +47,10 @@ impl Clients {
         // Behind an endpoint of one's own there are no regions.
         let region = region.filter(|_| !self.has_endpoint);
         let mut held = self.s3.lock().unwrap_or_else(PoisonError::into_inner);
+        // Messages say where a bucket is, and whoever writes them may make regions up.
+        if held.len() >= MAX_REGIONS && !held.contains_key(&region.map(str::to_owned)) {
+            held.clear();
+        }
         let client = held.entry(region.map(str::to_owned)).or_insert_with(|| {
             let mut config = aws_sdk_s3::config::Builder::from(&self.shared)
                 // An endpoint of one's own has no name for each bucket.
@@ -95,6 +103,8 @@ pub(super) enum Failure {
     Never(String),
     /// We may not.
     Denied(String),
+    /// What was asked for is there, and is refused for what it is: encrypted with a key that is disabled or not ours.
+    Refused(String),
     /// The bucket is in this region.
     Elsewhere(String),
     /// Nothing can be said of what was asked for.
@@ -107,6 +117,7 @@ impl Failure {
             Self::Missing(reason)
             | Self::Never(reason)
             | Self::Denied(reason)
+            | Self::Refused(reason)
             | Self::Elsewhere(reason)
             | Self::Unreachable(reason) => reason,
         }
@@ -119,6 +130,10 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let Some(response) = error.raw_response() else {
+        // Never sent: asked again, it would be the same.
+        if matches!(error, SdkError::ConstructionFailure(_)) {
+            return Failure::Never(format!("cannot be asked for: {}", chain(error)));
+        }
         return Failure::Unreachable(format!(
             "{}; check the network, the endpoint and the credentials",
             chain(error)
@@ -131,8 +146,18 @@ where
     if let Some(region) = response.headers().get("x-amz-bucket-region")
         && (matches!(status, 301 | 307) || code == "AuthorizationHeaderMalformed")
     {
+        if !is_region(region) {
+            return Failure::Refused(format!(
+                "{text}; it says that the bucket is in no region that there is"
+            ));
+        }
         return Failure::Elsewhere(region.to_owned());
     }
+    of_answer(status, code, text)
+}
+
+/// What an answer that is no success comes to.
+fn of_answer(status: u16, code: &str, text: String) -> Failure {
     match (code, status) {
         ("InvalidObjectState", _) => {
             Failure::Never(format!("{text}; restore the object from its archive first"))
@@ -141,10 +166,23 @@ where
             Failure::Missing(text)
         }
         ("AWS.SimpleQueueService.NonExistentQueue", _) => Failure::Missing(text),
-        ("ExpiredToken" | "RequestExpired" | "Throttling" | "RequestThrottled", _) => {
-            Failure::Unreachable(text)
-        }
+        // What passes: too much at once, credentials about to be renewed, a clock being set, and S3's word for a slow line.
+        (
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "TokenRefreshRequired"
+            | "RequestExpired"
+            | "RequestTimeTooSkewed"
+            | "RequestTimeout"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "SlowDown",
+            _,
+        )
+        | (_, 408 | 429) => Failure::Unreachable(text),
+        (code, _) if code.contains("Throttl") => Failure::Unreachable(text),
         (_, 401 | 403) => Failure::Denied(format!("{text}; docs/aws-feeds.md has the policy that is needed")),
+        (_, 400..500) => Failure::Refused(text),
         _ => Failure::Unreachable(text),
     }
 }
@@ -161,4 +199,57 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     said.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_will_not_pass_is_told_from_what_will() {
+        for (status, code, expect) in [
+            (400, "InvalidRequest", "refused"), // an object encrypted with a key of the customer's own
+            (400, "KMS.DisabledException", "refused"),
+            (400, "KMS.KMSInvalidStateException", "refused"),
+            (405, "MethodNotAllowed", "refused"),
+            (412, "PreconditionFailed", "refused"),
+            (400, "no code", "refused"),
+            (403, "AccessDenied", "denied"),
+            (403, "InvalidAccessKeyId", "denied"),
+            (403, "InvalidObjectState", "never"),
+            (404, "no code", "missing"),
+            (400, "AWS.SimpleQueueService.NonExistentQueue", "missing"),
+            (400, "RequestTimeout", "unreachable"),
+            (400, "ExpiredToken", "unreachable"),
+            (403, "RequestTimeTooSkewed", "unreachable"),
+            (400, "ThrottlingException", "unreachable"),
+            (400, "KMS.ThrottlingException", "unreachable"),
+            (403, "RequestThrottled", "unreachable"),
+            (408, "no code", "unreachable"),
+            (429, "no code", "unreachable"),
+            (500, "InternalError", "unreachable"),
+            (503, "SlowDown", "unreachable"),
+        ] {
+            let found = match of_answer(status, code, String::new()) {
+                Failure::Missing(_) => "missing",
+                Failure::Never(_) => "never",
+                Failure::Denied(_) => "denied",
+                Failure::Refused(_) => "refused",
+                Failure::Elsewhere(_) => "elsewhere",
+                Failure::Unreachable(_) => "unreachable",
+            };
+            assert_eq!(found, expect, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn made_up_regions_do_not_fill_the_memory() {
+        let runtime = crate::aws::runtime().unwrap();
+        let access = Access { region: Some("eu-west-1".to_owned()), ..Access::default() };
+        let clients = runtime.block_on(Clients::new(&access));
+        for n in 0..3 * MAX_REGIONS {
+            clients.s3(Some(&format!("xx-{n}-1")));
+        }
+        assert!(clients.s3.lock().unwrap().len() <= MAX_REGIONS);
+    }
 }

@@ -31,6 +31,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// An object that is refused so often is left out, and said.
 const MAX_TRIES: u32 = 6;
+/// The same, where the refusal is for what the object is and not for what we may: there may be many such.
+const MAX_REFUSED: u32 = 2;
 
 /// A bucket and what of it is read.
 pub(crate) struct Listing {
@@ -284,6 +286,7 @@ impl Walk<'_> {
             let is_hopeless = match failed {
                 Failure::Missing(_) | Failure::Never(_) => true,
                 Failure::Denied(_) | Failure::Elsewhere(_) => n_tries >= MAX_TRIES,
+                Failure::Refused(_) => n_tries >= MAX_REFUSED,
                 Failure::Unreachable(_) => false,
             };
             if is_hopeless {

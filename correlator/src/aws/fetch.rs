@@ -105,7 +105,12 @@ impl Fetch<'_> {
         let answer = self.handle.block_on(super::unless_stopped(&self.stop, request.send()));
         let Some(answer) = answer else { return Err(Failure::Unreachable("stopped".to_owned())) };
         let object = answer.map_err(|error| failure(&error))?;
-        if self.at == 0 {
+        if self.at > 0 {
+            // Whoever knows no ranges answers with the whole, and a proxy with what it has.
+            if let Err(reason) = goes_on(object.content_range(), self.at, self.len) {
+                return Err(Failure::Refused(reason));
+            }
+        } else {
             self.e_tag = object.e_tag().map(str::to_owned);
             self.signature = object.metadata().and_then(|held| held.get("signature")).cloned();
             self.len = object.content_length().and_then(|len| u64::try_from(len).ok());
@@ -160,6 +165,30 @@ impl Fetch<'_> {
     }
 }
 
+/// Whether an answer is the part that was asked for: only those of status 206 say which part they are.
+fn goes_on(range: Option<&str>, at: u64, len: Option<u64>) -> Result<(), String> {
+    let Some(range) = range else {
+        return Err(format!("it was asked for from byte {at} on, and the answer is not a part"));
+    };
+    let numbers = || {
+        let (part, whole) = range.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = part.split_once('-')?;
+        Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, whole.parse::<u64>().ok()))
+    };
+    let is_rest = numbers().is_some_and(|(first, last, whole)| {
+        let ends = len.or(whole);
+        first == at
+            && ends.is_none_or(|ends| {
+                last.checked_add(1) == Some(ends) && whole.is_none_or(|whole| whole == ends)
+            })
+    });
+    if is_rest {
+        Ok(())
+    } else {
+        Err(format!("it was asked for from byte {at} on, and the answer is \"{range}\""))
+    }
+}
+
 fn interrupted(reason: &str) -> io::Error {
     io::Error::new(INTERRUPTED, reason.to_owned())
 }
@@ -173,5 +202,30 @@ impl Read for Fetch<'_> {
         buffer[..len].copy_from_slice(&self.chunk[self.taken..self.taken + len]);
         self.taken += len;
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_must_be_the_rest() {
+        for (range, is_rest) in [
+            (Some("bytes 900-1999/2000"), true),
+            (Some("bytes 900-1999/*"), true),
+            (None, false),
+            (Some("bytes 0-1999/2000"), false),
+            (Some("bytes 900-1000/2000"), false),
+            (Some("bytes 900-2999/3000"), false),
+            (Some("bytes 901-1999/2000"), false),
+            (Some("bytes */2000"), false),
+            (Some("bytes 900-18446744073709551615/2000"), false),
+            (Some("900-1999/2000"), false),
+        ] {
+            assert_eq!(goes_on(range, 900, Some(2_000)).is_ok(), is_rest, "{range:?}");
+        }
+        assert!(goes_on(Some("bytes 900-1999/2000"), 900, None).is_ok());
+        assert!(goes_on(Some("bytes 900-1000/2000"), 900, None).is_err());
     }
 }

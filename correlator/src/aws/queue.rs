@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufReader, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,6 +46,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A message that could not be worked on comes again after so long, doubled each time up to [`LONGEST_REST`].
 const FIRST_REST_SECONDS: i32 = 15;
 const LONGEST_REST_SECONDS: i32 = 900;
+/// A message that came so many times `max_receives` is set aside, whatever is in its way: an end that does not come would
+/// otherwise be that of the queue's retention, at which it is gone. With the rests between, ten receives thrice are six hours.
+const PATIENCE: u32 = 3;
 /// How long the last deletions may take once the run is over.
 const LAST_PATIENCE: Duration = Duration::from_secs(8);
 
@@ -59,7 +63,7 @@ pub(crate) struct Queued {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Done,
-    /// It comes again: nothing is wrong with it.
+    /// It comes again: nothing is wrong with it. Not for ever.
     Later(String),
     /// It is tried again a few times.
     Doubtful(String),
@@ -133,11 +137,13 @@ impl Queued {
             done,
         };
         let (work, waiting) = sync_channel(self.queue.workers as usize);
-        let waiting = Mutex::new(waiting);
+        // The workers' alone: with the last of them gone, nobody is waited for.
+        let waiting = Arc::new(Mutex::new(waiting));
         let result = std::thread::scope(|scope| {
-            let (waiting, shared, feed) = (&waiting, &shared, &feed);
-            let workers: Vec<_> =
-                (0..self.queue.workers).map(|_| scope.spawn(move || shared.work(waiting, feed))).collect();
+            let (shared, feed) = (&shared, &feed);
+            let worker = |waiting: Arc<_>| scope.spawn(move || shared.work(&waiting, feed));
+            let workers: Vec<_> = (0..self.queue.workers).map(|_| worker(Arc::clone(&waiting))).collect();
+            drop(waiting);
             let deleting = scope.spawn(|| shared.handle.block_on(shared.tend(given)));
             let received = shared.receive(work, feed);
             let worked = workers.into_iter().map(|worker| worker.join().unwrap_or(Err(Closed)));
@@ -236,17 +242,31 @@ impl Shared<'_> {
                 self.hand_back(id, 0);
                 continue;
             }
-            let verdict = self.read(id, body, feed)?;
+            let read = match unread(n_receives, self.queue.max_receives) {
+                Some(reason) => Err(reason),
+                None => unless_it_panics(|| self.read(id, body, feed)),
+            };
+            let verdict = match read {
+                Ok(read) => read?,
+                Err(reason) => {
+                    self.say(id, reason.clone(), feed)?;
+                    Verdict::Dead(reason)
+                }
+            };
             self.settle(id, body, n_receives, verdict, feed)?;
         }
+    }
+
+    fn say(&self, id: &str, reason: String, feed: &Feed<'_>) -> Result<(), Closed> {
+        let at = format!("message {id} of {}", self.queue.url);
+        feed.reject(at, reason, RejectedKind::Object, &mut Outcome::default())
     }
 
     /// Reads what a message speaks of.
     fn read(&self, id: &str, body: &str, feed: &Feed<'_>) -> Result<Verdict, Closed> {
         match notice::parse(body) {
             Err(reason) => {
-                let at = format!("message {id} of {}", self.queue.url);
-                feed.reject(at, reason.clone(), RejectedKind::Object, &mut Outcome::default())?;
+                self.say(id, reason.clone(), feed)?;
                 Ok(Verdict::Dead(reason))
             }
             Ok(Notice::Nothing(_)) => Ok(Verdict::Done),
@@ -272,7 +292,10 @@ impl Shared<'_> {
         }
         let kind = layout::kind(&object.key);
         match kind {
-            Kind::Foreign => return Ok(Verdict::Done),
+            Kind::Foreign => {
+                feed.outlet.send(SourceItem::LeftOut("logs of other services".into()))?;
+                return Ok(Verdict::Done);
+            }
             Kind::Digest => return self.read_digest(object, feed),
             _ => {}
         }
@@ -399,12 +422,9 @@ impl Shared<'_> {
         verdict: Verdict,
         feed: &Feed<'_>,
     ) -> Result<(), Closed> {
-        let reason = match verdict {
+        let reason = match last_word(verdict, n_receives, self.queue.max_receives) {
             Verdict::Done => return self.send_receipt(id, feed),
             Verdict::Dead(reason) => reason,
-            Verdict::Doubtful(reason) if n_receives >= self.queue.max_receives => {
-                format!("{reason}; given up after {n_receives} tries")
-            }
             Verdict::Doubtful(reason) | Verdict::Later(reason) => {
                 let rest = FIRST_REST_SECONDS.saturating_mul(1 << n_receives.saturating_sub(1).min(10));
                 let seconds = rest.min(LONGEST_REST_SECONDS);
@@ -421,9 +441,7 @@ impl Shared<'_> {
                 self.send_receipt(id, feed)
             }
             Err(trouble) => {
-                let text = format!("could not be set aside: {trouble}; it comes again ({reason})");
-                let at = format!("message {id} of {}", self.queue.url);
-                feed.reject(at, text, RejectedKind::Object, &mut Outcome::default())?;
+                self.say(id, format!("could not be set aside: {trouble}; it comes again ({reason})"), feed)?;
                 self.hand_back(id, LONGEST_REST_SECONDS);
                 Ok(())
             }
@@ -580,7 +598,7 @@ fn refused_object(name: &str, refused: &Failure, feed: &Feed<'_>) -> Result<Verd
             say("the notification is set aside")?;
             Verdict::Dead(reason)
         }
-        Failure::Denied(_) | Failure::Elsewhere(_) => {
+        Failure::Denied(_) | Failure::Refused(_) | Failure::Elsewhere(_) => {
             say("the notification is tried again, and set aside in the end")?;
             Verdict::Doubtful(reason)
         }
@@ -628,6 +646,35 @@ impl Hashes {
     }
 }
 
+/// A message that cannot be worked on is given up in the end.
+fn last_word(verdict: Verdict, n_receives: u32, max_receives: u32) -> Verdict {
+    let (reason, most) = match &verdict {
+        Verdict::Doubtful(reason) => (reason, max_receives),
+        Verdict::Later(reason) => (reason, max_receives.saturating_mul(PATIENCE)),
+        Verdict::Done | Verdict::Dead(_) => return verdict,
+    };
+    match n_receives >= most {
+        true => Verdict::Dead(format!("{reason}; given up after {n_receives} tries")),
+        false => verdict,
+    }
+}
+
+/// Why a message is not even looked into: it may be what ended the runs before.
+fn unread(n_receives: u32, max_receives: u32) -> Option<String> {
+    (n_receives > max_receives.saturating_mul(PATIENCE))
+        .then(|| format!("it came {n_receives} times and was never done with, so it is not read again"))
+}
+
+/// What came of `work`, or in words that it ended in a panic: a fault of ours that one message brings out must not take
+/// the others along.
+fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason");
+        format!("reading it ended in a panic, which is a fault of groundtrail's: {text}")
+    })
+}
+
 fn worse(one: Verdict, other: Verdict) -> Verdict {
     let rank = |verdict: &Verdict| match verdict {
         Verdict::Done => 0,
@@ -638,3 +685,6 @@ fn worse(one: Verdict, other: Verdict) -> Verdict {
     };
     if rank(&other) > rank(&one) { other } else { one }
 }
+
+#[cfg(test)]
+mod tests;
