@@ -29,6 +29,7 @@ mod rule;
 mod rules;
 mod run;
 mod seed;
+mod serve;
 mod shell;
 mod sieve;
 mod status;
@@ -96,6 +97,8 @@ enum Verb {
     Incidents(incidents::Flags),
     /// Write an incident as one page that opens without a network
     Report(report::Flags),
+    /// Show alerts and incidents of a store in a browser, to look at and not to change
+    Serve(serve::Flags),
     /// Say how a run is: its sources, their lag and counts, open state, alerts
     Status(status::Flags),
     /// Say what is known of an instance, address, key, principal, command or session
@@ -202,6 +205,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),
+        Verb::Serve(flags) => serve::run(flags, load::config(path)?, terminal),
         Verb::Status(flags) => status::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),

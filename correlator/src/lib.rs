@@ -34,6 +34,7 @@ pub mod render;
 pub mod report;
 pub mod sample;
 pub mod sequence;
+pub mod serve;
 pub mod sink;
 pub mod source;
 pub mod stage;

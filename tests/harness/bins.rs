@@ -72,6 +72,11 @@ fn profile_folder() -> PathBuf {
     }
 }
 
+/// Where pictures and the like of this build go.
+pub fn target() -> PathBuf {
+    profile_folder().parent().expect("a profile's folder lies in the target folder").to_owned()
+}
+
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies below the workspace's root")
 }

@@ -21,6 +21,16 @@ pub(crate) fn scenario_programs() -> Result<(), Failure> {
     Ok(())
 }
 
+/// A browser for the tests of pages. They skip where there is none, so this says what is missing and goes on.
+pub(crate) fn browser() {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    if !names.iter().any(|name| shell::find(name).is_some())
+        && let Err(err) = install("chromium", "chromium", "opens the pages of report and serve in tests")
+    {
+        shell::say(format!("{err}; until then the tests of pages are skipped"));
+    }
+}
+
 /// Installs the program's package, unless it is there.
 pub(crate) fn program(program: &str, package: &str, reason: &str) -> Result<(), Failure> {
     if shell::find(program).is_some() { Ok(()) } else { install(program, package, reason) }

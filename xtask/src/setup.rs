@@ -22,6 +22,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     ));
     shell::say(format!("bpf-linker: {}", bpf_linker()?.display()));
     needs::scenario_programs()?;
+    needs::browser();
     shell::say(format!("AWS CLI: {}", needs::aws_cli()?.display()));
     Ok(())
 }

@@ -30,9 +30,22 @@ pub(super) struct Flags {
 pub(super) struct AlertFlags {
     #[command(flatten)]
     stored: StoredFlags,
+    #[command(flatten)]
+    window: WindowFlag,
+}
+
+/// How far apart the alerts of one incident may be.
+#[derive(Debug, Args)]
+pub(super) struct WindowFlag {
     /// Alerts of one principal, host, key, command or session further apart than this are two incidents
     #[arg(long, value_name = "HOURS", default_value_t = DEFAULT_WINDOW.0.cast_unsigned() / HOUR)]
     window: u64,
+}
+
+impl WindowFlag {
+    pub(super) fn span(&self) -> Span {
+        Span(i64::try_from(self.window.saturating_mul(HOUR)).unwrap_or(i64::MAX))
+    }
 }
 
 /// Incidents with the alerts they were told from.
@@ -65,10 +78,9 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
 impl AlertFlags {
     pub(super) fn tell(&self, configured: Configured) -> Result<Told, CliError> {
         let alerts = self.stored.read(configured.config.store.as_deref())?;
-        let window = Span(i64::try_from(self.window.saturating_mul(HOUR)).unwrap_or(i64::MAX));
         // Of each alert the revision that incidents are told from, and no other.
         let alerts = incident::latest(alerts);
-        Ok(Told { incidents: incident::incidents(&alerts, window), alerts })
+        Ok(Told { incidents: incident::incidents(&alerts, self.window.span()), alerts })
     }
 }
 

@@ -59,7 +59,7 @@ impl Follower {
             if newest.len() == n {
                 break;
             }
-            newest.extend(self.one(id)?.filter(&mut is_wanted));
+            newest.extend(self.store.alert_of(id.as_str())?.filter(&mut is_wanted));
         }
         newest.reverse();
         self.told = rows.into_iter().collect();
@@ -92,7 +92,8 @@ impl Follower {
         for (id, revision) in rows {
             let mut given = revision;
             if self.told.get(&id) != Some(&revision)
-                && let Some(alert) = self.one(&id)?
+                // None: its time was up in between.
+                && let Some(alert) = self.store.alert_of(id.as_str())?
             {
                 // One that came in between, perhaps.
                 given = alert.revision;
@@ -118,14 +119,6 @@ impl Follower {
             Ok((AlertId::from_store(row.get_ref(0)?.as_str()?), row.get(1)?))
         })
     }
-
-    /// None: its time was up in between.
-    fn one(&self, id: &AlertId) -> Result<Option<StoredAlert>, StoreError> {
-        let select = "select id, revision, content, state, document from alerts where id = ?1";
-        let read =
-            || self.store.conn.prepare_cached(select)?.query_row([id.as_str()], stored_alert).optional();
-        read().map_err(StoreError::Read)
-    }
 }
 
 fn inode(path: &Path) -> Option<u64> {
@@ -133,6 +126,16 @@ fn inode(path: &Path) -> Option<u64> {
 }
 
 impl Store {
+    /// An alert by its whole id.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn alert_of(&self, id: &str) -> Result<Option<StoredAlert>, StoreError> {
+        let select = "select id, revision, content, state, document from alerts where id = ?1";
+        let read = || self.conn.prepare_cached(select)?.query_row([id], stored_alert).optional();
+        read().map_err(StoreError::Read)
+    }
+
     /// The events of sensors that state rests on or alerts may be explained by, with a text in them.
     ///
     /// # Errors

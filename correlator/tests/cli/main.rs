@@ -11,6 +11,7 @@ mod reload;
 mod replay;
 mod rules;
 mod run;
+mod serve;
 mod tail;
 mod tree;
 
