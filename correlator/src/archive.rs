@@ -42,7 +42,23 @@ pub(crate) struct Archive {
 struct Held {
     record: Arc<Record>,
     until: EventTime,
-    is_context: bool,
+    role: Need,
+}
+
+/// What an event is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// State rests on it.
+    State,
+    /// It may explain alerts: which, is asked anew at every start.
+    Context,
+    Both,
+}
+
+impl Need {
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
 }
 
 /// First in, first out.
@@ -70,8 +86,7 @@ impl AtHand {
 pub(crate) struct UnwrittenEvent {
     pub(crate) record: Arc<Record>,
     pub(crate) until: EventTime,
-    /// It may explain alerts: which, is asked anew at every start.
-    pub(crate) is_context: bool,
+    pub(crate) role: Need,
 }
 
 /// What the store does not have yet.
@@ -96,16 +111,16 @@ impl Archive {
     }
 
     /// An event is needed until then at least.
-    pub(crate) fn hold(&mut self, record: &Arc<Record>, until: EventTime, is_context: bool) {
+    pub(crate) fn hold(&mut self, record: &Arc<Record>, until: EventTime, role: Need) {
         let id = &record.event.id;
         match self.held.get_mut(id) {
             Some(held) => {
                 held.until = held.until.max(until);
-                held.is_context |= is_context;
+                held.role = held.role.and(role);
             }
             None => {
                 self.n_bytes += weight(record);
-                self.held.insert(id.clone(), Held { record: Arc::clone(record), until, is_context });
+                self.held.insert(id.clone(), Held { record: Arc::clone(record), until, role });
                 self.by_minute.entry(until.0.div_euclid(MINUTE)).or_default().push(id.clone());
             }
         }
@@ -118,7 +133,7 @@ impl Archive {
             held.record = Arc::clone(record);
         }
         self.at_hand.get_mut().by_id.remove(&record.event.id);
-        self.hold(record, until, false);
+        self.hold(record, until, Need::State);
     }
 
     /// The same, of one that was held before.
@@ -151,19 +166,19 @@ impl Archive {
     /// What is to be written. It goes from here where it can be read again.
     pub(crate) fn take_unwritten(&mut self) -> Unwritten {
         if self.shelf.is_none() {
-            let unwritten = |Held { record, until, is_context }: &Held| UnwrittenEvent {
+            let unwritten = |Held { record, until, role }: &Held| UnwrittenEvent {
                 record: Arc::clone(record),
                 until: *until,
-                is_context: *is_context,
+                role: *role,
             };
             return Unwritten { events: self.held.values().map(unwritten).collect(), put_off: Vec::new() };
         }
         self.by_minute.clear();
         self.n_bytes = 0;
         let at_hand = self.at_hand.get_mut();
-        let held = self.held.drain().map(|(_, Held { record, until, is_context })| {
+        let held = self.held.drain().map(|(_, Held { record, until, role })| {
             at_hand.put(&record);
-            UnwrittenEvent { record, until, is_context }
+            UnwrittenEvent { record, until, role }
         });
         Unwritten { events: held.collect(), put_off: self.put_off.drain().collect() }
     }

@@ -3,7 +3,8 @@
 //! Equal contexts of several rules share one pool. Alerts ask when they come or change; what comes later is told to the
 //! alerts that wait for its value by [`crate::alert::book`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rules::event::{Event, EventTime, Span};
@@ -13,15 +14,49 @@ use rules::schema::FieldId;
 use rustc_hash::FxHashMap;
 
 use crate::keyed::{EventRef, Limits};
-use crate::source::Record;
+use crate::source::{Origin, Record};
 
-/// A value of one of a context's link fields, by the field's place in the context.
-pub(crate) type Link = (u16, Box<str>);
+/// A value of one of a context's link fields, by the field's place in the context. Whoever waits for it or holds events
+/// under it shares it.
+pub(crate) type Link = (u16, Arc<str>);
 
 /// From when to when an open alert shows events.
 pub(crate) type Shown = (EventTime, EventTime);
 
-type Order = (EventTime, u64, Box<str>);
+/// An event by its place among others.
+#[derive(Debug, Clone)]
+struct InOrder(Arc<EventRef>);
+
+impl Ord for InOrder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.order().cmp(&other.0.order())
+    }
+}
+
+impl PartialOrd for InOrder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for InOrder {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for InOrder {}
+
+impl InOrder {
+    /// Before all events of that time.
+    fn begin(time: EventTime) -> Self {
+        Self(Arc::new(EventRef { id: "".into(), time, sequence: 0, origin: Origin::Sensor }))
+    }
+
+    fn time(&self) -> EventTime {
+        self.0.time
+    }
+}
 
 /// What one context has for one alert.
 #[derive(Debug, Clone, Default)]
@@ -48,8 +83,8 @@ pub(crate) struct Reads {
 #[derive(Debug)]
 struct Pool {
     links: Arc<[FieldId]>,
-    held: FxHashMap<Link, BTreeMap<Order, Arc<EventRef>>>,
-    by_time: BTreeSet<(Order, Link)>,
+    held: FxHashMap<Link, BTreeSet<InOrder>>,
+    by_time: BTreeSet<(InOrder, Link)>,
     /// What the cap per value pushed out, by value.
     lost: FxHashMap<Link, Lost>,
     /// What the cap over all pushed out.
@@ -126,19 +161,18 @@ impl Contexts {
     }
 
     /// Keeps an event that a context's predicate found. Returns the values under which it can be asked for.
-    pub(crate) fn add(&mut self, pool: usize, record: &Record) -> Vec<Link> {
+    pub(crate) fn add(&mut self, pool: usize, event: &Arc<EventRef>, record: &Record) -> Vec<Link> {
         let links = link_values(&self.pools[pool].links, &record.event);
-        let event = Arc::new(EventRef::of(record));
-        let (time, sequence, id) = event.order();
-        let held_as: Order = (time, sequence, id.into());
         for link in &links {
             let pool = &mut self.pools[pool];
-            let held = pool.held.entry(link.clone()).or_default();
-            if held.insert(held_as.clone(), Arc::clone(&event)).is_some() {
-                continue;
+            let held = match pool.held.get_mut(link) {
+                Some(held) => held,
+                None => pool.held.entry(link.clone()).or_default(),
+            };
+            if held.insert(InOrder(Arc::clone(event))) {
+                pool.by_time.insert((InOrder(Arc::clone(event)), link.clone()));
+                self.n_held += 1;
             }
-            pool.by_time.insert((held_as.clone(), link.clone()));
-            self.n_held += 1;
         }
         while self.n_held > self.limits.max_context_total {
             self.evict_oldest();
@@ -159,17 +193,17 @@ impl Contexts {
         // Several at once, so that alerts are asked rarely.
         let n_gone = (held.len() / 16).max(1);
         let is_shown = |time: EventTime| shown.iter().any(|(from, until)| *from <= time && time <= *until);
-        let mut gone: Vec<Order> =
-            held.keys().filter(|order| !is_shown(order.0)).take(n_gone).cloned().collect();
+        let mut gone: Vec<InOrder> =
+            held.iter().filter(|event| !is_shown(event.time())).take(n_gone).cloned().collect();
         if gone.is_empty() {
             let n_kept = self.limits.max_attached.min(held.len() - 1);
-            gone = held.keys().skip(n_kept).take(n_gone).cloned().collect();
+            gone = held.iter().skip(n_kept).take(n_gone).cloned().collect();
         }
-        for order in gone {
-            held.remove(&order);
-            let lost = Lost::add(pool.lost.get(link).copied(), order.0);
+        for event in gone {
+            held.remove(&event);
+            let lost = Lost::add(pool.lost.get(link).copied(), event.time());
             pool.lost.insert(link.clone(), lost);
-            pool.by_time.remove(&(order, link.clone()));
+            pool.by_time.remove(&(event, link.clone()));
             self.n_held -= 1;
             self.n_evicted += 1;
         }
@@ -178,16 +212,17 @@ impl Contexts {
     /// What a context has for an alert: events between two times that share a value with it.
     pub(crate) fn find(&self, reads: &Reads, links: &[Link], start: EventTime, end: EventTime) -> Attached {
         let pool = &self.pools[reads.pool];
-        let from: Order = (start - reads.before, 0, "".into());
-        let until = end + reads.after;
-        let mut found: BTreeMap<&Order, &Arc<EventRef>> = BTreeMap::new();
+        let (from, until) = (start - reads.before, end + reads.after);
+        let begin = InOrder::begin(from);
+        let mut found: BTreeSet<&InOrder> = BTreeSet::new();
         for link in links {
             let Some(held) = pool.held.get(link) else { continue };
-            found.extend(held.range(from.clone()..).take_while(|(order, _)| order.0 <= until));
+            found.extend(held.range(&begin..).take_while(|event| event.time() <= until));
         }
         let n_more = found.len().saturating_sub(self.limits.max_attached) as u64;
-        let events = found.into_values().take(self.limits.max_attached).cloned().collect();
-        let (from, lost) = (from.0, links.iter().filter_map(|link| pool.lost.get(link)));
+        let events =
+            found.into_iter().take(self.limits.max_attached).map(|event| Arc::clone(&event.0)).collect();
+        let lost = links.iter().filter_map(|link| pool.lost.get(link));
         let lost = lost.chain(&pool.lost_of_any).filter(|lost| lost.touches(from, until));
         // A value with nothing to join on lost nothing.
         let n_lost = if links.is_empty() { 0 } else { lost.map(|lost| lost.n_events).sum() };
@@ -196,18 +231,17 @@ impl Contexts {
 
     /// Whether [`Self::find`] would find anything.
     pub(crate) fn has_any(&self, reads: &Reads, links: &[Link], start: EventTime, end: EventTime) -> bool {
-        let from: Order = (start - reads.before, 0, "".into());
-        let until = end + reads.after;
+        let (begin, until) = (InOrder::begin(start - reads.before), end + reads.after);
         let held = links.iter().filter_map(|link| self.pools[reads.pool].held.get(link));
-        held.filter_map(|held| held.range(from.clone()..).next()).any(|(order, _)| order.0 <= until)
+        held.filter_map(|held| held.range(&begin..).next()).any(|event| event.time() <= until)
     }
 
     /// Lets go of what no alert in time can ask for.
     pub(crate) fn expire(&mut self, watermark: EventTime) {
         let grace = self.limits.grace;
         for pool in &mut self.pools {
-            while let Some(((time, _, _), _)) = pool.by_time.first() {
-                if *time + pool.retention + grace >= watermark {
+            while let Some((first, _)) = pool.by_time.first() {
+                if first.time() + pool.retention + grace >= watermark {
                     break;
                 }
                 pool.pop_first();
@@ -221,11 +255,12 @@ impl Contexts {
 
     fn evict_oldest(&mut self) {
         let oldest = self.pools.iter_mut().filter(|pool| !pool.by_time.is_empty()).min_by(|a, b| {
-            a.by_time.first().map(|(order, _)| order.0).cmp(&b.by_time.first().map(|(order, _)| order.0))
+            let oldest = |pool: &Pool| pool.by_time.first().map(|(event, _)| event.time());
+            oldest(a).cmp(&oldest(b))
         });
         let Some(pool) = oldest else { return };
-        if let Some((order, _)) = pool.by_time.first() {
-            pool.lost_of_any = Some(Lost::add(pool.lost_of_any, order.0));
+        if let Some((event, _)) = pool.by_time.first() {
+            pool.lost_of_any = Some(Lost::add(pool.lost_of_any, event.time()));
         }
         pool.pop_first();
         self.n_held -= 1;
@@ -239,9 +274,9 @@ impl Contexts {
 
 impl Pool {
     fn pop_first(&mut self) {
-        let Some((order, link)) = self.by_time.pop_first() else { return };
+        let Some((event, link)) = self.by_time.pop_first() else { return };
         if let Some(held) = self.held.get_mut(&link) {
-            held.remove(&order);
+            held.remove(&event);
             if held.is_empty() {
                 self.held.remove(&link);
             }
@@ -254,7 +289,10 @@ pub(crate) fn link_values(links: &[FieldId], event: &Event) -> Vec<Link> {
     let mut values = Vec::new();
     for (place, field) in (0_u16..).zip(links) {
         let Some(value) = event.get(*field) else { continue };
-        values.extend(value.scalars().iter().map(|scalar| (place, scalar.to_string().into_boxed_str())));
+        values.extend(value.scalars().iter().map(|scalar| match scalar.as_str() {
+            Some(text) => (place, text.into()),
+            None => (place, scalar.to_string().into()),
+        }));
     }
     values.sort();
     values.dedup();

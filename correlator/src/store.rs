@@ -117,10 +117,12 @@ const HOUR: i64 = 3_600_000_000_000;
 pub enum HeldRole {
     /// State refers to it.
     Evidence = 0,
-    /// It may explain alerts as well: which, is asked anew at every start.
-    Context = 1,
+    /// State refers to it, or did where an older build wrote it, and it may explain alerts as well.
+    Both = 1,
     /// An older format held events and no state: that is computed from them once more.
     All = 2,
+    /// It may explain alerts, which is asked anew at every start, and nothing else rests on it.
+    Context = 3,
 }
 
 /// A term of a new-terms rule and when it was last seen, as formats up to 2 held it.
@@ -333,7 +335,8 @@ impl Store {
             let mut insert = tx.prepare_cached(
                 "insert into held (id, origin, raw, time, until, role, moment) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  on conflict (moment, id) do update set
-                   until = max(until, excluded.until), role = max(role, excluded.role),
+                   until = max(until, excluded.until),
+                   role = case when role = excluded.role then role when 2 in (role, excluded.role) then 2 else 1 end,
                    -- An event is what it first was; an alert that is read as one changes.
                    raw = case when excluded.origin = 'signal' then excluded.raw else raw end,
                    time = case when excluded.origin = 'signal' then excluded.time else time end",
@@ -452,7 +455,17 @@ impl Store {
         read().map_err(StoreError::Read)
     }
 
-    /// The events that are held for a role, in event order.
+    /// The events that may explain alerts, in event order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn contexts(&self) -> Result<Vec<HeldEvent>, StoreError> {
+        let query =
+            "select id, origin, raw, time, until, role from held where role in (1, 3) order by time, id";
+        self.rows(query, held_row)
+    }
+
+    /// The events that are held for a role alone, in event order.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -693,7 +706,8 @@ fn held_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldEvent> {
         until: EventTime(row.get(4)?),
         role: match row.get(5)? {
             0_u8 => HeldRole::Evidence,
-            1 => HeldRole::Context,
+            1 => HeldRole::Both,
+            3 => HeldRole::Context,
             _ => HeldRole::All,
         },
     })

@@ -27,7 +27,7 @@ use crate::archive::Archive;
 use crate::context::{Contexts, Link, Reads, Shown, link_values};
 use crate::history::History;
 use crate::identity::Identities;
-use crate::keyed::{Anchor, Evidence, JoinKey, Keyed, Match};
+use crate::keyed::{Anchor, EventRef, Evidence, JoinKey, Keyed, Match};
 use crate::source::Record;
 
 /// Closed alerts that are remembered, in case their events come once more.
@@ -362,6 +362,18 @@ impl Book {
             is_joined
         });
         spans
+    }
+
+    /// What the contexts of open alerts have for them.
+    pub(crate) fn shown_context(&self, contexts: &Contexts) -> Vec<Arc<EventRef>> {
+        let of_alert = |alert: &Alert| {
+            let (start, end) = (alert.found.start, alert.found.end);
+            let reads = contexts.reads(alert.rule).iter().zip(&alert.links);
+            reads
+                .flat_map(|(reads, links)| contexts.find(reads, links, start, end).events)
+                .collect::<Vec<_>>()
+        };
+        self.alerts.values().filter(|alert| !alert.is_gone).flat_map(of_alert).collect()
     }
 
     /// An event was added to a pool: who may want it?

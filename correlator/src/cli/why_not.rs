@@ -189,8 +189,8 @@ fn records(
         }
         let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
         let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
-        let mut held = Vec::new();
-        for role in [HeldRole::Evidence, HeldRole::Context, HeldRole::All] {
+        let mut held = store.contexts().map_err(|error| failed(error.into()))?;
+        for role in [HeldRole::Evidence, HeldRole::All] {
             held.extend(store.held(role).map_err(|error| failed(error.into()))?);
         }
         let read =

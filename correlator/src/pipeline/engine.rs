@@ -16,7 +16,7 @@ use crate::alert::book::{Book, RuleFacts, SavedAlert, Told, View, Weighed};
 use crate::alert::cast::CastFields;
 use crate::alert::suppression::{Member, MemberChange};
 use crate::alert::{AlertChange, AlertId, AlertState};
-use crate::archive::{Archive, Shelf, Unwritten};
+use crate::archive::{Archive, Need, Shelf, Unwritten};
 use crate::context::Contexts;
 use crate::detect::{self, Detect, Detected};
 use crate::history::History;
@@ -270,7 +270,7 @@ impl Engine {
         let time = record.event.time;
         self.explain_with(record, std::mem::take(&mut detected.contexts));
         for rule in detected.matches {
-            self.archive.hold(record, time + self.limits.grace, false);
+            self.archive.hold(record, time + self.limits.grace, Need::State);
             self.put(rule, &JoinKey::default(), Arc::new(single(record)));
         }
         for (rule, key, hit) in detected.keyed {
@@ -280,7 +280,7 @@ impl Engine {
                 continue;
             }
             let until = time + self.facts[rule as usize].held_for + self.grace_of(rule);
-            self.archive.hold(record, until, false);
+            self.archive.hold(record, until, Need::State);
             let changes = self.keyed.push(rule, key, hit);
             self.take(changes);
         }
@@ -304,11 +304,21 @@ impl Engine {
 
     fn explain_with(&mut self, record: &Arc<Record>, contexts: Vec<(u32, u16)>) {
         let time = record.event.time;
+        // Contexts of many rules share a pool: what happens to it happens once.
+        let mut pools: Vec<usize> = Vec::new();
+        let mut kept_for = None;
         for (rule, context) in contexts {
             let reads = &self.contexts.reads(rule)[usize::from(context)];
-            let (pool, until) = (reads.pool, time + reads.kept_for + self.limits.grace);
-            self.archive.hold(record, until, true);
-            let links = self.contexts.add(pool, record);
+            kept_for = kept_for.max(Some(reads.kept_for));
+            if !pools.contains(&reads.pool) {
+                pools.push(reads.pool);
+            }
+        }
+        let Some(kept_for) = kept_for else { return };
+        self.archive.hold(record, time + kept_for + self.limits.grace, Need::Context);
+        let event = Arc::new(EventRef::of(record));
+        for pool in pools {
+            let links = self.contexts.add(pool, &event, record);
             for link in &links {
                 if self.contexts.is_full(pool, link) {
                     let shown = self.book.shown(&self.contexts, pool, link);
@@ -534,6 +544,11 @@ impl Engine {
     /// What state and the events it rests on take of memory, about.
     pub fn n_bytes(&self) -> u64 {
         self.keyed.n_bytes() + self.archive.n_bytes()
+    }
+
+    /// The events that open alerts show beside their evidence.
+    pub(crate) fn shown_context(&self) -> Vec<ShortId> {
+        self.book.shown_context(&self.contexts).iter().map(|event| short_id(&event.id)).collect()
     }
 
     pub fn n_context_events(&self) -> usize {

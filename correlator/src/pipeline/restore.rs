@@ -65,7 +65,7 @@ pub(super) fn restore(
         engine.restore_eviction(&rule_id, eviction);
     }
     // Before the alerts: what is there already is no news to them.
-    for held in store.held(HeldRole::Context)? {
+    for held in store.contexts()? {
         if let Ok(record) = normalizer.read_kept(held.origin, held.raw, held.time) {
             engine.restore_context(record);
         }

@@ -19,7 +19,7 @@ use super::restore;
 use crate::alert::AlertChange;
 use crate::alert::book::SavedAlert;
 use crate::alert::suppression::{Member, MemberChange};
-use crate::archive::{LongerEvent, Unwritten, UnwrittenEvent};
+use crate::archive::{LongerEvent, Need, Unwritten, UnwrittenEvent};
 use crate::health::Board;
 use crate::keyed::{SavedKey, Unsaved};
 use crate::merge::{Doubt, Merge, Merged};
@@ -251,7 +251,7 @@ impl Runner {
     fn keep_store_within(&mut self) {
         let Some(store) = &mut self.store else { return };
         let kept = match self.max_store_bytes {
-            Some(max) => store.keep_within(max),
+            Some(max) => store.keep_within(max, || self.engine.shown_context()),
             None => store.used_bytes().map(|n_bytes| Kept { n_bytes, n_gone: 0 }),
         };
         match kept {
@@ -458,13 +458,17 @@ impl Runner {
                 }
             }
             let Unwritten { events, put_off } = held;
-            let held = events.into_iter().map(|UnwrittenEvent { record, until, is_context }| HeldEvent {
+            let held = events.into_iter().map(|UnwrittenEvent { record, until, role }| HeldEvent {
                 id: short_id(&record.event.id),
                 origin: record.origin,
                 raw: Arc::clone(&record.raw),
                 time: record.event.time,
                 until,
-                role: if is_context { HeldRole::Context } else { HeldRole::Evidence },
+                role: match role {
+                    Need::State => HeldRole::Evidence,
+                    Need::Context => HeldRole::Context,
+                    Need::Both => HeldRole::Both,
+                },
             });
             let batch = Batch {
                 ids,

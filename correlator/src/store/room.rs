@@ -1,16 +1,19 @@
 //! How much the store's file holds, and what goes from it where that is too much.
 
+use rusqlite::params;
+
 use super::{Store, StoreError};
 
 /// What goes at a time, oldest first, until there is room: a table of history, and how its rows are ordered by age. What
 /// only remembers comes before what explains, and that before what tells repetition apart. Alerts that no sink has, or that
-/// can still change, stay; so does state.
+/// can still change, stay, with what explains these; so does state, and what it rests on.
 const HISTORY: &[&str] = &[
     "delete from alerts where id in (
         select id from alerts where is_delivered = 1 and id not in (select id from open_alerts) order by time limit 64)",
     "delete from identities where (subject, attribute, value) in (
         select subject, attribute, value from identities order by last limit 64)",
-    "delete from held where row in (select row from held where role = 1 order by until limit 64)",
+    "delete from held where row in (
+        select row from held where role = 3 and id not in (select id from temp.standing) order by until limit 64)",
     "delete from seen_ids where hour = (select min(hour) from seen_ids)",
 ];
 
@@ -36,12 +39,20 @@ impl Store {
         used().map(i64::unsigned_abs).map_err(StoreError::Read)
     }
 
-    /// Lets the oldest history go while the file holds more than this.
+    /// Lets the oldest history go while the file holds more than this. `standing`: events that open alerts show; asked for
+    /// where something has to go.
     ///
     /// # Errors
     /// The disk is failing. What went is gone, the rest is there.
-    pub fn keep_within(&mut self, max_bytes: u64) -> Result<Kept, StoreError> {
+    pub fn keep_within(
+        &mut self,
+        max_bytes: u64,
+        standing: impl FnOnce() -> Vec<[u8; 16]>,
+    ) -> Result<Kept, StoreError> {
         let mut kept = Kept { n_bytes: self.used_bytes()?, n_gone: 0 };
+        if kept.n_bytes > max_bytes {
+            self.spare(&standing()).map_err(StoreError::Write)?;
+        }
         // A little further, so that not every event that comes makes another go.
         let enough = if kept.n_bytes > max_bytes { max_bytes - max_bytes / 20 } else { max_bytes };
         let (mut history, mut n_steps) = (HISTORY.iter(), 0);
@@ -58,5 +69,13 @@ impl Store {
             kept = Kept { n_bytes: self.used_bytes()?, n_gone: kept.n_gone + n_gone as u64 };
         }
         Ok(kept)
+    }
+
+    fn spare(&self, standing: &[[u8; 16]]) -> rusqlite::Result<()> {
+        self.conn.execute_batch(
+            "create temp table if not exists standing (id blob primary key) without rowid; delete from temp.standing",
+        )?;
+        let mut insert = self.conn.prepare_cached("insert or ignore into temp.standing (id) values (?1)")?;
+        standing.iter().try_for_each(|id| insert.execute(params![&id[..]]).map(|_| ()))
     }
 }

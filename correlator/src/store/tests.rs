@@ -73,11 +73,12 @@ fn what_was_committed_is_there_after_opening_again() {
     }
     let store = Store::open(&path).unwrap();
     assert_eq!(ids(&store), [SeenId { time: EventTime(0), ..seen(1, 5) }], "the time to the hour");
-    assert_eq!(store.held(HeldRole::Context).unwrap(), std::slice::from_ref(&held));
+    assert_eq!(store.contexts().unwrap(), std::slice::from_ref(&held));
     assert_eq!(store.held_event(held.time, &held.id).unwrap(), Some(held));
     let mut keys = Vec::new();
     store
         .each_key(|ReadKey { place, rule_id, fingerprint, key, state }| {
+            let key = key.unwrap();
             let (rule_id, state) = (rule_id.into(), state.to_vec());
             keys.push(KeyRow { place, rule_id, key, fingerprint: short(fingerprint), state });
         })
@@ -299,13 +300,41 @@ fn the_oldest_history_goes_where_there_is_no_room() {
     };
     store.commit(&Batch { alerts: &alerts, state, ..Batch::default() }).unwrap();
     let max = store.used_bytes().unwrap() / 2;
-    assert_eq!(store.keep_within(max).unwrap().n_gone, 0, "no sink has them");
+    assert_eq!(store.keep_within(max, Vec::new).unwrap().n_gone, 0, "no sink has them");
     store.mark_delivered(&alerts).unwrap();
-    let kept = store.keep_within(max).unwrap();
+    let kept = store.keep_within(max, Vec::new).unwrap();
     assert!(kept.n_bytes <= max && kept.n_bytes > max * 8 / 10, "{kept:?} of {max}");
     let left = store.alerts().unwrap();
     assert_eq!(left.len() as u64 + kept.n_gone, 3_000);
     assert_eq!(left[0].id, alerts[0].id, "it can still change");
     assert_eq!(left.last().map(|alert| &alert.id), alerts.last().map(|alert| &alert.id));
-    assert_eq!(store.keep_within(max).unwrap().n_gone, 0);
+    assert_eq!(store.keep_within(max, Vec::new).unwrap().n_gone, 0);
+}
+
+#[test]
+fn what_open_alerts_show_and_what_state_rests_on_stays_where_there_is_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("store.db")).unwrap();
+    let held = |n: u8, role| HeldEvent {
+        id: [n; 16],
+        origin: Origin::Sensor,
+        raw: "x".repeat(20_000).into(),
+        time: EventTime(n.into()),
+        until: EventTime(n.into()),
+        role,
+    };
+    let roles = |n: u8| match n % 3 {
+        0 => HeldRole::Evidence,
+        1 => HeldRole::Both,
+        _ => HeldRole::Context,
+    };
+    store.commit(&Batch { held: (0..90).map(|n| held(n, roles(n))).collect(), ..Batch::default() }).unwrap();
+    // One that explained alerts, and is found later to be what state rests on.
+    store.commit(&Batch { held: vec![held(5, HeldRole::Evidence)], ..Batch::default() }).unwrap();
+    let kept = store.keep_within(1, || vec![[8; 16], [11; 16]]).unwrap();
+    assert_eq!(kept.n_gone, 27);
+    let left: Vec<u8> = store.contexts().unwrap().iter().map(|held| held.id[0]).collect();
+    let expected: Vec<u8> = (0..90).filter(|n| n % 3 == 1 || [5, 8, 11].contains(n)).collect();
+    assert_eq!(left, expected);
+    assert_eq!(store.held(HeldRole::Evidence).unwrap().len(), 30);
 }
