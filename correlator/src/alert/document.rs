@@ -64,10 +64,13 @@ const SECTIONS: &[&str] = &[
 pub(super) fn build(parts: Parts<'_>) -> Value {
     let Parts { found, rule, .. } = &parts;
     let documents: Vec<Value> = parts.evidence.iter().map(|record| record.document()).collect();
-    let anchor = parts.at.document();
+    // Mostly it is one of the evidence, and its document is made.
+    let at_hand = parts.evidence.iter().position(|record| Arc::ptr_eq(record, &parts.at));
+    let made = if at_hand.is_none() { Some(parts.at.document()) } else { None };
+    let anchor = made.as_ref().or(at_hand.map(|idx| &documents[idx]));
     let evidence: Vec<&Value> = documents.iter().collect();
     let of_context = parts.contexts.iter().flat_map(|context| &context.events);
-    let all: Vec<&Value> = std::iter::once(&anchor).chain(&documents).chain(of_context).collect();
+    let all: Vec<&Value> = anchor.into_iter().chain(&documents).chain(of_context).collect();
 
     let mut root = Map::new();
     root.insert("@timestamp".into(), time::format(found.at.time).into());
@@ -83,11 +86,16 @@ pub(super) fn build(parts: Parts<'_>) -> Value {
         }
     }
     if let Some(identity) = all.iter().find_map(|document| at(document, "aws.cloudtrail.user_identity")) {
-        root.insert("aws".into(), json!({"cloudtrail": {"user_identity": identity}}));
+        root.insert("aws".into(), object([("cloudtrail", object([("user_identity", identity.clone())]))]));
     }
     root.insert("related".into(), related(&all));
-    root.insert("groundtrail".into(), json!({"alert": own(parts, documents)}));
+    root.insert("groundtrail".into(), object([("alert", own(parts, documents))]));
     Value::Object(root)
+}
+
+/// Takes values as they are: `json!` would copy whole documents, once for each object around them.
+fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Object(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// Adds what tells one revision from another, and what no event before was expected any more when it was told.
@@ -189,28 +197,39 @@ fn own(parts: Parts<'_>, documents: Vec<Value>) -> Value {
         .zip(documents)
         .zip(parts.matched)
         .map(|((item, document), matched)| {
-            json!({"stage": item.stage.to_string(), "matched": matched, "event": document})
+            object([
+                ("stage", item.stage.to_string().into()),
+                ("matched", matched.into()),
+                ("event", document),
+            ])
         })
         .collect();
     let contexts: Vec<Value> = contexts
         .into_iter()
-        .map(|context| json!({"name": context.name, "events": context.events, "more": context.n_more}))
+        .map(|context| {
+            object([
+                ("name", context.name.into()),
+                ("events", context.events.into()),
+                ("more", context.n_more.into()),
+            ])
+        })
         .collect();
     let columns: Map<String, Value> =
         found.columns.iter().map(|(name, value)| (name.clone(), scalar(value))).collect();
-    let mut alert = json!({
-        "id": id.as_str(),
-        "state": AlertState::Final.as_str(),
-        "severity": parts.severity.as_str(),
-        "risk_score": parts.risk_score,
-        "join": join,
-        "window": {"start": time::format(found.start), "end": time::format(found.end)},
-        "evidence": evidence,
-        "context": contexts,
-        "columns": columns,
-        "could_not_see": could_not_see,
-        "rule_hash": rule.hash,
-    });
+    let window = [("start", time::format(found.start).into()), ("end", time::format(found.end).into())];
+    let mut alert = object([
+        ("id", id.as_str().into()),
+        ("state", AlertState::Final.as_str().into()),
+        ("severity", parts.severity.as_str().into()),
+        ("risk_score", parts.risk_score.into()),
+        ("join", Value::Object(join)),
+        ("window", object(window)),
+        ("evidence", evidence.into()),
+        ("context", contexts.into()),
+        ("columns", Value::Object(columns)),
+        ("could_not_see", could_not_see.into()),
+        ("rule_hash", rule.hash.clone().into()),
+    ]);
     if !parts.hosts.is_empty() {
         alert["hosts"] = json!(parts.hosts);
     }
