@@ -61,6 +61,9 @@ pub struct Health {
     /// Old alerts and the like that went from the store before their time.
     #[serde(default)]
     pub n_history_lost: u64,
+    /// Keys and open alerts whose state could not be read at the start.
+    #[serde(default)]
+    pub n_unreadable_state: u64,
     /// New ones by severity, as they were first told.
     pub alerts: BTreeMap<String, u64>,
     pub n_revisions: u64,

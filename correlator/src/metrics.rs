@@ -369,6 +369,14 @@ pub const METRICS: &[Metric] = &[
         |health, out| out.count(&[], health.n_history_lost),
     ),
     counter(
+        "groundtrail_state_unreadable_total",
+        &[],
+        "rows",
+        "Half-seen patterns and open alerts of the store that could not be read at a start or a reload, and were forgotten.",
+        "Above 0: the file is damaged, or another build wrote it; the log names the rules. Look at the disk.",
+        |health, out| out.count(&[], health.n_unreadable_state),
+    ),
+    counter(
         "groundtrail_dropped_events_total",
         &["line"],
         "events",

@@ -64,6 +64,22 @@ pub(crate) struct Lasting {
     pub(crate) suppression: Vec<MemberChange>,
 }
 
+/// What became of a piece of an earlier run's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restored {
+    Taken,
+    /// Its rule is gone, or was edited and means something else now.
+    OfAnotherRule,
+    /// It is not what its rule writes: the file was damaged, or another build wrote it.
+    Unreadable,
+}
+
+impl From<bool> for Restored {
+    fn from(is_read: bool) -> Self {
+        if is_read { Self::Taken } else { Self::Unreadable }
+    }
+}
+
 /// A rule that feeds rules over alerts in place of one with exceptions, by their ids.
 #[derive(Debug)]
 pub(super) struct Twin {
@@ -625,17 +641,20 @@ impl Engine {
         rules.iter().zip((0..).map(RuleIdx)).filter_map(twin).collect()
     }
 
-    /// A key's state from an earlier run. Says whether it was taken: a rule that was edited starts afresh.
-    pub(crate) fn restore_key(&mut self, read: ReadKey<'_>) -> bool {
+    /// A key's state from an earlier run.
+    pub(crate) fn restore_key(&mut self, read: ReadKey<'_>) -> Restored {
         self.keyed.note_place(read.place);
-        let rule = self.same_rule(read.rule_id, read.fingerprint);
-        rule.is_some_and(|rule| self.keyed.resume(rule, read.key, read.place, read.state))
+        match (self.same_rule(read.rule_id, read.fingerprint), read.key) {
+            (Some(rule), Some(key)) => Restored::from(self.keyed.resume(rule, key, read.place, read.state)),
+            (Some(_), None) => Restored::Unreadable,
+            (None, _) => Restored::OfAnotherRule,
+        }
     }
 
     /// A key's state for the twin of its rule, which the store does not know yet.
     pub(super) fn restore_twin(&mut self, twin_id: &str, read: ReadKey<'_>) {
-        if let Some(rule) = self.same_rule(twin_id, read.fingerprint) {
-            self.keyed.resume_copy(rule, read.key, read.state);
+        if let (Some(rule), Some(key)) = (self.same_rule(twin_id, read.fingerprint), read.key) {
+            self.keyed.resume_copy(rule, key, read.state);
         }
     }
 
@@ -646,9 +665,11 @@ impl Engine {
         fingerprint: &[u8],
         id: AlertId,
         state: &[u8],
-    ) -> bool {
-        let rule = self.same_rule(rule_id, fingerprint);
-        rule.is_some_and(|rule| self.book.resume(&self.contexts, rule, id, state))
+    ) -> Restored {
+        match self.same_rule(rule_id, fingerprint) {
+            Some(rule) => Restored::from(self.book.resume(&self.contexts, rule, id, state)),
+            None => Restored::OfAnotherRule,
+        }
     }
 
     pub(crate) fn restore_eviction(&mut self, rule_id: &str, eviction: Eviction) {

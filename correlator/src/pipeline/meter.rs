@@ -31,6 +31,8 @@ pub(super) struct Meter {
     /// What the store holds, and what went from it before its time.
     pub(super) store_bytes: u64,
     pub(super) n_history_lost: u64,
+    /// Rows of state that could not be read at a start or a reload.
+    pub(super) n_unreadable_state: u64,
     /// How much state was given up, and when that last rose.
     lost: (u64, Option<Instant>),
     last_look: Option<Instant>,
@@ -112,6 +114,7 @@ impl Meter {
             state_bytes: engine.n_bytes(),
             store_bytes: self.store_bytes,
             n_history_lost: self.n_history_lost,
+            n_unreadable_state: self.n_unreadable_state,
             alerts: self.by_severity(),
             n_revisions: stats.n_revisions,
             n_withdrawn: stats.n_withdrawn,

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use rules::event::EventTime;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::dedup::short_id;
-use super::engine::Engine;
+use super::engine::{self, Engine};
 use super::run::RunError;
+use crate::alert::AlertId;
 use crate::archive::Shelf;
 use crate::keyed::EventRef;
 use crate::source::Record;
@@ -19,6 +20,8 @@ use crate::store::{HeldRole, OpenRow, Store, moment};
 pub(super) struct Restored {
     pub(super) watermark: Option<EventTime>,
     pub(super) is_of_older: bool,
+    /// Keys and open alerts whose state could not be read.
+    pub(super) n_unreadable: u64,
 }
 
 /// Reads events again, from a connection of its own.
@@ -75,7 +78,7 @@ pub(super) fn restore(
         engine.drop_held();
     }
     engine.keep_places();
-    restore_state(engine, store)?;
+    let n_unreadable = restore_state(engine, store)?;
     let older = store.held(HeldRole::All)?;
     let is_of_older = !older.is_empty() || !store.terms()?.is_empty();
     if is_of_older {
@@ -95,11 +98,21 @@ pub(super) fn restore(
     }
     store.each_id(|seen| engine.restore_id(seen))?;
     engine.keep_lasting();
-    Ok(Restored { watermark, is_of_older })
+    Ok(Restored { watermark, is_of_older, n_unreadable })
 }
 
-fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError> {
+/// Rows that could not be read, and whose they were.
+#[derive(Default)]
+struct Unreadable {
+    places: Vec<u64>,
+    alerts: Vec<AlertId>,
+    rules: BTreeSet<String>,
+}
+
+/// Returns how much could not be read. It goes from the store row by row: what else there is of the same rule was taken.
+fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<u64, RunError> {
     let (mut n_keys, mut n_open) = (0_u64, 0_u64);
+    let mut unreadable = Unreadable::default();
     let mut gone: BTreeSet<(String, [u8; 16])> = BTreeSet::new();
     let mut lose = |rule_id: &str, fingerprint: &[u8]| {
         if let Ok(fingerprint) = fingerprint.try_into() {
@@ -108,12 +121,17 @@ fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError>
     };
     let mut twins = engine.twins();
     store.each_key(|read| {
-        let (rule_id, fingerprint) = (read.rule_id, read.fingerprint);
-        if engine.restore_key(read) {
-            n_keys += 1;
-            twins.retain(|twin| twin.id != rule_id);
-        } else {
-            lose(rule_id, fingerprint);
+        let (rule_id, fingerprint, place) = (read.rule_id, read.fingerprint, read.place);
+        match engine.restore_key(read) {
+            engine::Restored::Taken => {
+                n_keys += 1;
+                twins.retain(|twin| twin.id != rule_id);
+            }
+            engine::Restored::OfAnotherRule => lose(rule_id, fingerprint),
+            engine::Restored::Unreadable => {
+                unreadable.places.push(place);
+                unreadable.rules.insert(rule_id.to_owned());
+            }
         }
     })?;
     // A rule that has its first exception since went on without any until now.
@@ -126,11 +144,26 @@ fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError>
     }
     for OpenRow { id, state } in store.open_alerts()? {
         let Some((rule_id, fingerprint, state)) = state else { continue };
-        if engine.restore_open(&rule_id, &fingerprint, id, &state) {
-            n_open += 1;
-        } else {
-            lose(&rule_id, &fingerprint);
+        match engine.restore_open(&rule_id, &fingerprint, id.clone(), &state) {
+            engine::Restored::Taken => n_open += 1,
+            engine::Restored::OfAnotherRule => lose(&rule_id, &fingerprint),
+            engine::Restored::Unreadable => {
+                unreadable.alerts.push(id);
+                unreadable.rules.insert(rule_id);
+            }
         }
+    }
+    let Unreadable { places, alerts, rules } = unreadable;
+    let n_unreadable = (places.len() + alerts.len()) as u64;
+    if n_unreadable > 0 {
+        warn!(
+            keys = places.len(),
+            alerts = alerts.len(),
+            rules = ?rules,
+            "state in the store could not be read: the file is damaged, or another build wrote it. It is forgotten, and what \
+             it had half seen may be missed; everything else goes on"
+        );
+        store.drop_rows(&places, &alerts)?;
     }
     if !gone.is_empty() {
         let rules: BTreeSet<&str> = gone.iter().map(|(rule_id, _)| rule_id.as_str()).collect();
@@ -143,5 +176,5 @@ fn restore_state(engine: &mut Engine, store: &mut Store) -> Result<(), RunError>
     if n_keys + n_open > 0 {
         info!(keys = n_keys, open_alerts = n_open, "goes on where the last run stopped");
     }
-    Ok(())
+    Ok(n_unreadable)
 }

@@ -166,9 +166,11 @@ impl Runner {
         normalizer: &Normalizer,
     ) -> Result<Self, RunError> {
         let (mut watermark, mut is_of_older) = (None, false);
+        let mut meter = Meter::default();
         if let Some(store) = &mut store {
             let restored = restore::restore(&mut engine, store, normalizer)?;
             (watermark, is_of_older) = (restored.watermark, restored.is_of_older);
+            meter.n_unreadable_state = restored.n_unreadable;
         }
         let now = Instant::now();
         Ok(Self {
@@ -186,7 +188,7 @@ impl Runner {
             reload: None,
             stage: None,
             patience: WritePatience::default(),
-            meter: Meter::default(),
+            meter,
             faults: Faults::default(),
             pace: (HOLD, TICK),
             started: now,
@@ -286,7 +288,7 @@ impl Runner {
         }
         let n_rules = program.n_loaded();
         let mut engine = self.engine.with_program(program, &schema);
-        restore::restore(&mut engine, store, &normalizer)?;
+        self.meter.n_unreadable_state += restore::restore(&mut engine, store, &normalizer)?.n_unreadable;
         engine.take_account_of(&self.engine);
         self.engine = engine;
         self.meter.n_reloads += 1;

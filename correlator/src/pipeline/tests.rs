@@ -653,6 +653,37 @@ fn a_restart_goes_on_where_it_stopped_and_repeats_nothing() {
     assert!(!told.iter().any(|(name, ..)| name == "First"), "{told:?}");
 }
 
+/// One damaged row costs what is in it; what else the store has of the same rule is taken back, in every later run too.
+#[test]
+fn state_that_cannot_be_read_is_forgotten_alone() {
+    let world = world(&[ASKED]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let open = || Store::open(&path).unwrap();
+    let on =
+        |host: &str, line: String| line.replace("web-1", host).replace("exec-", host).replace("net-", host);
+    let hosts = ["web-1", "web-2", "web-3", "web-4"];
+    let first: Vec<String> = hosts.iter().map(|host| on(host, exec("curl", 100))).collect();
+    run_once(&world, open(), &first, &mut Kept::default()).unwrap();
+    let damage = "update key_state set state = x'ff' where place = (select min(place) from key_state);
+        update key_state set key = x'ff' where place = (select max(place) from key_state)";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+
+    let mut store = open();
+    let mut engine = world.engine(Mode::Revisions);
+    let restored = restore::restore(&mut engine, &mut store, &world.normalizer).unwrap();
+    assert_eq!((restored.n_unreadable, engine.n_keys()), (2, 2));
+    drop(store);
+    let mut n_left = 0;
+    open().each_key(|_| n_left += 1).unwrap();
+    assert_eq!(n_left, 2, "the damaged rows are gone, and no other");
+
+    let mut second = Kept::default();
+    let more: Vec<String> = hosts.iter().map(|host| on(host, connect(104))).collect();
+    run_once(&world, open(), &more, &mut second).unwrap();
+    assert_eq!(second.told.len(), 2);
+}
+
 /// A call by the instance's role, by which the correlator learns it.
 fn called_by_instance(time: &str) -> String {
     format!(

@@ -125,7 +125,8 @@ pub struct ReadKey<'r> {
     pub place: u64,
     pub rule_id: &'r str,
     pub fingerprint: &'r [u8],
-    pub key: JoinKey,
+    /// None where it cannot be read.
+    pub key: Option<JoinKey>,
     pub state: &'r [u8],
 }
 
@@ -141,7 +142,7 @@ impl Store {
             let mut select = self.conn.prepare(query)?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
-                let Ok(key) = postcard::from_bytes(row.get_ref(3)?.as_blob()?) else { continue };
+                let key = postcard::from_bytes(row.get_ref(3)?.as_blob()?).ok();
                 let (rule_id, fingerprint) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_blob()?);
                 let place = row.get::<_, i64>(0)?.unsigned_abs();
                 each(ReadKey { place, rule_id, fingerprint, key, state: row.get_ref(4)?.as_blob()? });
@@ -195,6 +196,24 @@ impl Store {
     pub fn watermark(&self) -> Result<Option<EventTime>, StoreError> {
         let rows = self.rows("select value from marks where name = 'watermark'", |row| row.get(0))?;
         Ok(rows.first().copied().map(EventTime))
+    }
+
+    /// Single rows that could not be read.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn drop_rows(&mut self, places: &[u64], alerts: &[AlertId]) -> Result<(), StoreError> {
+        let mut write = || -> rusqlite::Result<()> {
+            let tx = self.conn.transaction()?;
+            for place in places {
+                tx.execute("delete from key_state where place = ?1", [signed(*place)])?;
+            }
+            for id in alerts {
+                tx.execute("delete from open_alerts where id = ?1", [id.as_str()])?;
+            }
+            tx.commit()
+        };
+        write().map_err(StoreError::Write)
     }
 
     /// State of rules that are gone, or mean something else now.
