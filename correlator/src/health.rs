@@ -194,6 +194,47 @@ impl SourceHealth {
     }
 }
 
+impl SourceHealth {
+    /// Takes in another of the same name: it is open if both are, has ended when both have, and is as far as the one that
+    /// is further behind. Their account is one already.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.is_open &= other.is_open;
+        self.has_ended &= other.has_ended;
+        self.newest_ms = self.newest_ms.max(other.newest_ms);
+        self.silent_ms = self.silent_ms.min(other.silent_ms);
+        self.watermark_ms = match (self.watermark_ms, other.watermark_ms) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        self.n_behind += other.n_behind;
+        for partition in other.partitions {
+            match self.partitions.iter_mut().find(|held| held.name == partition.name) {
+                Some(held) => held.join(&partition),
+                None => self.partitions.push(partition),
+            }
+        }
+        self.partitions.sort_by(|a, b| (a.newest_ms, &a.name).cmp(&(b.newest_ms, &b.name)));
+        self.n_partitions = self.n_partitions.max(other.n_partitions).max(self.partitions.len() as u64);
+        self.partitions.truncate(MAX_PARTITIONS);
+        self.n_missing = self.n_missing.saturating_add(other.n_missing);
+        self.n_losses += other.n_losses;
+    }
+}
+
+impl PartitionHealth {
+    fn join(&mut self, other: &Self) {
+        self.newest_ms = self.newest_ms.max(other.newest_ms);
+        self.n_events += other.n_events;
+        self.n_misdated += other.n_misdated;
+        self.is_astray |= other.is_astray;
+        self.lag_p50_ms = self.lag_p50_ms.max(other.lag_p50_ms);
+        self.lag_p95_ms = self.lag_p95_ms.max(other.lag_p95_ms);
+        self.lag_p99_ms = self.lag_p99_ms.max(other.lag_p99_ms);
+        self.n_missing = self.n_missing.saturating_add(other.n_missing);
+        self.n_losses += other.n_losses;
+    }
+}
+
 impl WireHealth {
     fn new(source: &str, account: &Account) -> Self {
         let cause = |cause: Cause| (cause.name().to_owned(), account.n(cause));
@@ -388,6 +429,42 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_sources_of_one_name_are_one_row() {
+        let partition = |name: &str, newest| PartitionHealth {
+            name: name.to_owned(),
+            newest_ms: Some(newest),
+            n_events: 1,
+            lag_p99_ms: Some(newest),
+            ..PartitionHealth::default()
+        };
+        let source = |partitions: Vec<PartitionHealth>, newest, watermark_ms| SourceHealth {
+            name: "trail".to_owned(),
+            is_open: true,
+            has_ended: newest > 5,
+            newest_ms: Some(newest),
+            silent_ms: newest,
+            watermark_ms,
+            n_behind: 2,
+            n_partitions: partitions.len() as u64,
+            n_missing: 1,
+            partitions,
+            ..SourceHealth::default()
+        };
+        let mut one = source(vec![partition("a", 9), partition("b", 3)], 9, Some(7));
+        one.join(source(vec![partition("b", 4)], 4, Some(2)));
+        let lag = |row: &SourceHealth| {
+            row.partitions.iter().map(|of| (of.lag_p99_ms, of.n_events)).collect::<Vec<_>>()
+        };
+        assert_eq!(lag(&one), [(Some(4), 2), (Some(9), 1)], "the one further behind first");
+        assert_eq!((one.newest_ms, one.watermark_ms, one.silent_ms), (Some(9), Some(2), 4));
+        assert_eq!((one.n_behind, one.n_missing, one.n_partitions), (4, 2, 2));
+        assert!(one.is_open && !one.has_ended, "more comes of the other");
+        one.join(SourceHealth::default());
+        assert!(!one.is_open, "one of them is not");
+        assert_eq!(one.watermark_ms, Some(2), "a silent one holds nobody up");
+    }
 
     #[test]
     fn what_is_wrong_is_named() {

@@ -89,6 +89,17 @@ pub(super) fn name(input: &Input) -> String {
     }
 }
 
+/// Whether its end is what was asked for.
+fn is_read_once(input: &Input) -> bool {
+    match input {
+        Input::Sensor(SensorInput::File { follow, .. }) | Input::Folder { follow, .. } => !follow,
+        Input::Bucket(_) => true,
+        Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)) | Input::Sensors(_) | Input::Queue(_) => {
+            false
+        }
+    }
+}
+
 fn start_one(
     source: &Source,
     name: Arc<str>,
@@ -109,9 +120,7 @@ fn start_one(
     }
     let is_open =
         matches!(source.input, Input::Sensors(_) | Input::Sensor(SensorInput::Stdin | SensorInput::Unix(_)));
-    if let Input::Sensor(SensorInput::File { follow: false, .. }) | Input::Folder { follow: false, .. } =
-        &source.input
-    {
+    if is_read_once(&source.input) {
         board.add_once(Arc::clone(&name));
     }
     let named = Arc::clone(&name);

@@ -13,7 +13,7 @@ use super::engine::Engine;
 use crate::alert::{AlertChange, AlertState};
 use crate::health::{Board, Health, RuleHealth, SourceHealth, Withheld, millis};
 use crate::merge::Merge;
-use crate::stats::Stats;
+use crate::stats::{Counts, Stats};
 
 /// How often the board is written anew, and how often the store.
 const LOOK: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl Meter {
         for progress in merge.progress() {
             // Sources of one name, such as one folder given twice, share an account, and so a row.
             if let Some(same) = sources.iter_mut().find(|source| *source.name == *progress.name) {
-                same.is_open &= progress.is_open;
+                same.join(SourceHealth::new(&progress, Counts::default(), now));
                 continue;
             }
             let counts = counts.remove(&progress.name).unwrap_or_default();
