@@ -110,7 +110,7 @@ impl Reason {
         Self { kind, text: text.into(), field: None, actual: None, wanted: None, off_by_ms: None }
     }
 
-    fn off_by(mut self, span: Span) -> Self {
+    pub(crate) fn off_by(mut self, span: Span) -> Self {
         self.off_by_ms = Some(span.0 / 1_000_000);
         self
     }
@@ -223,7 +223,7 @@ fn order(record: &Record) -> (EventTime, u64, &str) {
 }
 
 /// `1.5 s`, `3 min`: as exact as it helps.
-fn in_words(span: Span) -> String {
+pub(crate) fn in_words(span: Span) -> String {
     let millis = span.0.unsigned_abs().div_ceil(1_000_000);
     match millis {
         0..10_000 => format!("{}.{:03} s", millis / 1_000, millis % 1_000),

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use rules::event::EventTime;
+use rules::event::{EventTime, Span};
 use rules::expr::Expr;
+use rules::plan::Plan;
+use rules::program::RuleIdx;
 use rules::rule::Rule;
 use serde::Serialize;
 
@@ -15,6 +17,7 @@ use super::load::{self, Configured, RuleSet};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::keyed::{Eviction, Limits};
+use crate::kinds;
 use crate::pipeline::{self, Engine, Mode, Replayed};
 use crate::source::Record;
 use crate::source::folder::Content;
@@ -22,7 +25,7 @@ use crate::source::normalize::Normalizer;
 use crate::store::{HeldRole, Store};
 use crate::time;
 use crate::untrusted::Untrusted;
-use crate::why_not::{Answer, Kind, Question, Reason, Seen};
+use crate::why_not::{Answer, Kind, Question, Reason, Seen, in_words};
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -62,6 +65,9 @@ struct Said {
     fired: Vec<Fired>,
     #[serde(flatten)]
     answer: Answer,
+    /// By how much the event is too late for the run whose store was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<Reason>,
     /// What becomes of a match that is no alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_alert: Option<String>,
@@ -93,17 +99,22 @@ pub(super) fn run(
     let rule = find(&set, &flags.rule, &configured.config.rules.disabled)?.clone();
     let (indicators, _) = load::indicators(&configured.config);
     let normalizer = Normalizer::new(Arc::new(set.schema.clone()), Arc::new(indicators));
-    let (records, evicted, has_faults) = records(&flags, &configured, &normalizer, &rule.id, terminal)?;
+    let Found { records, evicted, behind, has_faults } =
+        records(&flags, &configured, &normalizer, &rule.id, terminal)?;
     if let Some(id) = &flags.event
         && !records.iter().any(|record| *record.event.id == **id)
     {
         return Err(CliError::Usage(format!("no event has the id \"{}\"", Untrusted(id))));
     }
+    let limits = Limits { join_grace: configured.config.join_lateness, ..configured.config.limits };
     let event = flags.event.as_deref();
     let n_events = records.len();
     let drops = set.drops.clone();
     let schema = set.schema.clone();
     let engine = Told::of(set, &rule, records.clone(), event);
+    let grace = limits.of_join(engine.is_join).grace;
+    let asked = records.iter().find(|record| event == Some(&*record.event.id));
+    let late = asked.zip(behind).and_then(|(record, watermark)| late(&rule, record, watermark, grace));
     let mut records = records;
     records.extend(engine.signals);
     records.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -118,7 +129,7 @@ pub(super) fn run(
     let no_alert = (fired.is_empty() && answer.is_met && !is_explained).then(|| no_alert(&rule));
     let kind = rule.kind.as_str();
     let rule = SaidRule { id: rule.id, name: rule.name, kind, hash: rule.hash };
-    let said = Said { rule, n_events, fired, answer, no_alert };
+    let said = Said { rule, n_events, fired, answer, late, no_alert };
     match flags.output {
         OutputFormat::Json => {
             let json = serde_json::to_string_pretty(&said).map_err(std::io::Error::other)?;
@@ -160,15 +171,25 @@ fn find<'s>(set: &'s RuleSet, wanted: &str, disabled: &[String]) -> Result<&'s R
     Err(CliError::Usage(message))
 }
 
-/// The events, each once and in event order; what the run of a store gave up of the rule; and whether some events could not
-/// be read.
+/// What there is to look at.
+struct Found {
+    /// Each once and in event order.
+    records: Vec<Record>,
+    /// What the run of a store gave up of the rule.
+    evicted: Option<Reason>,
+    /// How far the run of a store had come, where it does not hold the event that is asked about.
+    behind: Option<EventTime>,
+    /// Some events could not be read.
+    has_faults: bool,
+}
+
 fn records(
     flags: &Flags,
     configured: &Configured,
     normalizer: &Normalizer,
     rule_id: &str,
     terminal: &Terminal,
-) -> Result<(Vec<Record>, Option<Reason>, bool), CliError> {
+) -> Result<Found, CliError> {
     let mut recorded = flags.recorded.inputs();
     for path in &flags.trace {
         recorded.extend(of_trace(path)?);
@@ -182,7 +203,7 @@ fn records(
         ));
     }
     let mut records = Vec::new();
-    let mut lost = None;
+    let (mut evicted, mut behind) = (None, None);
     if let Some(path) = path {
         if !path.exists() {
             return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
@@ -197,14 +218,18 @@ fn records(
             held.into_iter().filter_map(|held| normalizer.read_kept(held.origin, held.raw, held.time).ok());
         records.extend(read);
         let all = store.evictions().map_err(|error| failed(error.into()))?;
-        lost = all.into_iter().find(|(id, _)| id == rule_id).map(|(_, eviction)| evicted(&eviction));
+        evicted = all.into_iter().find(|(id, _)| id == rule_id).map(|(_, eviction)| given_up(&eviction));
+        let is_asked = |record: &Record| flags.event.as_deref() == Some(&*record.event.id);
+        if !records.iter().any(is_asked) {
+            behind = store.watermark().map_err(|error| failed(error.into()))?;
+        }
     }
     let read = inputs::read_all(&recorded, normalizer);
     inputs::say_rejected(&read.rejected, terminal);
     records.extend(read.records.into_iter().map(|(_, record)| record));
     records.sort_by(|a, b| order(a).cmp(&order(b)));
     records.dedup_by(|next, held| next.event.id == held.event.id);
-    Ok((records, lost, !read.rejected.is_empty()))
+    Ok(Found { records, evicted, behind, has_faults: !read.rejected.is_empty() })
 }
 
 fn order(record: &Record) -> (EventTime, u64, &str) {
@@ -249,7 +274,24 @@ fn of_trace(path: &Path) -> Result<Vec<Input>, CliError> {
     Ok(inputs)
 }
 
-fn evicted(eviction: &Eviction) -> Reason {
+/// A rule of single events takes them however late they are; what others had half seen is forgotten in time.
+fn late(rule: &Rule<Expr>, record: &Record, watermark: EventTime, grace: Span) -> Option<Reason> {
+    let (behind, over) = (watermark - record.event.time, watermark - grace - record.event.time);
+    let is_late = over > Span(0) && watermark < EventTime(i64::MAX) && !matches!(rule.plan, Plan::Query(_));
+    let text = || {
+        format!(
+            "the run of this store has come to {}, so the event would be {} behind it: what this rule has half seen waits {} \
+             for late events, and it came {} too late; `lateness` of its source and [time] join_lateness make it wait longer",
+            time::format(watermark),
+            in_words(behind),
+            in_words(grace),
+            in_words(over)
+        )
+    };
+    is_late.then(|| Reason::new(Kind::TooLate, text()).off_by(over))
+}
+
+fn given_up(eviction: &Eviction) -> Reason {
     let text = format!(
         "the run gave up {} half-seen patterns and {} events of this rule for want of room, the newest from {}: see [limits] of the configuration",
         eviction.n_keys,
@@ -266,12 +308,16 @@ struct Told {
     withheld: Vec<Reason>,
     /// The alerts of other rules, where they are events to this one.
     signals: Vec<Record>,
+    /// The rule waits for the later half of hosts and AWS.
+    is_join: bool,
 }
 
 impl Told {
     fn of(set: RuleSet, rule: &Rule<Expr>, records: Vec<Record>, event: Option<&str>) -> Self {
         let is_over_alerts = rule.is_over_alerts(&set.schema);
         let (program, schema) = set.into_program();
+        let idx = (0..).map(RuleIdx).zip(program.rules()).find(|(_, held)| held.id == rule.id);
+        let is_join = idx.is_some_and(|(idx, _)| kinds::is_join(&schema, &program, idx));
         let source: Arc<str> = "trace".into();
         let mut engine = Engine::new(program, &schema, Limits::default(), Mode::Finals);
         if is_over_alerts {
@@ -286,7 +332,8 @@ impl Told {
             let text = format!("{n} matches were withheld, since nothing vouches for what is missing: {why}");
             Reason::new(Kind::Withheld, text)
         };
-        Self { withheld: of_rule.map(reason).collect(), fired: fired(&replayed, &rule.id, event), signals }
+        let withheld = of_rule.map(reason).collect();
+        Self { withheld, fired: fired(&replayed, &rule.id, event), signals, is_join }
     }
 }
 
@@ -320,11 +367,13 @@ fn page(said: &Said) -> String {
     let safe = |text: &str| Untrusted(text).to_string();
     let mut lines = vec![format!("{} ({})", safe(&said.rule.name), safe(&said.rule.id))];
     let mut put = |line: String| lines.push(line);
+    let late = said.late.iter().map(|reason| format!("late: {}", safe(&reason.text)));
     if said.fired.is_empty() {
         put(format!("did not fire on {} events. It reached: {}", said.n_events, safe(&said.answer.reached)));
     } else {
         put(format!("fired on {} events:", said.n_events));
         said.fired.iter().for_each(|fired| put(format!("  alert {} at {}", fired.alert, fired.time)));
+        late.for_each(put);
         return lines.join("\n") + "\n";
     }
     let seen = |seen: &Seen| {
@@ -343,6 +392,7 @@ fn page(said: &Said) -> String {
         put("what stood in the way:".to_owned());
         said.answer.reasons.iter().for_each(|reason| put(format!("  {}", safe(&reason.text))));
     }
+    late.for_each(&mut put);
     if let Some(no_alert) = &said.no_alert {
         put(format!("no alert: {no_alert}"));
     }

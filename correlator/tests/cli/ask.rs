@@ -126,3 +126,47 @@ fn why_not_says_what_was_missing_and_whether_it_fired_after_all() {
     assert!(missed.code == 0 && missed.stdout.contains(said), "{}{}", missed.stdout, missed.stderr);
     assert!(missed.stdout.contains(".alerts-security.alerts-default"), "{}", missed.stdout);
 }
+
+#[test]
+fn why_not_says_by_how_much_an_event_is_too_late_for_a_run() {
+    let rule = r#"
+[rule]
+name = "Downloaded"
+rule_id = "00000000-0000-4000-8000-00000000000c"
+description = "d"
+type = "eql"
+language = "eql"
+severity = "low"
+risk_score = 21
+query = '''
+sequence by host.id with maxspan=1m
+  [process where event.action == "exec"]
+  [network where event.action == "connection_attempted"]
+'''
+"#;
+    let event = |id: &str, category: &str, action: &str, time: &str| {
+        format!(
+            r#"{{"@timestamp":"2026-11-02T{time}Z","event":{{"id":"{id}","category":["{category}"],"action":"{action}"}},"host":{{"id":"web-1"}}}}"#
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("rule.toml", rule);
+    let host = [event("a", "process", "exec", "10:00:00"), event("b", "process", "exec", "12:00:00")];
+    write("host.ndjson", &host.join("\n"));
+    write("late.ndjson", &event("late", "network", "connection_attempted", "10:00:30"));
+    let config = "[store]\npath = \"s.db\"\n[rules]\nbuiltin = false\npaths = [\"rule.toml\"]\n\
+                  [[source]]\ntype = \"sensor\"\nfile = \"host.ndjson\"\nfollow = false\n";
+    write("groundtrail.toml", config);
+    let ran = groundtrail(folder.path(), &["--config", "groundtrail.toml", "run"], "");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let ask = |file: &str, id: &str| {
+        let asked = ["--config", "groundtrail.toml", "why-not", "Downloaded", "--store", "s.db"];
+        groundtrail(folder.path(), &[&asked[..], &["--host", file, "--event", id]].concat(), "").stdout
+    };
+    let said = ask("late.ndjson", "late");
+    assert!(said.contains("119 min behind it") && said.contains("waits 15 min"), "{said}");
+    assert!(said.contains("it came 104 min too late"), "{said}");
+    write("timely.ndjson", &event("timely", "network", "connection_attempted", "12:00:30"));
+    assert!(!ask("timely.ndjson", "timely").contains("late:"), "it is ahead of the run");
+}
