@@ -7,6 +7,8 @@
 mod account;
 #[cfg(test)]
 mod any_order;
+#[cfg(test)]
+mod bad_input_tests;
 pub(crate) mod dedup;
 mod engine;
 mod faults;

@@ -141,6 +141,14 @@ impl World {
         (World { program, normalizer, schema }, lines)
     }
 
+    pub(super) fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.program)
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     pub(super) fn stage(&self, n_threads: usize) -> Stage {
         Stage::new(n_threads, &self.normalizer, &self.program)
     }
