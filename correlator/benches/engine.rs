@@ -164,8 +164,10 @@ fn calls_through(world: &World) -> Value {
         let mut merge = Merge::new(256, Pace::Replay, Arc::new(SystemClock));
         let outlet = merge.add("trail", Lateness::CLOUDTRAIL);
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                for text in &texts {
+            let (texts, read) = (&texts, &read);
+            // The outlet goes with it: the run ends when nobody is left who could send.
+            let reader = scope.spawn(move || {
+                for text in texts {
                     outlet.send(SourceItem::Record(read(text))).expect("somebody reads");
                 }
                 outlet.send(SourceItem::End).expect("somebody reads");
