@@ -65,6 +65,11 @@ const SETTINGS: [&str; 2] = ["aws_secret_access_key", "aws_session_token"];
 /// Programs that take a script after `-e` or `-r`; after `-c` everyone is taken to.
 const INTERPRETERS: [&str; 5] = ["perl", "ruby", "node", "php", "lua"];
 
+/// Where ECS gives a task its credentials, for an id that follows.
+const CREDENTIALS: &[u8] = b"/credentials/";
+/// Shorter ones are no ids: they are 36 characters long.
+const MIN_CREDENTIALS_ID: usize = 16;
+
 /// Longest value that is looked for in a script: keeps the work linear whatever the script is.
 const MAX_SCRIPT_VALUE: usize = 8 << 10;
 
@@ -177,11 +182,12 @@ fn takes_script(option: &[u8], is_interpreter: bool) -> bool {
 fn within(text: &[u8], reading: Reading) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     for at in 0..text.len() {
-        if !matches!(text[at], b'=' | b':') || spans.last().is_some_and(|span| at < span.end) {
+        if !matches!(text[at], b'=' | b':' | b'/') || spans.last().is_some_and(|span| at < span.end) {
             continue;
         }
         let found = match text[at] {
             b'=' => assigned(text, at, reading),
+            b'/' => credentials_id(text, at),
             _ if text[at..].starts_with(b"://") => user_info(text, at + 3),
             _ => header(text, at),
         };
@@ -250,6 +256,15 @@ fn header(text: &[u8], at: usize) -> Option<Range<usize>> {
         Some(_) => return None,
     };
     (!is_command(&text[value.clone()])).then_some(value)
+}
+
+/// The id of a task in the path that begins at `at`: it opens the task's credentials to everybody on the host. Digits and
+/// dashes only, so that it hides nothing else.
+fn credentials_id(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let rest = text[at..].strip_prefix(CREDENTIALS)?;
+    let len = rest.iter().take_while(|byte| byte.is_ascii_hexdigit() || **byte == b'-').count();
+    let start = at + CREDENTIALS.len();
+    (len >= MIN_CREDENTIALS_ID).then_some(start..start + len)
 }
 
 /// What stands before the `@` of the authority that begins at `start`.
@@ -394,6 +409,24 @@ mod tests {
         );
         unchanged(&["curl", "http://h/authorization:/../meta-data", "http://h/token=/../meta-data"]);
         unchanged(&["curl", "http://h/?q=a@b", "bob@host:x", "http_proxy=proxy:3128"]);
+    }
+
+    #[test]
+    fn the_id_that_opens_a_tasks_credentials() {
+        let id = "8d1c5b2e-91f4-4f4e-a6d2-0f4c2d6f3a11";
+        check(
+            &["curl", &format!("169.254.170.2/v2/credentials/{id}"), "-o", "x"],
+            &["curl", "169.254.170.2/v2/credentials/***", "-o", "x"],
+        );
+        check(
+            &["sh", "-c", &format!("curl http://169.254.170.2/v2/credentials/{id}; id")],
+            &["sh", "-c", "curl http://169.254.170.2/v2/credentials/***; id"],
+        );
+        assert_eq!(
+            mask_variable(&format!("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/{id}")),
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/credentials/***"
+        );
+        unchanged(&["cat", "/root/.aws/credentials/../config", "/credentials/deadbeef"]);
     }
 
     #[test]
