@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use sensor::spool::Spool;
+use sensor::spool::{Owner, Spool};
 
 /// Events of one batch, as a busy host makes them in a fifth of a second.
 const BATCHES: [usize; 2] = [10, 250];
@@ -15,7 +15,9 @@ fn main() {
     for per_batch in BATCHES {
         let dir =
             tempfile::tempdir_in(std::env::var_os("SPOOL_BENCH_DIR").unwrap_or_else(|| ".".into())).unwrap();
-        let mut spool = Spool::open(&dir.path().join("spool.db"), "bench", 64 << 30).unwrap();
+        let mut spool =
+            Spool::open(&dir.path().join("spool.db"), Owner { host: "bench", boot: "b-1" }, 64 << 30)
+                .unwrap();
         let mut packer = zstd::bulk::Compressor::new(1).unwrap();
         let n_events = if per_batch < 100 { N_EVENTS / 20 } else { N_EVENTS };
         let (mut n_bytes, mut n_packed) = (0, 0);

@@ -38,9 +38,21 @@ impl SpoolError {
         )
     }
 
-    fn is_damage(err: &rusqlite::Error) -> bool {
-        matches!(err.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+    /// Whether the file itself is beyond use: see [`Spool::mend`].
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Write(err) if is_damage(err))
     }
+}
+
+fn is_damage(err: &rusqlite::Error) -> bool {
+    matches!(err.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+/// Whose events a spool holds, and since which start of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner<'o> {
+    pub host: &'o str,
+    pub boot: &'o str,
 }
 
 /// Events that will never arrive, by cause, since the spool was made.
@@ -92,6 +104,7 @@ pub struct Spool {
     is_gone: bool,
     path: PathBuf,
     host: String,
+    boot: String,
 }
 
 /// What is in the spool.
@@ -102,13 +115,24 @@ pub struct Held {
     pub events: u64,
 }
 
+impl Held {
+    /// The file may have been changed by others: less than nothing is not held.
+    fn without(self, bytes: u64, batches: u64, events: u64) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(bytes),
+            batches: self.batches.saturating_sub(batches),
+            events: self.events.saturating_sub(events),
+        }
+    }
+}
+
 impl Spool {
     /// Opens the spool of a host, and makes it if it is not there. A damaged one is put aside: it must not keep a sensor
     /// from starting.
     ///
     /// # Errors
     /// It cannot be made, or another sensor has it.
-    pub fn open(path: &Path, host: &str, max_bytes: u64) -> Result<Self, SpoolError> {
+    pub fn open(path: &Path, owner: Owner<'_>, max_bytes: u64) -> Result<Self, SpoolError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -116,11 +140,11 @@ impl Spool {
                 .create(folder)
                 .map_err(|source| SpoolError::Folder { path: folder.to_owned(), source })?;
         }
-        match Self::open_once(path, host, max_bytes) {
-            Err(err) if SpoolError::is_damage(&err) => {
+        match Self::open_once(path, owner, max_bytes) {
+            Err(err) if is_damage(&err) => {
                 let aside = put_aside(path);
                 tracing::error!(%err, aside = %aside.display(), "the spool is damaged: what it held is put aside and not sent");
-                Self::open_once(path, host, max_bytes)
+                Self::open_once(path, owner, max_bytes)
             }
             opened => opened,
         }
@@ -130,7 +154,8 @@ impl Spool {
         })
     }
 
-    fn open_once(path: &Path, host: &str, max_bytes: u64) -> rusqlite::Result<Self> {
+    fn open_once(path: &Path, owner: Owner<'_>, max_bytes: u64) -> rusqlite::Result<Self> {
+        let Owner { host, boot } = owner;
         let mut conn = Connection::open(path)?;
         // Events hold command lines.
         _ = fs::set_permissions(path, PermissionsExt::from_mode(0o600));
@@ -156,6 +181,14 @@ impl Spool {
                  told_unwritten integer not null default 0, told_refused integer not null default 0
              );",
         )?;
+        let has_boot: bool = tx.query_row(
+            "select count(*) > 0 from pragma_table_info('spool') where name = 'boot'",
+            [],
+            |row| row.get(0),
+        )?;
+        if !has_boot {
+            tx.execute_batch("alter table spool add column boot text not null default ''")?;
+        }
         let of_host: Option<String> =
             tx.query_row("select host from spool", [], |row| row.get(0)).optional()?;
         if of_host.as_deref().is_some_and(|of| of != host) {
@@ -170,8 +203,14 @@ impl Spool {
             tx.execute("update spool set host = ?1, stream = lower(hex(randomblob(16)))", [host])?;
         }
         tx.execute(
-            "insert or ignore into spool (id, stream, host) values (1, lower(hex(randomblob(16))), ?1)",
-            [host],
+            "insert or ignore into spool (id, stream, host, boot) values (1, lower(hex(randomblob(16))), ?1, ?2)",
+            [host, boot],
+        )?;
+        // A disk put back from a copy comes with a boot, and with numbers that other batches have had since: under the old
+        // name new ones would be taken for those. What was sent and not acknowledged comes twice, and is known by its ids.
+        tx.execute(
+            "update spool set stream = lower(hex(randomblob(16))), boot = ?1 where boot != ?1",
+            [boot],
         )?;
         tx.commit()?;
         let (stream, given_up, told) = conn.query_row(
@@ -203,6 +242,7 @@ impl Spool {
             is_gone: false,
             path: path.to_owned(),
             host: host.to_owned(),
+            boot: boot.to_owned(),
         })
     }
 
@@ -248,10 +288,10 @@ impl Spool {
                 let Some(row) = rows.next()? else { break };
                 let (seq, bytes, events): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 evicted_through = Some(seq);
-                held.bytes -= bytes + ROW_BYTES;
-                held.batches -= 1;
-                held.events -= events;
-                given_up.evicted += events;
+                held = held.without(bytes + ROW_BYTES, 1, events);
+                if seq > self.undeleted_through {
+                    given_up.evicted += events;
+                }
             }
         }
         if let Some(through) = evicted_through {
@@ -341,7 +381,8 @@ impl Spool {
     /// Makes a file in place of one that was removed, and puts into it what was given up.
     fn renew(&mut self) -> Result<(), SpoolError> {
         let (given_up, told) = (self.given_up, self.told);
-        let renewed = Self::open_once(&self.path, &self.host, self.max_bytes)?;
+        let owner = Owner { host: &self.host, boot: &self.boot };
+        let renewed = Self::open_once(&self.path, owner, self.max_bytes)?;
         renewed.conn.execute(
             "update spool set evicted = ?1, unwritten = ?2, refused = ?3, told_evicted = ?4, told_unwritten = ?5, told_refused = ?6",
             [given_up.evicted, given_up.unwritten, given_up.refused, told.evicted, told.unwritten, told.refused],
@@ -349,6 +390,20 @@ impl Spool {
         *self = renewed;
         (self.given_up, self.told, self.kept_unwritten) = (given_up, told, given_up.unwritten);
         Ok(())
+    }
+
+    /// Puts a file that turned out to be damaged aside, and makes another. What it held counts as never written.
+    ///
+    /// # Errors
+    /// There cannot be another.
+    pub fn mend(&mut self) -> Result<(), SpoolError> {
+        self.given_up.unwritten += self.held.events;
+        self.held = Held::default();
+        self.conn = Connection::open_in_memory()?;
+        let aside = put_aside(&self.path);
+        tracing::error!(aside = %aside.display(), "the spool is damaged: what it held is put aside and not sent");
+        self.is_gone = true;
+        self.renew()
     }
 
     /// The correlator will never take the batch of this number, which is the oldest.
@@ -361,22 +416,23 @@ impl Spool {
 
     fn remove(&mut self, through: u64, is_refused: bool) -> Result<(), SpoolError> {
         let tx = self.conn.transaction()?;
-        let (bytes, batches, events): (u64, u64, u64) = tx
+        let (bytes, batches, events, unsent): (u64, u64, u64, u64) = tx
             .prepare_cached(
-                "select coalesce(sum(length(body)), 0), count(*), coalesce(sum(n_events), 0) from batches where seq <= ?1",
+                "select coalesce(sum(length(body)), 0), count(*), coalesce(sum(n_events), 0),
+                   coalesce(sum(case when seq > ?2 then n_events end), 0) from batches where seq <= ?1",
             )?
-            .query_row([through], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            .query_row([through, self.undeleted_through], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
         let mut given_up = self.given_up;
         if is_refused {
-            given_up.refused += events;
+            given_up.refused += unsent;
             tx.prepare_cached("update spool set refused = ?1")?.execute([given_up.refused])?;
         }
         tx.prepare_cached("delete from batches where seq <= ?1")?.execute([through])?;
         tx.commit()?;
         self.given_up = given_up;
-        self.held.bytes -= bytes + batches * ROW_BYTES;
-        self.held.batches -= batches;
-        self.held.events -= events;
+        self.held = self.held.without(bytes + batches * ROW_BYTES, batches, events);
         Ok(())
     }
 }

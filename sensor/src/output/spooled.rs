@@ -2,6 +2,7 @@
 //! loop that reads the kernel's events sees nothing of TLS and waits for no disk.
 
 use std::cell::RefCell;
+use std::fs;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use super::gauge::{Gauge, n_lines};
 use super::{Batch, OutputError};
 use crate::config::SpoolConfig;
 use crate::privileges;
-use crate::spool::{GivenUp, Held, Spool, SpoolError};
+use crate::spool::{GivenUp, Held, Owner, Spool, SpoolError};
 use crate::wire::answer::{self, Next};
 use crate::wire::backoff::Backoff;
 use crate::wire::client::{Client, Transport};
@@ -87,7 +88,9 @@ pub(super) fn start(
             privileges::drop_to_deliver(has_socket);
             names::from_files_and_dns();
             // Opened by who will write it: the unprivileged user's file, or none.
-            let spool = match Spool::open(&config.path, &host, config.max_bytes) {
+            let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+            let owner = Owner { host: &host, boot: boot.trim() };
+            let spool = match Spool::open(&config.path, owner, config.max_bytes) {
                 Ok(spool) => spool,
                 Err(err) => {
                     _ = tell.send(Err(OutputError::Spool(err)));
@@ -175,6 +178,7 @@ async fn keep(
         let n_events = n_lines(&lines);
         let body = packer.compress(&lines).expect("the room for it is what zstd itself says is enough");
         let patience = Instant::now() + if is_full { Duration::ZERO } else { DISK_PATIENCE };
+        let mut is_mended = false;
         loop {
             let appended = spool.borrow_mut().append(&body, n_events, told);
             match appended {
@@ -191,6 +195,10 @@ async fn keep(
                     // What is acknowledged meanwhile makes room.
                     sleep(DISK_RETRY).await;
                 }
+                Err(err)
+                    if err.is_damage()
+                        && !std::mem::replace(&mut is_mended, true)
+                        && spool.borrow_mut().mend().is_ok() => {}
                 Err(err) => {
                     if !std::mem::replace(&mut is_full, true) {
                         let cause = source_of(&err);
@@ -232,6 +240,7 @@ impl<T: Transport> Delivery<'_, T> {
                     news.notified().await;
                     continue;
                 }
+                Err(err) if err.is_damage() && self.spool.borrow_mut().mend().is_ok() => continue,
                 Err(err) => {
                     let wait = self.backoff.seldom();
                     self.trouble(&format!("{err}: {}", source_of(&err)));
@@ -252,6 +261,8 @@ impl<T: Transport> Delivery<'_, T> {
                 }
             };
             match next {
+                // Another file has other numbers.
+                Next::Forget { .. } | Next::GiveUp { .. } if self.spool.borrow().stream() != stream => {}
                 Next::Forget { through } => {
                     self.well(through);
                     max_rows = MAX_ROWS;

@@ -5,7 +5,7 @@ use super::*;
 const LARGE: u64 = 1 << 30;
 
 fn open(dir: &Path, max_bytes: u64) -> Spool {
-    Spool::open(&dir.join("spool/spool.db"), "web-1", max_bytes).expect("opened")
+    Spool::open(&dir.join("spool/spool.db"), Owner { host: "web-1", boot: "b-1" }, max_bytes).expect("opened")
 }
 
 fn numbers(spool: &Spool) -> Option<(u64, u64)> {
@@ -92,7 +92,8 @@ fn what_is_refused_is_counted_apart() {
 fn one_sensor_one_spool() {
     let dir = tempfile::tempdir().expect("a directory");
     let _spool = open(dir.path(), LARGE);
-    let err = Spool::open(&dir.path().join("spool/spool.db"), "web-1", LARGE).expect_err("in use");
+    let err = Spool::open(&dir.path().join("spool/spool.db"), Owner { host: "web-1", boot: "b-1" }, LARGE)
+        .expect_err("in use");
     assert!(matches!(err, SpoolError::InUse(_)), "{err}");
 }
 
@@ -103,7 +104,8 @@ fn a_spool_of_another_host_is_given_up() {
     let stream = spool.stream().to_owned();
     spool.append(b"x", 3, None).expect("room");
     drop(spool);
-    let spool = Spool::open(&dir.path().join("spool/spool.db"), "web-2", LARGE).expect("opened");
+    let spool = Spool::open(&dir.path().join("spool/spool.db"), Owner { host: "web-2", boot: "b-1" }, LARGE)
+        .expect("opened");
     assert_ne!(spool.stream(), stream);
     assert_eq!((spool.held(), spool.given_up().refused), (Held::default(), 3));
 }
@@ -179,4 +181,60 @@ proptest! {
             prop_assert_eq!(appended, acknowledged + spool.held().events + spool.given_up().all());
         }
     }
+}
+
+#[test]
+fn a_disk_that_was_put_back_does_not_use_its_numbers_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("spool/spool.db");
+    let mut spool = open(dir.path(), LARGE);
+    let stream = spool.stream().to_owned();
+    for _ in 0..3 {
+        spool.append(b"x", 1, None).expect("room");
+    }
+    spool.acknowledge(2).expect("written");
+    drop(spool);
+    let copy = dir.path().join("copy");
+    fs::copy(&path, &copy).expect("copied");
+    let again = |boot| Spool::open(&path, Owner { host: "web-1", boot }, LARGE).expect("opened");
+    let mut spool = again("b-1");
+    assert_eq!(spool.stream(), stream, "a restart is no boot");
+    spool.append(b"sent under number 4", 1, None).expect("room");
+    drop(spool);
+    fs::copy(&copy, &path).expect("put back");
+    let mut spool = again("b-2");
+    spool.append(b"another under number 4", 1, None).expect("room");
+    assert_ne!(spool.stream(), stream);
+    assert_eq!(numbers(&spool), Some((3, 4)), "what was not acknowledged is still there");
+}
+
+#[test]
+fn a_spool_that_is_damaged_while_it_is_open_is_replaced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut spool = open(dir.path(), LARGE);
+    spool.append(&[7; 4096], 5, None).expect("room");
+    let stream = spool.stream().to_owned();
+    spool.mend().expect("another file");
+    assert_eq!((spool.held(), spool.given_up().unwritten), (Held::default(), 5));
+    assert_ne!(spool.stream(), stream, "numbers begin anew");
+    spool.append(b"x", 1, None).expect("room");
+    drop(spool);
+    let spool = open(dir.path(), LARGE);
+    assert_eq!((spool.held().events, spool.given_up().unwritten), (1, 5));
+    assert!(dir.path().join("spool/spool.db.damaged").exists());
+}
+
+#[test]
+fn what_was_delivered_is_not_told_as_given_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut spool = open(dir.path(), 3 * (100 + ROW_BYTES));
+    for _ in 0..3 {
+        spool.append(&[0; 100], 7, None).expect("room");
+    }
+    // Acknowledged on a full disk, which could not write that down.
+    spool.undeleted_through = 2;
+    for _ in 0..3 {
+        spool.append(&[0; 100], 7, None).expect("room");
+    }
+    assert_eq!(spool.given_up().evicted, 7);
 }

@@ -25,8 +25,8 @@ use super::{
 use crate::spool::Chunk;
 
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(10);
-/// The correlator answers when it has written: longer than it takes its time for that.
-const MAX_ANSWER_TIME: Duration = Duration::from_secs(75);
+/// The correlator answers when it has written: longer than all that it waits for on the way together.
+const MAX_ANSWER_TIME: Duration = Duration::from_secs(100);
 /// Words for people in an answer.
 const MAX_ANSWER: usize = 4096;
 

@@ -80,7 +80,8 @@ impl Rig {
 
 /// Runs a sensor's end against a mood until the script is through and the sensor has closed.
 async fn play(dir: &Path, max_bytes: u64, mood: Mood, script: impl AsyncFnOnce(&Rig)) -> Rig {
-    let spool = Spool::open(&dir.join("spool.db"), "web-1", max_bytes).expect("opened");
+    let spool =
+        Spool::open(&dir.join("spool.db"), Owner { host: "web-1", boot: "b-1" }, max_bytes).expect("opened");
     let (sender, receiver) = unbounded_channel();
     let rig = Rig {
         sender,
@@ -218,7 +219,9 @@ async fn a_correlator_that_denies_us_is_told_of_and_asked_seldom() {
 async fn a_full_disk_costs_what_comes_meanwhile_and_is_counted() {
     let dir = tempfile::tempdir().expect("a directory");
     let rig = {
-        let mut spool = Spool::open(&dir.path().join("spool.db"), "web-1", 1 << 30).expect("opened");
+        let mut spool =
+            Spool::open(&dir.path().join("spool.db"), Owner { host: "web-1", boot: "b-1" }, 1 << 30)
+                .expect("opened");
         // As a disk of so many pages.
         spool.limit_pages(24);
         let (sender, receiver) = unbounded_channel();
