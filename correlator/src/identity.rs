@@ -8,6 +8,7 @@ mod facts;
 mod key_account;
 mod lookup;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -87,7 +88,8 @@ struct Known {
     values: BTreeMap<Attribute, BTreeMap<Box<str>, Seen>>,
 }
 
-/// A value of one attribute seen more recently pushes out the one seen longest ago past this.
+/// A value of one attribute seen more recently pushes out the one seen longest ago past this; of a list in one event no more
+/// than these count.
 const MAX_VALUES: usize = 16;
 
 /// Everything known, up to a cap.
@@ -101,6 +103,8 @@ pub struct Identities {
     fields: HostFields,
     /// What the store does not have yet, where there is one.
     unwritten: Option<BTreeSet<(Subject, Attribute, Box<str>)>>,
+    /// What the store may have and need not.
+    pushed_out: BTreeSet<(Subject, Attribute, Box<str>)>,
 }
 
 /// What an alert shows of a host.
@@ -190,6 +194,7 @@ impl Identities {
             n_evicted: 0,
             fields: HostFields::new(schema),
             unwritten: None,
+            pushed_out: BTreeSet::new(),
         }
     }
 
@@ -220,7 +225,7 @@ impl Identities {
         is_news |= self.learn_worker(id, text(self.fields.process_name), event);
         for at in 0..self.fields.attributes.len() {
             let (field, attribute) = self.fields.attributes[at];
-            for value in event.get(field).map_or(&[][..], Value::scalars) {
+            for value in event.get(field).map_or(&[][..], Value::scalars).iter().take(MAX_VALUES) {
                 if let Some(text) = value.as_str() {
                     is_news |= self.add(subject.clone(), attribute, text, event.time);
                 }
@@ -258,16 +263,21 @@ impl Identities {
             }
             None => {
                 values.insert(value.into(), Seen { first: time, last: time });
-                if values.len() > MAX_VALUES {
-                    let oldest = values.iter().min_by_key(|(value, seen)| (seen.last, (*value).clone()));
-                    let oldest = oldest.map(|(value, _)| value.clone());
-                    oldest.map(|value| values.remove(&value));
-                }
                 true
             }
         };
-        if is_worth_writing && let Some(unwritten) = &mut self.unwritten {
-            unwritten.insert((subject.clone(), attribute, value.into()));
+        let pushed_out = (values.len() > MAX_VALUES).then(|| longest_ago(values)).flatten();
+        if let Some(value) = &pushed_out {
+            values.remove(value);
+        }
+        if let Some(unwritten) = &mut self.unwritten {
+            if is_worth_writing {
+                unwritten.insert((subject.clone(), attribute, value.into()));
+                self.pushed_out.remove(&(subject.clone(), attribute, value.into()));
+            }
+            if let Some(value) = &pushed_out {
+                self.pushed_out.insert((subject.clone(), attribute, value.clone()));
+            }
         }
         if attribute == Attribute::PrivateIp
             && let Subject::Host(id) = &subject
@@ -278,10 +288,29 @@ impl Identities {
             let hosts = self.by_address.entry((account.into(), address)).or_default();
             hosts.entry(id.clone()).or_insert(Seen { first: time, last: time }).extend(time);
         }
+        if let (Attribute::PrivateIp, Subject::Host(id), Some(value)) = (attribute, &subject, pushed_out) {
+            self.forget_address(id, &value);
+        }
         if is_news && self.known.len() > self.max_subjects {
             self.evict();
         }
         is_news
+    }
+
+    /// A host no longer counts as one that had an address, under whatever account.
+    fn forget_address(&mut self, host: &str, address: &str) {
+        let Ok(address) = address.parse::<IpAddr>() else { return };
+        let known = self.known.get(&Subject::Host(host.into()));
+        let accounts = known.and_then(|known| known.values.get(&Attribute::Account));
+        let accounts: Vec<Box<str>> =
+            accounts.into_iter().flatten().map(|(account, _)| account.clone()).collect();
+        for account in accounts.into_iter().chain(["".into()]) {
+            let Entry::Occupied(mut hosts) = self.by_address.entry((account, address)) else { continue };
+            hosts.get_mut().remove(host);
+            if hosts.get().is_empty() {
+                hosts.remove();
+            }
+        }
     }
 
     /// Forgets the sixteenth part that was not heard of for longest, so that this is rare.
@@ -404,14 +433,15 @@ impl Identities {
     }
 
     /// What became known, or was seen later, since this was last taken.
-    pub(crate) fn take_unwritten(&mut self) -> Vec<Row> {
+    pub(crate) fn take_unwritten(&mut self) -> Changes {
         let unwritten = self.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let row = |(subject, attribute, value): (Subject, Attribute, Box<str>)| {
             // What was evicted since has nothing to write.
             let seen = self.known.get(&subject)?.values.get(&attribute)?.get(&value)?;
             Some(Row { attribute, first: seen.first.0, last: seen.last.0, subject, value })
         };
-        unwritten.into_iter().filter_map(row).collect()
+        let gone = std::mem::take(&mut self.pushed_out).into_iter().collect();
+        Changes { rows: unwritten.into_iter().filter_map(row).collect(), gone }
     }
 
     /// Takes back what was kept. Rows may come in any order, and again.
@@ -424,6 +454,20 @@ impl Identities {
                 self.add(row.subject.clone(), row.attribute, &row.value, EventTime(time));
             }
         }
+    }
+}
+
+/// What a store takes in to know as much.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub rows: Vec<Row>,
+    /// Values that newer ones pushed out.
+    pub gone: Vec<(Subject, Attribute, Box<str>)>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.gone.is_empty()
     }
 }
 
@@ -448,6 +492,11 @@ fn pick(values: &BTreeMap<Box<str>, Seen>, at: EventTime) -> Option<&str> {
     let before = values.iter().filter(|(_, seen)| seen.first <= at);
     let closest = before.max_by_key(|(_, seen)| (seen.last.min(at), seen.first));
     closest.or_else(|| values.iter().min_by_key(|(_, seen)| seen.first)).map(|(value, _)| value.as_ref())
+}
+
+/// The value that was seen longest ago.
+fn longest_ago(values: &BTreeMap<Box<str>, Seen>) -> Option<Box<str>> {
+    values.iter().min_by_key(|(value, seen)| (seen.last, *value)).map(|(value, _)| value.clone())
 }
 
 fn minute(time: EventTime) -> i64 {

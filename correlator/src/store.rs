@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub use state::{KeyRow, OpenRow, ReadKey, StateRows};
 use crate::alert::blind::Heard;
 use crate::alert::book::Told;
 use crate::alert::{AlertChange, AlertId, AlertState};
-use crate::identity::Row;
+use crate::identity::{Changes, Row};
 use crate::keyed::JoinKey;
 use crate::source::{Origin, Position};
 
@@ -45,6 +46,8 @@ pub enum StoreError {
         path.display()
     )]
     Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("\"{}\" is no store of groundtrail's: give another path with --store or [store] path", path.display())]
+    Foreign { path: PathBuf },
     #[error(
         "another run uses the store \"{}\": end that one first, or give this one a store of its own with --store",
         path.display()
@@ -181,7 +184,7 @@ pub struct Batch<'a> {
     pub put_off: Vec<PutOff>,
     pub state: StateRows,
     pub heard: Vec<Heard>,
-    pub identities: Vec<Row>,
+    pub identities: Changes,
     pub members: Vec<KeptMember>,
     pub members_gone: Vec<AlertId>,
     pub alerts: &'a [AlertChange],
@@ -238,7 +241,11 @@ impl Store {
     /// It cannot be opened, or a newer program wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        // Command lines and answers of AWS are in it: nothing for everybody, whatever the umask. What SQLite puts beside
+        // it gets the same mode. A path that cannot be opened is SQLite's to tell of.
+        let _ = File::options().append(true).create(true).mode(0o640).open(path);
         let conn = Connection::open(path).map_err(failed)?;
+        schema::refuse_others(&conn, path)?;
         // With WAL, NORMAL loses at most the last transactions on a power cut, never the file; whatever is lost was
         // not acknowledged to a source that could not be read again.
         conn.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
@@ -641,13 +648,18 @@ fn write_ids(tx: &Transaction<'_>, ids: &[SeenId]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn write_identities(tx: &Transaction<'_>, rows: &[Row]) -> rusqlite::Result<()> {
+fn write_identities(tx: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
+    let mut delete =
+        tx.prepare_cached("delete from identities where subject = ?1 and attribute = ?2 and value = ?3")?;
+    for (subject, attribute, value) in &changes.gone {
+        delete.execute(params![json_text(subject), json_text(attribute), value])?;
+    }
     let mut insert = tx.prepare_cached(
         "insert into identities (subject, attribute, value, first, last) values (?1, ?2, ?3, ?4, ?5)
          on conflict (subject, attribute, value) do update set
            first = min(first, excluded.first), last = max(last, excluded.last)",
     )?;
-    for row in rows {
+    for row in &changes.rows {
         let (subject, attribute) = (json_text(&row.subject), json_text(&row.attribute));
         insert.execute(params![subject, attribute, row.value, row.first, row.last])?;
     }

@@ -142,6 +142,38 @@ fn memory_is_capped_and_what_is_gone_is_counted() {
     assert!(identities.host("i-000000c7", at(300)).is_some(), "the newest stays");
 }
 
+fn sensor_with(minute: i64, addresses: &[String]) -> Arc<Record> {
+    let event = json!({"@timestamp": crate::time::format(at(minute)), "host": {"id": INSTANCE, "ip": addresses},
+        "cloud": {"instance": {"id": INSTANCE}}, "data_stream": {"dataset": "endpoint.events.process"}});
+    Arc::new(normalizer().read(Origin::Sensor, event.to_string()).unwrap())
+}
+
+#[test]
+fn a_host_that_claims_addresses_without_end_keeps_few_here_and_in_the_store() {
+    let mut identities = learned(&[]);
+    identities.keep_unwritten();
+    let mut kept = BTreeSet::new();
+    for minute in 0..50 {
+        let addresses: Vec<String> = (0..200).map(|n| format!("10.9.{minute}.{n}")).collect();
+        identities.learn(&sensor_with(minute, &addresses));
+        let Changes { rows, gone } = identities.take_unwritten();
+        for row in rows {
+            kept.insert((row.subject, row.attribute, row.value));
+        }
+        for value in gone {
+            kept.remove(&value);
+        }
+    }
+    assert_eq!(identities.by_address.len(), MAX_VALUES);
+    assert_eq!(identities.host(INSTANCE, at(60)).unwrap().ip.len(), MAX_VALUES);
+    assert_eq!(
+        kept.iter().filter(|(_, attribute, _)| *attribute == Attribute::PrivateIp).count(),
+        MAX_VALUES
+    );
+    let first = "10.9.0.1".parse().unwrap();
+    assert_eq!(identities.host_of_address(None, first, at(60)), None, "what was pushed out is nobody's");
+}
+
 #[test]
 fn what_is_kept_comes_back() {
     let identities = learned(&[heartbeat(0, INSTANCE, "10.0.1.10"), sensor(5)]);

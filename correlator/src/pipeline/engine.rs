@@ -20,7 +20,7 @@ use crate::archive::{Archive, Need, Shelf, Unwritten};
 use crate::context::Contexts;
 use crate::detect::{self, Detect, Detected};
 use crate::history::History;
-use crate::identity::{Identities, Row};
+use crate::identity::{Changes, Identities, Row};
 use crate::keyed::{
     Anchor, Change, EventRef, Eviction, Evidence, JoinKey, Keyed, Limits, Match, Shape, Stage, Unsaved,
 };
@@ -60,7 +60,7 @@ pub(crate) struct Lasting {
     pub(crate) since: Vec<(u32, EventTime)>,
     pub(crate) heard: Vec<Heard>,
     pub(crate) losses: Vec<HostLoss>,
-    pub(crate) identities: Vec<Row>,
+    pub(crate) identities: Changes,
     pub(crate) suppression: Vec<MemberChange>,
 }
 

@@ -18,6 +18,9 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+        if schema::refuse_others(&conn, path)? == schema::Whose::Nobodys {
+            return Err(StoreError::Foreign { path: path.to_owned() });
+        }
         let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
         if found > schema::VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });

@@ -1,6 +1,13 @@
 //! The store's tables, and the steps from each older format to the next.
 
-use rusqlite::Connection;
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::StoreError;
+
+/// Kept in `application_id`: "grtr". Stores of the first formats have none.
+const APPLICATION: i32 = 0x6772_7472;
 
 /// Kept in `user_version`. A store of a later one is refused.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
@@ -107,6 +114,38 @@ pub(crate) const STEPS: &[&str] = &["
     delete from key_state where substr(state, 1, 2) in (x'0102', x'0104');
 "];
 
+/// Whose a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Ours,
+    /// Nothing is in it yet.
+    Nobodys,
+}
+
+/// Leaves another program's database as it is.
+pub(super) fn refuse_others(conn: &Connection, path: &Path) -> Result<Whose, StoreError> {
+    let look = || -> rusqlite::Result<Option<Whose>> {
+        let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let (n_tables, n_ours): (u32, u32) = conn.query_row(
+            "select count(*), count(case when name in ('alerts', 'held', 'positions') then 1 end)
+             from sqlite_master where type = 'table'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(match (application, n_tables, n_ours) {
+            (APPLICATION, ..) | (0, _, 3) => Some(Whose::Ours),
+            (0, 0, _) => Some(Whose::Nobodys),
+            _ => None,
+        })
+    };
+    let foreign = || StoreError::Foreign { path: path.to_owned() };
+    match look() {
+        Ok(whose) => whose.ok_or_else(foreign),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Err(foreign()),
+        Err(source) => Err(StoreError::Open { path: path.to_owned(), source }),
+    }
+}
+
 pub(super) fn migrate(conn: &mut Connection, found: u32) -> rusqlite::Result<()> {
     for (step, version) in STEPS.iter().zip(1..).skip(found as usize) {
         let tx = conn.transaction()?;
@@ -114,5 +153,5 @@ pub(super) fn migrate(conn: &mut Connection, found: u32) -> rusqlite::Result<()>
         tx.pragma_update(None, "user_version", version)?;
         tx.commit()?;
     }
-    Ok(())
+    conn.pragma_update(None, "application_id", APPLICATION)
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::alert::blind::HostLoss;
-use crate::identity::{Attribute, Subject};
+use crate::identity::{Attribute, Changes, Row, Subject};
 use crate::keyed::{Anchor, Eviction};
 
 fn seen(n: u8, time: i64) -> SeenId {
@@ -162,6 +162,44 @@ fn a_newer_store_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn another_programs_file_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.db");
+    let tables = |path: &Path| -> Vec<String> {
+        let conn = Connection::open(path).unwrap();
+        let mut select = conn.prepare("select name from sqlite_master").unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    Connection::open(&path).unwrap().execute_batch("create table alerts (a)").unwrap();
+    for error in [Store::open(&path).unwrap_err(), Store::open_to_look(&path).unwrap_err()] {
+        assert!(error.to_string().contains("is no store of groundtrail's"), "{error}");
+    }
+    assert_eq!(tables(&path), ["alerts"]);
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "these are my notes, and they are longer than a header").unwrap();
+    assert!(matches!(Store::open(&text), Err(StoreError::Foreign { .. })));
+    let empty = dir.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    assert!(matches!(Store::open_to_look(&empty), Err(StoreError::Foreign { .. })), "nothing to look at");
+    Store::open(&empty).unwrap();
+    Store::open_to_look(&empty).unwrap();
+}
+
+#[test]
+fn a_store_is_nothing_for_everybody() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let mut store = Store::open(&path).unwrap();
+    store.commit(&Batch { watermark: Some(EventTime(1)), ..Batch::default() }).unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{}: {mode:o}", entry.path().display());
+    }
+}
+
+#[test]
 fn an_alert_is_found_by_the_beginning_of_its_id() {
     let mut store = Store::in_memory().unwrap();
     let alerts = [change("a", 1, AlertState::Open), change("b", 1, AlertState::Open)];
@@ -237,7 +275,7 @@ fn what_has_had_its_time_goes() {
         last: 7,
     };
     let alerts = [change("a", 1, AlertState::Open)];
-    let identities = vec![row];
+    let identities = Changes { rows: vec![row], gone: Vec::new() };
     store.commit(&Batch { alerts: &alerts, identities, ..Batch::default() }).unwrap();
     let mut at = |time| {
         let retention = Span(100);
