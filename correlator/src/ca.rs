@@ -31,6 +31,8 @@ pub const CERTIFICATE: &str = "ca.pem";
 pub const REVOKED: &str = "crl.pem";
 const KEY: &str = "ca.key";
 const LOCK: &str = "lock";
+/// What certificates are not issued to: their files would be called as the authority's own.
+const OWN_NAMES: [&str; 2] = ["ca", "crl"];
 const DAY: Span = Span::from_secs(24 * 3_600);
 /// Clocks differ, and a certificate that is not valid yet helps nobody.
 const HEAD_START: Span = Span::from_secs(300);
@@ -58,6 +60,10 @@ pub enum CaError {
     InstanceId(String),
     #[error("\"{0}\" is neither a host name nor an address")]
     ServerName(String),
+    #[error(
+        "\"{0}\" cannot be a name here: the files would take the place of the authority's own \"{0}.pem\""
+    )]
+    Reserved(&'static str),
     #[error("the signing request cannot be used: {0}")]
     Request(String),
     #[error("nothing was issued to \"{0}\" and no serial number begins with it: see `groundtrail ca list`")]
@@ -103,7 +109,10 @@ pub struct Authority {
 pub fn init(dir: &Path, site: &str, days: u32, now: EventTime) -> Result<(), CaError> {
     make_folder(dir)?;
     let _lock = files::lock(&dir.join(LOCK), dir)?;
-    if dir.join(KEY).exists() || dir.join(CERTIFICATE).exists() {
+    // One that broke off before its key was there is made anew; one whose key is kept elsewhere has issued something.
+    let is_in_use =
+        || dir.join(CERTIFICATE).exists() && !Book::read(dir).is_ok_and(|book| book.entries.is_empty());
+    if dir.join(KEY).exists() || is_in_use() {
         return Err(CaError::Exists(dir.to_owned()));
     }
     let key = KeyPair::generate()?;
@@ -171,6 +180,9 @@ impl Authority {
     ) -> Result<Issued, CaError> {
         if now >= self.ends {
             return Err(CaError::Ended(crate::time::format(self.ends)));
+        }
+        if let Some(stem) = OWN_NAMES.into_iter().find(|own| *own == subject.name()) {
+            return Err(CaError::Reserved(stem));
         }
         let mut params = subject.params()?;
         // Nothing outlives who signed it.

@@ -121,9 +121,23 @@ fn keys_are_their_owners_alone() {
 }
 
 #[test]
+fn an_authority_that_broke_off_is_made_anew_and_one_without_its_key_is_not() {
+    let (_dir, ca) = made();
+    std::fs::remove_file(ca.join(KEY)).unwrap();
+    init(&ca, "site", 3650, NOW).unwrap();
+    Authority::open(&ca).unwrap().issue(&sensor("web-1"), 30, None, NOW).unwrap();
+    std::fs::remove_file(ca.join(KEY)).unwrap();
+    assert!(matches!(init(&ca, "site", 3650, NOW), Err(CaError::Exists(_))), "its key is kept elsewhere");
+}
+
+#[test]
 fn what_cannot_be_is_told_with_the_way_out() {
     let (dir, ca) = made();
     assert!(matches!(init(&ca, "site", 1, NOW), Err(CaError::Exists(_))));
+    for name in ["ca", "crl"] {
+        let issued = Authority::open(&ca).unwrap().issue(&sensor(name), 1, None, NOW);
+        assert!(matches!(issued, Err(CaError::Reserved(_))), "{name}");
+    }
     assert!(matches!(Authority::open(&dir.path().join("none")), Err(CaError::Missing(_))));
     let mut authority = Authority::open(&ca).unwrap();
     assert!(matches!(Authority::open(&ca), Err(CaError::Busy(_))));
