@@ -51,6 +51,7 @@ pub(super) struct Loaded {
     pub(super) generation: u64,
     /// When the server's own certificate ends.
     pub(super) not_after: Option<EventTime>,
+    parts: Parts,
 }
 
 /// The files and what they said last.
@@ -68,7 +69,7 @@ impl Tls {
     /// Something in the files is wrong.
     pub(super) fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let stamps = files.stamps();
-        let current = Loaded::read(&files, 0)?;
+        let current = Loaded::new(Parts::read(&files)?, &files, 0)?;
         Ok(Self { files, current: RwLock::new(Arc::new(current)), seen: Mutex::new((stamps, None)) })
     }
 
@@ -76,28 +77,32 @@ impl Tls {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks whether a file has changed. What is wrong is told once, and what was right before goes on.
+    /// Looks whether a file has changed. What is wrong is told once; what was there before it goes on, beside what is right.
     pub(super) fn look(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = self.files.stamps();
         if stamps == seen.0 && seen.1.is_none() {
             return;
         }
-        let generation = self.current().generation + 1;
-        match Loaded::read(&self.files, generation) {
-            Ok(loaded) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
-                info!("certificates read anew");
-                *seen = (stamps, None);
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if seen.1.as_ref() != Some(&text) {
-                    warn!(%error, "the new certificates cannot be used: those before stay in use");
+        let current = self.current();
+        let (parts, mut wrong) = current.parts.renewed(&self.files);
+        if parts != current.parts {
+            match Loaded::new(parts, &self.files, current.generation + 1) {
+                Ok(loaded) => {
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+                    info!("certificates read anew");
                 }
-                *seen = (stamps, Some(text));
+                Err(error) => wrong.push(error),
             }
         }
+        let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        let text = (!wrong.is_empty()).then(|| wrong.join("; "));
+        if let Some(error) = &text
+            && seen.1.as_ref() != Some(error)
+        {
+            warn!(%error, "the new certificates cannot all be used: what was there before stays in use");
+        }
+        *seen = (stamps, text);
     }
 }
 
@@ -115,16 +120,45 @@ impl TlsFiles {
     /// # Errors
     /// What is wrong with them.
     pub fn check(&self) -> Result<Option<EventTime>, TlsError> {
-        Loaded::read(self, 0).map(|loaded| loaded.not_after)
+        Loaded::new(Parts::read(self)?, self, 0).map(|loaded| loaded.not_after)
     }
 }
 
-impl Loaded {
-    fn read(files: &TlsFiles, generation: u64) -> Result<Self, TlsError> {
+/// What the files hold. Each part is replaced by itself: a revocation counts although a renewed certificate is amiss.
+#[derive(Clone)]
+struct Parts {
+    roots: Vec<CertificateDer<'static>>,
+    revoked: Option<Vec<CertificateRevocationListDer<'static>>>,
+    own: Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Parts {
+    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        Ok(Self { roots: roots(files)?, revoked: revoked(files)?, own: own(files)? })
+    }
+
+    /// Those of the files that can be read and, beside the others, used; what is wrong with the rest.
+    fn renewed(&self, files: &TlsFiles) -> (Self, Vec<TlsError>) {
+        let (mut parts, mut wrong) = (self.clone(), Vec::new());
+        let mut take = |part: Result<Self, TlsError>| {
+            match part.and_then(|part| part.config(files).map(|_| part)) {
+                Ok(part) => parts = part.clone(),
+                Err(error) => wrong.push(error),
+            }
+            parts.clone()
+        };
+        let held = self.clone();
+        let held = take(revoked(files).map(|revoked| Self { revoked, ..held }));
+        let held = take(roots(files).map(|roots| Self { roots, ..held }));
+        take(own(files).map(|own| Self { own, ..held }));
+        (parts, wrong)
+    }
+
+    fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(&files.ca)? {
-            roots.add(certificate).map_err(|error| TlsError::Pem {
+        for certificate in &self.roots {
+            roots.add(certificate.clone()).map_err(|error| TlsError::Pem {
                 path: files.ca.clone(),
                 what: "certificate of an authority",
                 reason: Some(error.to_string()),
@@ -132,23 +166,19 @@ impl Loaded {
         }
         let mut verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        if let Some(path) = &files.crl {
-            let lists: Vec<CertificateRevocationListDer<'static>> = pems(path, "revocation list")?;
+        if let Some(lists) = &self.revoked {
             // An intermediate authority need not have a list of its own.
-            verifier = verifier.with_crls(lists).only_check_end_entity_revocation();
+            verifier = verifier.with_crls(lists.clone()).only_check_end_entity_revocation();
         }
         let verifier =
             verifier.build().map_err(|source| TlsError::Verifier { ca: files.ca.clone(), source })?;
-        let chain = certificates(&files.certificate)?;
-        let not_after = chain.first().and_then(|own| name::not_after(own));
-        let key =
-            PrivateKeyDer::from_pem_file(&files.key).map_err(|error| pem_error(&files.key, "key", error))?;
+        let (chain, key) = &*self.own;
         let mut config = ServerConfig::builder_with_provider(provider)
             // Both ends are ours and new: nothing older is needed.
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(TlsError::Setup)?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
+            .with_single_cert(chain.clone(), key.clone_key())
             .map_err(|source| TlsError::Pair {
                 certificate: files.certificate.clone(),
                 key: files.key.clone(),
@@ -158,8 +188,42 @@ impl Loaded {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), generation, not_after })
+        Ok(config)
     }
+}
+
+impl PartialEq for Parts {
+    fn eq(&self, other: &Self) -> bool {
+        let (chain, key) = &*self.own;
+        let (other_chain, other_key) = &*other.own;
+        self.roots == other.roots
+            && self.revoked == other.revoked
+            && chain == other_chain
+            && key.secret_der() == other_key.secret_der()
+    }
+}
+
+impl Loaded {
+    fn new(parts: Parts, files: &TlsFiles, generation: u64) -> Result<Self, TlsError> {
+        let config = Arc::new(parts.config(files)?);
+        let not_after = parts.own.0.first().and_then(|own| name::not_after(own));
+        Ok(Self { config, generation, not_after, parts })
+    }
+}
+
+fn roots(files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    certificates(&files.ca)
+}
+
+fn revoked(files: &TlsFiles) -> Result<Option<Vec<CertificateRevocationListDer<'static>>>, TlsError> {
+    files.crl.as_ref().map(|path| pems(path, "revocation list")).transpose()
+}
+
+fn own(files: &TlsFiles) -> Result<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| pem_error(&files.key, "key", error))?;
+    Ok(Arc::new((chain, key)))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -181,5 +245,50 @@ fn pem_error(path: &Path, what: &'static str, error: pem::Error) -> TlsError {
         pem::Error::Io(source) => TlsError::Read { path, source },
         pem::Error::NoItemsFound => TlsError::Pem { path, what, reason: None },
         other => TlsError::Pem { path, what, reason: Some(other.to_string()) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::{self, Authority, Subject};
+    use crate::time;
+
+    #[test]
+    fn a_revocation_counts_although_a_renewed_certificate_is_amiss() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = time::parse("2026-11-02T10:00:00Z").unwrap();
+        ca::init(dir.path(), "site", 30, now).unwrap();
+        let mut authority = Authority::open(dir.path()).unwrap();
+        let server = Subject::Server(vec!["localhost".to_owned()]);
+        let own = authority.issue(&server, 30, None, now).unwrap();
+        let sensor = Subject::Sensor { host: "web-1".to_owned(), instance: None };
+        authority.issue(&sensor, 30, None, now).unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("own.pem"), &own.certificate_pem).unwrap();
+        fs::write(path("own.key"), own.key_pem.unwrap()).unwrap();
+        let files = TlsFiles {
+            certificate: path("own.pem"),
+            key: path("own.key"),
+            ca: path(ca::CERTIFICATE),
+            crl: Some(path(ca::REVOKED)),
+        };
+        let tls = Tls::open(files).unwrap();
+        let before = tls.current();
+
+        fs::write(path("own.pem"), "half a certif").unwrap();
+        authority.revoke("web-1", now).unwrap();
+        tls.look();
+        let after = tls.current();
+        assert_eq!(after.generation, before.generation + 1);
+        assert!(after.parts.revoked != before.parts.revoked, "the revocation counts");
+        assert!(after.parts.own.0 == before.parts.own.0, "the certificate before goes on");
+        assert!(tls.seen.lock().unwrap().1.as_ref().unwrap().contains("own.pem"));
+
+        tls.look();
+        assert_eq!(tls.current().generation, after.generation, "nothing changed: nobody has to come again");
+        fs::write(path("own.pem"), &own.certificate_pem).unwrap();
+        tls.look();
+        assert_eq!(tls.seen.lock().unwrap().1, None, "all is well again");
     }
 }
