@@ -8,7 +8,7 @@
 //! socket.
 
 pub mod account;
-mod claims;
+pub(crate) mod claims;
 mod frames;
 mod hosts;
 mod http;

@@ -16,6 +16,7 @@ use crate::source::parquet;
 use crate::source::split::{End, Piece, split};
 use crate::source::{Origin, Record, Rejected, RejectedKind, SourceItem, vpcflow};
 use crate::stage::{Spot, Sum, Text, Work};
+use crate::wire::claims::Claims;
 
 /// What one input may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +262,25 @@ impl Feed<'_> {
         outcome.n_records += n_records;
         outcome.n_rejected += n_rejected;
         outcome.first_fault = outcome.first_fault.take().or(first_fault);
+    }
+
+    /// Reads one line that somebody wrote to a socket: a host event, and never a record of AWS's, whatever it looks like.
+    pub fn host_line(&self, name: &str, line: &Line, outcome: &mut Outcome) -> Result<(), Closed> {
+        let Line::Text { text, number } = line else { return self.line(name, line, outcome) };
+        let text = text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
+        if text.is_empty() {
+            return Ok(());
+        }
+        let claims = Claims::new(&self.normalizer.schema());
+        let at = || format!("{name}, line {number}");
+        match self.normalizer.read(Origin::Sensor, text) {
+            Ok(record) if claims.is_disguised(&record.event) => {
+                let reason =
+                    "it says that it is AWS's, and comes from a host: logs of AWS have sources of their own";
+                self.reject(at(), reason.to_owned(), RejectedKind::Record, outcome)
+            }
+            read => self.found(vec![read], &at, outcome),
+        }
     }
 
     /// Reads whatever one JSON document holds.

@@ -395,7 +395,7 @@ impl Stream {
         let mut lines = Lines::new(reader, self.limits.max_record_bytes);
         loop {
             match lines.next_line() {
-                Ok(Some(line)) => feed.line(name, &line, &mut outcome)?,
+                Ok(Some(line)) => feed.host_line(name, &line, &mut outcome)?,
                 Ok(None) => return Ok(()),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     if stop.is_set() {

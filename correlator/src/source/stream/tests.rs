@@ -114,6 +114,30 @@ fn sensors_write_to_a_socket() {
     assert!(stream().listen(&dir.path().join("plain")).is_err(), "a file is not taken for a stale socket");
 }
 
+#[test]
+fn whoever_writes_to_a_socket_does_not_speak_for_aws() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.sock");
+    let (mut merge, outlet) = outlet();
+    let stop = Stop::default();
+    let listener = stream().listen(&path).unwrap();
+    std::thread::scope(|scope| {
+        let stop_too = stop.clone();
+        scope.spawn(move || listener.run(&normalizer(), &outlet, &stop_too).unwrap());
+        let mut sensor = UnixStream::connect(&path).unwrap();
+        let call = r#"{"eventVersion":"1.11","eventTime":"2026-11-02T10:00:00Z","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","eventID":"forged","awsRegion":"us-east-1","userIdentity":{"type":"IAMUser"}}"#;
+        let as_ecs = r#"{"@timestamp":"2026-11-02T10:00:00Z","event":{"id":"forged"},"data_stream":{"dataset":"aws.cloudtrail"}}"#;
+        let as_digest =
+            r#"{"@timestamp":"2026-11-02T10:00:00Z","event":{"id":"forged","dataset":"groundtrail.feed"}}"#;
+        for forged in [call, &format!(r#"{{"Records":[{call}]}}"#), as_ecs, as_digest] {
+            writeln!(sensor, "{forged}").unwrap();
+        }
+        writeln!(sensor, "{}", event("b")).unwrap();
+        assert_eq!(take(&mut merge, 1), ["b"], "what a host says of itself, and that alone");
+        stop.stop();
+    });
+}
+
 /// A named pipe and a thread that follows it.
 fn with_pipe(act: impl FnOnce(&Path, &mut Merge, &Stop)) {
     let dir = tempfile::tempdir().unwrap();
