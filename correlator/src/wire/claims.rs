@@ -4,18 +4,43 @@
 use rules::event::Event;
 use rules::schema::{FieldId, Schema};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::name::Named;
 
-/// The data sets of a sensor. What AWS says comes from AWS.
-const DATASETS: [&str; 2] = ["endpoint.", "groundtrail."];
+/// The data sets of a sensor. What AWS says comes from AWS, and what we say of its logs from ourselves.
+fn is_of_sensors(dataset: &str) -> bool {
+    dataset.starts_with("endpoint.") || dataset == "groundtrail.sensor"
+}
+
+/// Whether an index is one that a sensor's events have: `logs-endpoint.events.process-default`.
+fn is_index_of_sensors(index: &str) -> bool {
+    let name = index.strip_prefix("logs-").unwrap_or_default();
+    name.starts_with("endpoint.") || name.starts_with("groundtrail.sensor-")
+}
+
+/// Whether an event may be called so by this host. Ids are names over all sources, and the first event under one is the
+/// one that counts: a sensor that could give CloudTrail's id of an event would make that event a repetition of its own.
+fn is_own_id(id: &str, host: &str) -> bool {
+    // 128 bits in base64, which hold the boot id that nobody else knows.
+    let is_of_our_sensor =
+        id.len() == 22 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+    let is_after_the_host = |rest: &str| rest.len() > 1 && rest.starts_with(['.', '-', ':', '/']);
+    is_of_our_sensor || id.strip_prefix(host).is_some_and(is_after_the_host)
+}
+
+/// Whether a data set is one that a producer on a host has no business with: AWS's, or our own about them.
+fn is_of_others(dataset: &str) -> bool {
+    dataset.starts_with("aws.") || (dataset.starts_with("groundtrail.") && dataset != "groundtrail.sensor")
+}
 
 /// Fields by which an event says whose it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
     host: Option<FieldId>,
     instance: Option<FieldId>,
     link: Option<FieldId>,
+    id: Option<FieldId>,
     datasets: [Option<FieldId>; 2],
 }
 
@@ -25,27 +50,37 @@ pub(super) enum Claimed {
     Rightly,
     /// It speaks for another host or instance: see [`corrected`].
     Wrongly,
+    /// Its id is not one that only this host could have given: see [`corrected`].
+    Misnamed,
     /// It is not a sensor's event at all.
     Foreign,
 }
 
 impl Claims {
-    pub(super) fn new(schema: &Schema) -> Self {
+    pub(crate) fn new(schema: &Schema) -> Self {
         Self {
             host: schema.id("host.id"),
             instance: schema.id("cloud.instance.id"),
             link: schema.id("groundtrail.link.instance_id"),
+            id: schema.id("event.id"),
             datasets: [schema.id("event.dataset"), schema.id("data_stream.dataset")],
         }
+    }
+
+    /// Whether an event, of whatever producer on a host, pretends to be one of AWS's or ours.
+    pub(crate) fn is_disguised(&self, event: &Event) -> bool {
+        let is_own = |dataset: &str| !is_of_others(dataset);
+        let index = event.index.strip_prefix("logs-").unwrap_or(&event.index);
+        let index = index.split_once('-').map_or(index, |(dataset, _)| dataset);
+        is_of_others(index) || !self.datasets.into_iter().all(|field| all(event, field, is_own))
     }
 
     /// `named` is none where nobody vouches: what comes over a Unix socket is taken at its word, as far as it is about
     /// hosts.
     pub(super) fn judge(&self, event: &Event, named: Option<&Named>) -> Claimed {
-        let is_ours = |dataset: &str| DATASETS.iter().any(|ours| dataset.starts_with(ours));
-        let is_own_dataset = all(event, self.datasets[0], is_ours)
-            && all(event, self.datasets[1], is_ours)
-            && event.index.strip_prefix("logs-").is_some_and(is_ours);
+        let is_own_dataset = all(event, self.datasets[0], is_of_sensors)
+            && all(event, self.datasets[1], is_of_sensors)
+            && is_index_of_sensors(&event.index);
         if !is_own_dataset {
             return Claimed::Foreign;
         }
@@ -56,7 +91,13 @@ impl Claims {
         let is_rightly = is_host
             && all(event, self.instance, |id| Some(id) == instance)
             && all(event, self.link, |id| Some(id) == instance || *id == *named.host);
-        if is_rightly { Claimed::Rightly } else { Claimed::Wrongly }
+        if !is_rightly {
+            Claimed::Wrongly
+        } else if all(event, self.id, |id| is_own_id(id, &named.host)) {
+            Claimed::Rightly
+        } else {
+            Claimed::Misnamed
+        }
     }
 }
 
@@ -69,9 +110,19 @@ fn all(event: &Event, field: Option<FieldId>, is_right: impl Fn(&str) -> bool) -
 pub(super) fn corrected(text: &str, named: &Named) -> Option<String> {
     let Ok(Value::Object(mut root)) = serde_json::from_str(text) else { return None };
     let claimed = find(&root, &["host", "id"]).or_else(|| root.get("host.id").cloned());
-    for path in ["host.id", "cloud.instance.id", "groundtrail.link", "groundtrail.claimed_host_id"] {
+    let id = find(&root, &["event", "id"]).or_else(|| root.get("event.id").cloned());
+    for path in
+        ["host.id", "cloud.instance.id", "event.id", "groundtrail.link", "groundtrail.claimed_host_id"]
+    {
         strip(&mut root, path);
     }
+    // Without an id it is called by what it says.
+    let id = match id {
+        Some(Value::String(id)) => id,
+        _ => short_name(text),
+    };
+    let id = if is_own_id(&id, &named.host) { id } else { format!("{}:{id}", named.host) };
+    put(&mut root, &["event", "id"], id.into());
     put(&mut root, &["host", "id"], (*named.host).into());
     if let Some(instance) = &named.instance {
         put(&mut root, &["cloud", "instance", "id"], (**instance).into());
@@ -80,6 +131,10 @@ pub(super) fn corrected(text: &str, named: &Named) -> Option<String> {
         put(&mut root, &["groundtrail", "claimed_host_id"], claimed.into());
     }
     serde_json::to_string(&root).ok()
+}
+
+fn short_name(text: &str) -> String {
+    Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn find(root: &Map<String, Value>, path: &[&str]) -> Option<Value> {
@@ -150,7 +205,7 @@ mod tests {
     }
 
     fn event(rest: &str) -> String {
-        let dataset = r#""event":{"dataset":"endpoint.events.process"}"#;
+        let dataset = r#""event":{"dataset":"endpoint.events.process","id":"RLMM60C3APMmHfDK+/43vA"}"#;
         format!(r#"{{"@timestamp":"2026-11-02T10:00:00Z",{dataset},{rest}}}"#)
     }
 
@@ -193,12 +248,46 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_another_source_could_give_becomes_the_hosts_own() {
+        let event = |id: &str| {
+            format!(
+                r#"{{"@timestamp":"2026-11-02T10:00:00Z","event":{{"dataset":"endpoint.events.process","id":{id}}},"host":{{"id":"web-1"}}}}"#
+            )
+        };
+        for own in [r#""RLMM60C3APMmHfDK+/43vA""#, r#""web-1-17""#, r#""web-1:x""#] {
+            assert_eq!(judged(&event(own)), Claimed::Rightly, "{own}");
+        }
+        for (foreign, named_so) in [
+            // CloudTrail's, a digest's, another host's, and what only looks like a host's own.
+            (r#""e3b0c442-98fc-4c14-9afb-f4c8996fb924""#, "web-1:e3b0c442-98fc-4c14-9afb-f4c8996fb924"),
+            (r#""e3b0c44298fc1c149afbf4c8996fb924""#, "web-1:e3b0c44298fc1c149afbf4c8996fb924"),
+            (r#""db-1-17""#, "web-1:db-1-17"),
+            (r#""web-1""#, "web-1:web-1"),
+            (r#""web-17""#, "web-1:web-17"),
+        ] {
+            let text = event(foreign);
+            assert_eq!(judged(&text), Claimed::Misnamed, "{text}");
+            let text = corrected(&text, &named()).unwrap();
+            assert_eq!(judged(&text), Claimed::Rightly, "{text}");
+            let root: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(root["event"]["id"], named_so, "{text}");
+            assert_eq!(root["groundtrail"]["claimed_host_id"], Value::Null, "{text}");
+        }
+        for unnamed in ["null", r#"["RLMM60C3APMmHfDK+/43vA","db-1-17"]"#] {
+            let text = corrected(&event(unnamed), &named()).unwrap();
+            assert_eq!(judged(&text), Claimed::Rightly, "{text}");
+        }
+    }
+
+    #[test]
     fn a_sensor_does_not_speak_for_aws() {
         let host = r#""host":{"id":"web-1"}"#;
         for dataset in [
             r#""event":{"dataset":"aws.cloudtrail"}"#,
             r#""event.dataset":"aws.cloudtrail","event":{"dataset":"endpoint.events.process"}"#,
             r#""data_stream":{"dataset":"aws.cloudtrail"}"#,
+            r#""event":{"dataset":"groundtrail.feed"}"#,
+            r#""event":{"dataset":"groundtrail.alert"}"#,
             r#""event":{"dataset":"endpoint.events.process"},"data_stream":{"dataset":"aws.cloudtrail"}"#,
             r#""event":{"dataset":"endpoint.events.process"},"data_stream":{"type":"metrics"}"#,
             r#""event":{"kind":"event"}"#,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::ledger::{Ledger, Offer, StreamId, Verdict};
 use super::quota::{Quota, Rates};
@@ -15,6 +15,10 @@ use crate::source::folder::Positions;
 const MAX_HOSTS: usize = 20_000;
 /// Requests of one host under way at a time: its own, and those a broken connection left behind.
 const MAX_REQUESTS: usize = 4;
+/// Connections of one host: its own, and those that a cut left behind. More take other sensors' places.
+const MAX_CONNECTIONS: usize = 16;
+/// Bytes of one host's bodies that are awaited at a time: a batch, of what there is room for altogether.
+const MAX_AWAITED: usize = 4 << 20;
 
 /// One sensor's host.
 pub(super) struct Host {
@@ -25,6 +29,8 @@ pub(super) struct Host {
     quota: Mutex<Quota>,
     changed: Notify,
     n_requests: AtomicUsize,
+    n_connections: AtomicUsize,
+    room: Arc<Semaphore>,
 }
 
 pub(super) struct Hosts {
@@ -57,6 +63,8 @@ impl Hosts {
             quota: Mutex::new(Quota::new(self.rates, self.start.elapsed())),
             changed: Notify::new(),
             n_requests: AtomicUsize::new(0),
+            n_connections: AtomicUsize::new(0),
+            room: Arc::new(Semaphore::new(MAX_AWAITED)),
         });
         known.insert(id.into(), Arc::clone(&host));
         Some(host)
@@ -70,11 +78,19 @@ impl Hosts {
 
 impl Host {
     /// A place for a request. None if it has enough under way.
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Request> {
-        let entered = self
-            .n_requests
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < MAX_REQUESTS).then_some(n + 1));
-        entered.is_ok().then(|| Request(Arc::clone(self)))
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+        Place::take(self, |host| &host.n_requests, MAX_REQUESTS)
+    }
+
+    /// A place for a connection. None if it has enough of them.
+    pub(super) fn connect(self: &Arc<Self>) -> Option<Place> {
+        Place::take(self, |host| &host.n_connections, MAX_CONNECTIONS)
+    }
+
+    /// Waits until as much of this host's may be on its way: what one host takes its time over is not the others' room.
+    pub(super) async fn room_for(&self, n_bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let n_bytes = u32::try_from(n_bytes.clamp(1, MAX_AWAITED)).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(n_bytes).await.ok()
     }
 
     pub(super) fn charge(&self, n_events: u64, n_bytes: u64) {
@@ -119,12 +135,23 @@ impl Host {
     }
 }
 
-/// A host's request under way.
-pub(super) struct Request(Arc<Host>);
+/// One of the places that a host has of something, until this is dropped.
+pub(super) struct Place {
+    host: Arc<Host>,
+    taken: fn(&Host) -> &AtomicUsize,
+}
 
-impl Drop for Request {
+impl Place {
+    fn take(host: &Arc<Host>, taken: fn(&Host) -> &AtomicUsize, max: usize) -> Option<Self> {
+        let entered =
+            taken(host).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
+        entered.is_ok().then(|| Self { host: Arc::clone(host), taken })
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.n_requests.fetch_sub(1, Ordering::Relaxed);
+        (self.taken)(&self.host).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -161,7 +188,7 @@ mod tests {
     #[test]
     fn a_host_has_a_few_requests_under_way() {
         let host = host();
-        let mut held: Vec<Request> = (0..MAX_REQUESTS).map(|_| host.enter().unwrap()).collect();
+        let mut held: Vec<Place> = (0..MAX_REQUESTS).map(|_| host.enter().unwrap()).collect();
         assert!(host.enter().is_none());
         held.pop();
         assert!(host.enter().is_some());

@@ -111,12 +111,16 @@ impl Service {
             }
         };
         let _request = host.enter().ok_or_else(|| busy("this host has other requests under way", 1))?;
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(u32::try_from(length.clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX));
-        let room = tokio::time::timeout(MAX_ROOM_TIME, room)
+        let room = async {
+            let own = host.room_for(length).await?;
+            let n_bytes = u32::try_from(length.clamp(1, MAX_WAITING_BYTES)).unwrap_or(u32::MAX);
+            let shared = Arc::clone(&self.room).acquire_many_owned(n_bytes).await.ok()?;
+            Some((own, shared))
+        };
+        let (own_room, room) = tokio::time::timeout(MAX_ROOM_TIME, room)
             .await
             .ok()
-            .and_then(Result::ok)
+            .flatten()
             .ok_or_else(|| busy("too much waits to be read", 2))?;
         let body = Limited::new(body, self.max_batch_bytes).collect();
         let body = tokio::time::timeout(MAX_BODY_TIME, body)
@@ -126,6 +130,7 @@ impl Service {
             })?
             .map_err(|error| malformed(StatusCode::BAD_REQUEST, format!("the batch broke off: {error}")))?
             .to_bytes();
+        drop(own_room);
         self.take(host, peer, offer, body, room).await
     }
 

@@ -256,6 +256,17 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let _place = match &peer {
+            Peer::Named(named) => match self.service.hosts.get(&named.host).map(|host| host.connect()) {
+                Some(Some(place)) => Some(place),
+                Some(None) => {
+                    let detail = "it has too many connections: a sensor needs one";
+                    return self.account.note(Cause::Crowded, &named.host, 1, detail);
+                }
+                None => return self.account.note(Cause::Crowded, &named.host, 1, "too many hosts send here"),
+            },
+            Peer::Nobody { .. } | Peer::Local(_) => None,
+        };
         let _counted = self.account.connected();
         let (peer, is_stale) = (&peer, &is_stale);
         let service = service_fn(move |request| async move {

@@ -1,6 +1,7 @@
 //! Threads that take batches in: unpack, read, hold to what the sender may say, hand on. A host's batches are all of one
 //! thread, one after another.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -152,7 +153,13 @@ impl Intake {
                 continue;
             }
             n_events += 1;
-            let item = match self.line(job, line) {
+            // A fault of ours that one line finds costs that line, and not all hosts of this thread.
+            let read = panic::catch_unwind(AssertUnwindSafe(|| self.line(job, line)));
+            let fault = || {
+                let reason = "reading it failed by a fault of groundtrail's, told above: please report it";
+                Err((RejectedKind::Record, reason.to_owned()))
+            };
+            let item = match read.unwrap_or_else(|_| fault()) {
                 Ok(record) => SourceItem::Record(record),
                 Err((kind, reason)) => SourceItem::Rejected(Rejected {
                     source: Arc::clone(&self.source),
@@ -182,19 +189,21 @@ impl Intake {
         let named = job.named.as_deref();
         match (self.claims.judge(&record.event, named), named) {
             (Claimed::Rightly, _) => Ok(record),
-            (Claimed::Wrongly, Some(named)) => {
+            (claimed @ (Claimed::Wrongly | Claimed::Misnamed), Some(named)) => {
                 let detail = "see groundtrail.claimed_host_id of its events; [host] id of its sensor.toml, or the instance \
                               its certificate names (`groundtrail ca issue --instance`), may be wrong";
-                self.account.note(Cause::Forged, &job.host.id, 1, detail);
+                if claimed == Claimed::Wrongly {
+                    self.account.note(Cause::Forged, &job.host.id, 1, detail);
+                }
                 let text = corrected(&record.raw, named);
                 let record = text.and_then(|text| self.normalizer.read(Origin::Sensor, text).ok());
                 record
                     .filter(|record| self.claims.judge(&record.event, Some(named)) == Claimed::Rightly)
                     .ok_or_else(|| (RejectedKind::Record, "it speaks for another host".to_owned()))
             }
-            (Claimed::Wrongly | Claimed::Foreign, _) => {
+            (_, _) => {
                 self.account.note(Cause::Foreign, &job.host.id, 1, "");
-                let reason = "a sensor's events have event.dataset \"endpoint.…\" or \"groundtrail.…\"; logs of AWS come \
+                let reason = "a sensor's events have event.dataset \"endpoint.…\" or \"groundtrail.sensor\"; logs of AWS come \
                               from AWS";
                 Err((RejectedKind::Record, reason.to_owned()))
             }
