@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rules::esql::Row;
 use rules::event::{Event, Span, Value};
-use rules::plan::{KeyPart, Plan, Window};
+use rules::plan::{KeyPart, Plan, PredicateId, Window};
 use rules::program::{Program, Role, Scratch};
 use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
@@ -53,11 +53,27 @@ impl Detect {
     }
 
     pub fn detect(&mut self, record: &Record) -> Detected {
+        self.detect_as(record, |_, _| true)
+    }
+
+    /// What an event that the drop list takes still is: the proof that what a rule says never happened did. Nothing else of
+    /// it counts.
+    pub fn detect_dropped(&mut self, record: &Record) -> Detected {
+        self.detect_as(record, |role, plan| match (role, plan) {
+            (Role::Step(step), Plan::Sequence(sequence)) => sequence.steps[usize::from(step)].is_missing,
+            _ => false,
+        })
+    }
+
+    fn detect_as(&mut self, record: &Record, counts: impl Fn(Role, &Plan<PredicateId>) -> bool) -> Detected {
         let mut detected = Detected::default();
         let mut steps: Vec<(u32, JoinKey, Parts)> = Vec::new();
         let program = Arc::clone(&self.program);
         program.hits(&record.event, &mut self.scratch, |hit| {
             let (idx, rule) = (hit.rule.0, program.rule(hit.rule));
+            if !counts(hit.role, &rule.plan) {
+                return;
+            }
             match (hit.role, &rule.plan) {
                 (Role::Context(context), _) => detected.contexts.push((idx, context)),
                 (Role::Match, Plan::Query(_)) => detected.matches.push(idx),

@@ -34,7 +34,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(program: &Arc<Program>, detect: &mut Detect, record: &Record) -> Self {
         let drop = detect.drop_reason(&record.event);
-        let detected = if drop.is_none() { detect.detect(record) } else { Detected::default() };
+        let detected = if drop.is_none() { detect.detect(record) } else { detect.detect_dropped(record) };
         let (id, content) = (dedup::short_id(&record.event.id), dedup::content(&record.raw));
         Self { program: Arc::clone(program), id, content, drop, detected }
     }

@@ -226,7 +226,13 @@ impl Engine {
         {
             lasting.ids.push(SeenId { id: short, time: record.event.time, content: content.get() });
         }
-        if !matches!(fate, Fate::Evaluated | Fate::Late) {
+        let counts = match fate {
+            Fate::Evaluated | Fate::Late => true,
+            // It may be what a rule would say never came.
+            Fate::Dropped => !detected.keyed.is_empty(),
+            _ => false,
+        };
+        if !counts {
             return Vec::new();
         }
         self.evaluate(&Arc::new(record), detected);
