@@ -142,7 +142,7 @@ impl Parts {
         let (mut parts, mut wrong) = (self.clone(), Vec::new());
         let mut take = |part: Result<Self, TlsError>| {
             match part.and_then(|part| part.config(files).map(|_| part)) {
-                Ok(part) => parts = part.clone(),
+                Ok(part) => parts = part,
                 Err(error) => wrong.push(error),
             }
             parts.clone()
