@@ -163,23 +163,31 @@ pub fn of_call<'r>(call: &ApiCall<'r>) -> Links<'r> {
 
 fn targets<'r>(call: &ApiCall<'r>, links: &mut Links<'r>) {
     for body in [call.request_parameters(), call.response_elements()].into_iter().flatten() {
-        for key in ["instanceId", "InstanceId", "target"] {
-            links.instance(body.str_at(&[key]));
-        }
-        for list in [body.get("instanceIds"), body.at(&["command", "instanceIds"])].into_iter().flatten() {
-            list.items().iter().for_each(|id| links.instance(id.str()));
-        }
-        for item in body.at(&["instancesSet", "items"]).map_or(&[][..], Json::items) {
-            links.instance(item.str_at(&["instanceId"]));
-        }
-        for target in body.get("targets").map_or(&[][..], Json::items) {
-            if target.str_at(&["key"]).is_some_and(|key| key.eq_ignore_ascii_case("InstanceIds")) {
-                target
-                    .get("values")
-                    .map_or(&[][..], Json::items)
-                    .iter()
-                    .for_each(|id| links.instance(id.str()));
+        targets_of(body, links);
+        // EC2's newer calls say what they say one level down, in `<Call>Request` and `<Call>Response`.
+        for (name, inner) in body.entries() {
+            if name.ends_with("Request") || name.ends_with("Response") {
+                targets_of(inner, links);
+                links
+                    .instance(inner.at(&["iamInstanceProfileAssociation", "instanceId"]).and_then(Json::str));
             }
+        }
+    }
+}
+
+fn targets_of<'r>(body: &Json<'r>, links: &mut Links<'r>) {
+    for key in ["instanceId", "InstanceId", "target"] {
+        links.instance(body.str_at(&[key]));
+    }
+    for list in [body.get("instanceIds"), body.at(&["command", "instanceIds"])].into_iter().flatten() {
+        list.items().iter().for_each(|id| links.instance(id.str()));
+    }
+    for item in body.at(&["instancesSet", "items"]).map_or(&[][..], Json::items) {
+        links.instance(item.str_at(&["instanceId"]));
+    }
+    for target in body.get("targets").map_or(&[][..], Json::items) {
+        if target.str_at(&["key"]).is_some_and(|key| key.eq_ignore_ascii_case("InstanceIds")) {
+            target.get("values").map_or(&[][..], Json::items).iter().for_each(|id| links.instance(id.str()));
         }
     }
 }

@@ -51,6 +51,19 @@ fn the_cloud_half() {
             json!({}),
         ),
         (
+            "ec2",
+            "ModifyInstanceMetadataOptions",
+            json!({"requestParameters": {"ModifyInstanceMetadataOptionsRequest": {"HttpTokens": "optional", "InstanceId": INSTANCE}}}),
+            json!({"instance_id": [INSTANCE]}),
+        ),
+        (
+            "ec2",
+            "ReplaceIamInstanceProfileAssociation",
+            json!({"requestParameters": {"ReplaceIamInstanceProfileAssociationRequest": {"AssociationId": "iip-assoc-0123456789abcdef0"}},
+                "responseElements": {"ReplaceIamInstanceProfileAssociationResponse": {"iamInstanceProfileAssociation": {"instanceId": INSTANCE}}}}),
+            json!({"instance_id": [INSTANCE]}),
+        ),
+        (
             "ssm",
             "GetCommandInvocation",
             json!({"requestParameters": {"commandId": COMMAND, "instanceId": "mi-0123456789abcdef0"}}),
