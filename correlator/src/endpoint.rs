@@ -56,7 +56,7 @@ pub fn of_command(name: Option<&str>, args: &[&str], env: &[&str]) -> Option<End
 }
 
 /// Arguments after the `aws` word. An interpreter runs it as a script in some installs, so it may come second.
-fn arguments_of_aws<'s, 'a>(name: Option<&str>, args: &'s [&'a str]) -> Option<&'s [&'a str]> {
+pub(crate) fn arguments_of_aws<'s, 'a>(name: Option<&str>, args: &'s [&'a str]) -> Option<&'s [&'a str]> {
     let is_aws = |text: &str| matches!(base_name(text), "aws" | "aws2" | "aws.exe");
     if let [interpreter, "-m", "awscli", rest @ ..] = args
         && base_name(interpreter).starts_with("python")

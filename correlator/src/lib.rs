@@ -10,6 +10,7 @@ pub mod alert;
 mod archive;
 #[cfg(feature = "aws")]
 mod aws;
+mod aws_cli;
 pub mod ca;
 pub mod cli;
 pub mod config;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use rules::event::EventTime;
 
+use crate::aws_cli::Called;
 use crate::endpoint;
 use crate::link::{self, Link};
 use crate::source::json::Json;
@@ -42,6 +43,7 @@ pub struct HostFacts<'j> {
     /// Links the document already carries, and so must not get twice.
     known: Vec<(&'static str, &'j str)>,
     has_endpoint: bool,
+    has_called: bool,
     /// Addresses that indicator lists are asked about.
     pub(crate) addresses: Vec<(&'static str, IpAddr)>,
 }
@@ -74,6 +76,7 @@ pub(crate) enum Part {
     Address(&'static str),
     Link(&'static str),
     Endpoint,
+    Called,
 }
 
 pub(crate) const PARTS: &[(&str, Part)] = &[
@@ -116,6 +119,9 @@ pub(crate) fn part(path: &str) -> Option<Part> {
     }
     if path.starts_with("groundtrail.endpoint.") {
         return Some(Part::Endpoint);
+    }
+    if path.starts_with("groundtrail.aws_cli.") {
+        return Some(Part::Called);
     }
     Link::ALL.into_iter().map(Link::path).find(|link| *link == path).map(Part::Link)
 }
@@ -160,7 +166,7 @@ fn json_has(json: &Json<'_>, object: &str, key: &str) -> bool {
             .any(|(name, _)| name.strip_prefix(object).and_then(|rest| rest.strip_prefix('.')) == Some(key))
 }
 
-/// Writes what follows from the document: links and the endpoint of an `aws` command.
+/// Writes what follows from the document: links, and what an `aws` command calls and where.
 pub(crate) fn derive(facts: &HostFacts<'_>, sink: &mut dyn FieldSink) {
     let mut links = link::of_host(facts);
     let is_exec =
@@ -171,6 +177,13 @@ pub(crate) fn derive(facts: &HostFacts<'_>, sink: &mut dyn FieldSink) {
             endpoint.put(sink);
             links.add(Link::TlsHost, endpoint.domain);
         }
+    }
+    // How a command ended stands on its exit alone.
+    if (is_exec || facts.action == Some("end"))
+        && !facts.has_called
+        && let Some(called) = Called::of_command(facts.process_name, &facts.args)
+    {
+        called.put(sink);
     }
     links.put(&facts.known, sink);
 }
@@ -223,6 +236,7 @@ impl<'j> HostFacts<'j> {
             Part::Address(field) => note_address(field, text, &mut self.addresses),
             Part::Link(path) => self.known.push((path, text)),
             Part::Endpoint => self.has_endpoint = true,
+            Part::Called => self.has_called = true,
             Part::Time
             | Part::Id
             | Part::Sequence

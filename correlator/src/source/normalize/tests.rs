@@ -45,6 +45,18 @@ fn an_aws_command_gains_its_endpoint_and_links() {
 }
 
 #[test]
+fn an_aws_command_says_what_it_calls_when_it_starts_and_when_it_ends() {
+    for action in ["exec", "end"] {
+        let record =
+            normalizer().read(Origin::Sensor, EXEC.replace(r#""exec""#, &format!("\"{action}\""))).unwrap();
+        assert_eq!(values(&record, "groundtrail.aws_cli.command"), [Value::str("s3.ls")], "{action}");
+        assert_eq!(values(&record, "groundtrail.aws_cli.operation"), [Value::str("ls")], "{action}");
+    }
+    let record = normalizer().read(Origin::Sensor, EXEC.replace(r#""exec""#, r#""fork""#)).unwrap();
+    assert_eq!(values(&record, "groundtrail.aws_cli.command"), []);
+}
+
+#[test]
 fn a_document_read_again_says_the_same_once() {
     let first = document(Origin::Sensor, EXEC);
     let second = document(Origin::Sensor, &first.to_string());
