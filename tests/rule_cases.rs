@@ -1,7 +1,9 @@
 //! Every rule's own cases, through the whole correlator: what must fire fires, what must not stays quiet.
 
-use harness::shuffle;
+use std::collections::BTreeSet;
+
 use harness::virtual_run::Shipped;
+use harness::{bins, shuffle};
 
 #[test]
 fn every_rule_holds_its_cases() {
@@ -58,4 +60,25 @@ fn every_rule_has_a_case_that_fires_and_one_that_does_not() {
             if fires { "stays quiet" } else { "fires" }
         );
     }
+}
+
+/// Who reads what is detected there must not miss a rule, nor look for one that is gone.
+#[test]
+fn the_page_of_the_catalogue_names_every_rule_and_no_other() {
+    let path = bins::workspace().join("docs/catalogue.md");
+    let page = std::fs::read_to_string(&path).expect("docs/catalogue.md");
+    // Between backticks: `tactic/name`.
+    let is_rule = |word: &&str| word.split('/').count() == 2 && !word.contains(['.', ' ']);
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_rule).collect();
+    let shipped = Shipped::load();
+    let rules: BTreeSet<String> =
+        shipped.loaded.rules.iter().map(|rule| rule.path.display().to_string()).collect();
+    let rules: BTreeSet<&str> =
+        rules.iter().map(|path| path.trim_start_matches("catalogue/").trim_end_matches(".toml")).collect();
+    let missing: Vec<_> = rules.difference(&named).collect();
+    let gone: Vec<_> = named.difference(&rules).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "not on the page: {missing:?}; on it and no rule: {gone:?}"
+    );
 }
