@@ -1,7 +1,8 @@
 //! Reserve, fill, submit, or count the loss.
 //!
-//! Records are built inside the ring. Scratch space per CPU would be cheaper to grow, but programs can be
-//! preempted between filling and copying it, and then carry another event's bytes.
+//! Records are built inside the ring. Scratch space per CPU that programs share would carry another event's bytes where one
+//! is preempted between filling and copying it; [`EXEC`](crate::maps::EXEC) belongs to one program, which the kernel does
+//! not call while it is at work.
 
 mod room;
 

@@ -1,8 +1,9 @@
 //! Every map and every constant the loader sets, once, with its size and the reason for it.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
+use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::file::{MAX_WATCHED, NameKey};
 use sensor_ebpf::abi::header::Header;
 use sensor_ebpf::abi::settings::{ABSENT, MARKER, Offsets, Settings};
@@ -26,6 +27,11 @@ pub(crate) static SHARES: LruHashMap<u64, Share> = LruHashMap::with_max_entries(
 /// One [`Tally`] per kind of record.
 #[map]
 pub(crate) static TALLIES: Array<Tally> = Array::with_max_entries(N_KINDS, 0);
+
+/// Where an exec is put together before it is known how much of it goes to the ring. It belongs to one program alone: the
+/// kernel calls none that is at work on that processor already, so nobody writes over what was put here.
+#[map]
+pub(crate) static EXEC: PerCpuArray<Exec> = PerCpuArray::with_max_entries(1, 0);
 
 /// Peers that a socket has lately sent datagrams to, with the time of the record about it. A resolver's or
 /// a metrics client's every packet would otherwise be a record. 4096 pairs are 300 KiB of kernel memory;

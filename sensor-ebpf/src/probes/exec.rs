@@ -1,15 +1,19 @@
 //! A process replaced its program.
+//!
+//! What does not depend on the size of the record is put together beside the ring, once, and copied: the verifier follows
+//! each of the record's sizes from its reservation on.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use sensor_ebpf::abi::exec::{Brief, CHUNK_BYTES, Exec, ExecRecord, TIERS};
-use sensor_ebpf::abi::header::flag;
+use sensor_ebpf::abi::header::{flag, kind};
+use sensor_ebpf::abi::text::Walk;
 
 use crate::emit::{self, Room, raise};
 use crate::kernel::path::{Ended, walk, walk_cgroup};
 use crate::kernel::{Access, Ptr, Typed, copy_text, task};
-use crate::maps::{offset, setting};
+use crate::maps::{EXEC, offset, setting};
 
 /// Runs once the new program is in place and none of its instructions has run: other threads are gone, so
 /// only a debugger could change the arguments under our eyes.
@@ -20,24 +24,45 @@ use crate::maps::{offset, setting};
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let current: Ptr = ctx.arg(0);
     let program: Ptr = ctx.arg(2);
+    let Some(exec) = EXEC.get_ptr_mut(0) else { return 0 };
+    // SAFETY: points into the map's value for this processor, on which this program does not run twice at once.
+    let exec = unsafe { &mut *exec };
+    describe(exec, current);
     let block = Block::of(current).unwrap_or(Block { args_start: 0, args_len: 0, env_len: 0 });
-    let wanted = tier_for(u64::from(block.args_len) + u64::from(block.env_len));
+    (exec.args_len, exec.env_len) = (block.args_len, block.env_len);
+    capabilities(exec, current);
+    names(exec, program);
+    file(exec, program);
+    surroundings(exec, current);
+    // Last, as the verifier follows everything behind it for each way that the ring may be.
     let room = Room::look();
-    let allowed = allowed_tier(&room);
-    let degraded = if allowed < wanted { flag::DEGRADED } else { 0 };
-    let is_told = match wanted.min(allowed) {
-        _ if room.is_for_headers() => false,
-        0 => emit::offer(&room, |record| fill::<{ TIERS[0] }>(record, current, program, &block, degraded)),
-        1 => emit::offer(&room, |record| fill::<{ TIERS[1] }>(record, current, program, &block, degraded)),
-        _ => emit::offer(&room, |record| fill::<{ TIERS[2] }>(record, current, program, &block, degraded)),
-    };
-    if !is_told {
+    let is_known = is_known(exec);
+    if !is_known || room.is_for_headers() || !tell(&room, exec, &block) {
         emit::record_in(&room, |brief: &mut Brief| {
+            if !is_known {
+                return None;
+            }
+            brief.header = exec.header;
             raise(&mut brief.header, flag::DEGRADED | flag::HEADER_ONLY);
-            task::describe::<Typed>(&mut brief.header, current, flag::TASK_FAULT)
+            Some(())
         });
     }
     0
+}
+
+/// Tells the exec in the largest form that it needs and the ring has room for; false if it has room for none.
+#[inline(always)]
+fn tell(room: &Room, exec: &mut Exec, block: &Block) -> bool {
+    let wanted = tier_for(u64::from(block.args_len) + u64::from(block.env_len));
+    let allowed = allowed_tier(room);
+    if allowed < wanted {
+        raise(&mut exec.header, flag::DEGRADED);
+    }
+    match wanted.min(allowed) {
+        0 => emit::offer(room, |record| fill::<{ TIERS[0] }>(record, exec, block)),
+        1 => emit::offer(room, |record| fill::<{ TIERS[1] }>(record, exec, block)),
+        _ => emit::offer(room, |record| fill::<{ TIERS[2] }>(record, exec, block)),
+    }
 }
 
 /// Where the new process keeps its arguments; its environment follows.
@@ -84,25 +109,57 @@ fn allowed_tier(room: &Room) -> usize {
     }
 }
 
+/// Who it is. Whether that can be told at all is kept in memory: in a register the verifier would follow all that comes next
+/// once for either.
 #[inline(always)]
-fn fill<const N: usize>(
-    record: &mut ExecRecord<N>,
-    current: Ptr,
-    program: Ptr,
-    block: &Block,
-    degraded: u32,
-) -> Option<()> {
-    let exec = &mut record.exec;
-    raise(&mut exec.header, degraded);
-    task::describe::<Typed>(&mut exec.header, current, flag::TASK_FAULT)?;
-    capabilities(exec, current);
-    names(exec, program);
-    file(exec, program);
-    surroundings(exec, current);
-    exec.args_len = block.args_len;
-    exec.env_len = block.env_len;
-    capture(exec, &mut record.capture, block);
+fn describe(exec: &mut Exec, current: Ptr) {
+    let header = &raw mut exec.header;
+    // SAFETY: points into the map's value.
+    unsafe { (&raw mut (*header).flags).write_volatile(0) };
+    let is_known = task::describe::<Typed>(&mut exec.header, current, flag::TASK_FAULT).is_some();
+    let kind = if is_known { kind::EXEC } else { 0 };
+    // SAFETY: as above.
+    unsafe { (&raw mut (*header).kind).write_volatile(kind) };
+}
+
+#[inline(always)]
+fn is_known(exec: &Exec) -> bool {
+    // SAFETY: points into the map's value.
+    let kind = unsafe { (&raw const exec.header.kind).read_volatile() };
+    kind == kind::EXEC
+}
+
+/// Puts what is known into the record, and the arguments behind it.
+#[inline(always)]
+fn fill<const N: usize>(record: &mut ExecRecord<N>, exec: &Exec, block: &Block) -> Option<()> {
+    const WORDS: usize = core::mem::offset_of!(Exec, filename) / size_of::<u64>();
+    let told = &mut record.exec;
+    let (source, target) = ((&raw const *exec).cast::<u64>(), (&raw mut *told).cast::<u64>());
+    // SAFETY: so much lies before the names in both, and both are aligned to words.
+    unsafe { core::ptr::copy_nonoverlapping(source, target, WORDS) };
+    copy_used(&mut told.filename.bytes, &exec.filename.bytes, exec.filename.len);
+    (told.filename.len, told.filename._pad) = (exec.filename.len, 0);
+    copy_used(&mut told.interp.bytes, &exec.interp.bytes, exec.interp.len);
+    (told.interp.len, told.interp._pad) = (exec.interp.len, 0);
+    copy_walk(&mut told.exe, &exec.exe);
+    copy_walk(&mut told.cwd, &exec.cwd);
+    copy_walk(&mut told.cgroup, &exec.cgroup);
+    capture(told, &mut record.capture, block);
     Some(())
+}
+
+#[inline(always)]
+fn copy_walk<const N: usize>(target: &mut Walk<N>, source: &Walk<N>) {
+    copy_used(&mut target.bytes, &source.bytes, source.len);
+    (target.len, target.depth) = (source.len, source.depth);
+}
+
+/// Copies the bytes that are in use. What is behind them is nobody's, here as in the ring.
+#[inline(always)]
+fn copy_used<const N: usize>(target: &mut [u8; N], source: &[u8; N], len: u32) {
+    let len = core::hint::black_box(len).min(N as u32);
+    // SAFETY: both have room for `len`; the helper reads any address.
+    unsafe { bpf_probe_read_kernel(target.as_mut_ptr().cast(), len, source.as_ptr().cast()) };
 }
 
 /// Bits, whatever struct the kernel keeps them in: two words of 32 before 6.3, one of 64 since.
