@@ -28,12 +28,14 @@ pub struct Place {
     pub len: u32,
     /// Bits of [`sign`].
     pub signs: u32,
-    /// Bytes of the segment that are still to be looked at.
+    /// Bytes of the segment that are still to come, where in its packet they begin, and how many of them may be looked at.
     pub left: u32,
+    pub at: u32,
+    pub budget: u32,
 }
 
 impl Place {
-    const START: Self = Self { state: IDLE as u32, len: 0, signs: 0, left: 0 };
+    const START: Self = Self { state: IDLE as u32, len: 0, signs: 0, left: 0, at: 0, budget: 0 };
 
     /// Takes a byte; zero is none. Behind what is looked for it goes nowhere until [`Place::restart`].
     ///
@@ -148,5 +150,5 @@ fn pass(next: &mut u32, is_begun: &mut u32, place: &mut Place, sequence: u32, le
     if has_gap { 0 } else { ahead.min(len) }
 }
 
-const _: () = assert!(size_of::<Conversation>() == 624 && align_of::<Conversation>() == 4);
+const _: () = assert!(size_of::<Conversation>() == 640 && align_of::<Conversation>() == 4);
 const _: () = assert!(LINE_ROOM.is_power_of_two() && KEY_ROOM.is_power_of_two());

@@ -1,7 +1,7 @@
 //! Every map and every constant the loader sets, once, with its size and the reason for it.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::file::{MAX_WATCHED, NameKey};
@@ -58,6 +58,13 @@ pub(crate) static OWNERS: LruHashMap<u64, Header> = LruHashMap::with_max_entries
 /// What is going over such a connection, by the same cookie: 350 KiB.
 #[map]
 pub(crate) static CONVERSATIONS: LruHashMap<u64, Conversation> = LruHashMap::with_max_entries(512, 0);
+
+/// The programs that go through what is said over one, chunk by chunk; see `probes/metadata.rs`. An array is of one kind of
+/// program.
+#[map]
+pub(crate) static REQUEST_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static ANSWER_STEPS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// One socket and one peer.
 #[repr(C)]

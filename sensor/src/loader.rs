@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, HashMap, MapError, RingBuf};
+use aya::maps::{Array, HashMap, MapError, ProgramArray, RingBuf};
 use aya::programs::links::FdLink;
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Program,
@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::btf::{Btf, BtfError, KERNEL_BTF};
 use crate::config::MetadataConfig;
 use crate::offsets;
-use crate::probes::{Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_KERNEL, PROBES, Probe};
+use crate::probes::{Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_KERNEL, PROBES, Probe, step_of};
 use crate::ring::{Counters, Losses, Ring};
 use crate::watch::FileWatch;
 
@@ -469,6 +469,9 @@ fn attach(
     links: &mut Links,
 ) -> Result<(), String> {
     target.has_function(probe)?;
+    if let Hook::CgroupPacket(direction) = probe.hook {
+        load_step(ebpf, direction)?;
+    }
     let btf = &target.skeleton;
     let program = ebpf.program_mut(probe.program).ok_or("the BPF object does not hold it")?;
     match probe.hook {
@@ -509,6 +512,19 @@ fn attach(
         }
     }
     Ok(())
+}
+
+/// The program that goes on where a packet's first one ends. It is there before that one runs.
+fn load_step(ebpf: &mut Ebpf, direction: Direction) -> Result<(), String> {
+    let (name, map) = step_of(direction);
+    let program = ebpf.program_mut(name).ok_or("the BPF object does not hold its next step")?;
+    let program: &mut CgroupSkb = program.try_into().map_err(why)?;
+    program.load().map_err(why)?;
+    // The program and the map are the object's, which lends one at a time.
+    let fd = program.fd().map_err(why)?.try_clone().map_err(|err| err.to_string())?;
+    let map = ebpf.map_mut(map).ok_or("the BPF object does not hold the map of its steps")?;
+    let mut steps = ProgramArray::try_from(map).map_err(|err| err.to_string())?;
+    steps.set(0, &fd, 0).map_err(|err| err.to_string())
 }
 
 /// A link that was just made is there, and since 5.7 it has a descriptor.

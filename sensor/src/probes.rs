@@ -77,6 +77,14 @@ pub const PROBES: [Probe; 17] = [
 pub const METADATA_REQUEST: &str = "metadata_request";
 pub const METADATA_ANSWER: &str = "metadata_answer";
 
+/// The program that such a one goes on in, and the map in which it looks for it.
+pub fn step_of(direction: Direction) -> (&'static str, &'static str) {
+    match direction {
+        Direction::Out => ("metadata_request_step", "REQUEST_STEPS"),
+        Direction::In => ("metadata_answer_step", "ANSWER_STEPS"),
+    }
+}
+
 const ACCEPTED: &str = "accepted TCP connections";
 
 const fn required(name: &'static str, sees: &'static str) -> Probe {

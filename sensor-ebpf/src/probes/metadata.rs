@@ -2,6 +2,9 @@
 //!
 //! The hooks stand where packets of the host's processes pass and let every one pass. A packet of any other connection costs
 //! them a look at its port; they do their work for a few addresses that hand out credentials.
+//!
+//! A segment is looked through by a program that calls itself again for each of its chunks: the verifier follows every byte of
+//! one chunk, and older kernels give up on a loop over all of them.
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skb_load_bytes};
@@ -13,7 +16,7 @@ use sensor_ebpf::http::{ANSWERS, Conversation, Machine, Place, REQUESTS};
 
 use crate::emit::{self, Room};
 use crate::kernel::socket::{AF_INET, AF_INET6, is_metadata, set_v6};
-use crate::maps::{CONVERSATIONS, OWNERS};
+use crate::maps::{ANSWER_STEPS, CONVERSATIONS, OWNERS, REQUEST_STEPS};
 
 const PASS: i32 = 1;
 
@@ -25,15 +28,29 @@ const SYN: u8 = 1 << 1;
 
 /// Bytes of a segment that are looked at: a request with all its headers has some 400. What is beyond is said to be.
 const MAX_SCANNED: u32 = 1024;
-/// Bytes that are copied at once, on a stack of 512.
+/// Bytes that are looked at in one step.
 const CHUNK: u32 = 64;
+// Kernels follow a chain of 32 programs, and the first of them takes no step.
+const _: () = assert!(MAX_SCANNED / CHUNK < 32);
 
 /// Runs for each packet that a process of the host sends, in whatever thread it leaves. Kernel 4.10 and newer.
 #[cgroup_skb(egress)]
 fn metadata_request(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if let Some(peer) = Peer::of(skb) {
-        let _ = request(skb, &peer);
+    if Peer::of(skb).is_some() && request(skb).is_some() {
+        // SAFETY: nothing here is to be dropped.
+        unsafe { REQUEST_STEPS.tail_call(&ctx, 0) };
+    }
+    PASS
+}
+
+/// Called by the program above and by itself, never by the kernel.
+#[cgroup_skb(egress)]
+fn metadata_request_step(ctx: SkBuffContext) -> i32 {
+    let skb = ctx.skb.skb;
+    if request_step(skb) == Some(Next::Step) {
+        // SAFETY: as above.
+        unsafe { REQUEST_STEPS.tail_call(&ctx, 0) };
     }
     PASS
 }
@@ -42,10 +59,29 @@ fn metadata_request(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 fn metadata_answer(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if let Some(peer) = Peer::of(skb) {
-        let _ = answer(skb, &peer);
+    if Peer::of(skb).is_some() && answer(skb).is_some() {
+        // SAFETY: nothing here is to be dropped.
+        unsafe { ANSWER_STEPS.tail_call(&ctx, 0) };
     }
     PASS
+}
+
+/// Called by the program above and by itself, never by the kernel.
+#[cgroup_skb(ingress)]
+fn metadata_answer_step(ctx: SkBuffContext) -> i32 {
+    let skb = ctx.skb.skb;
+    if answer_step(skb) == Some(Next::Step) {
+        // SAFETY: as above.
+        unsafe { ANSWER_STEPS.tail_call(&ctx, 0) };
+    }
+    PASS
+}
+
+/// What comes behind a chunk.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Step,
+    Nothing,
 }
 
 /// The service at the other end.
@@ -126,110 +162,118 @@ fn load<T: Copy>(skb: *mut __sk_buff, at: u32) -> Option<T> {
     (status == 0).then(|| unsafe { value.assume_init() })
 }
 
+/// What is known of the packet's connection.
+#[inline(always)]
+fn conversation<'a>(skb: *mut __sk_buff) -> Option<(u64, &'a mut Conversation)> {
+    // SAFETY: the helper takes the program's own context.
+    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
+    let talk = CONVERSATIONS.get_ptr_mut(cookie)?;
+    // SAFETY: points into the map's value. A socket sends one packet at a time and gets one at a time, and either way writes
+    // fields of its own.
+    Some((cookie, unsafe { &mut *talk }))
+}
+
+/// Begins with a segment that is sent, if there is anything in it to look at.
 #[inline(always)]
 #[expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would take its room on the stack of 512 bytes once more"
 )]
-fn request(skb: *mut __sk_buff, peer: &Peer) -> Option<()> {
+fn request(skb: *mut __sk_buff) -> Option<()> {
     let payload = Payload::of(skb)?;
-    // SAFETY: the helper takes the program's own context.
-    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
-    let talk = match CONVERSATIONS.get_ptr_mut(cookie) {
-        Some(talk) => talk,
-        None => {
-            CONVERSATIONS.insert(cookie, &EMPTY, 0).ok()?;
-            CONVERSATIONS.get_ptr_mut(cookie)?
-        }
-    };
-    // SAFETY: points into the map's value; a socket sends one packet at a time.
-    let talk = unsafe { &mut *talk };
-    let seen = talk.ask(payload.sequence, payload.len);
-    let len = payload.len - seen;
-    scan(skb, payload.start + seen, len, &mut talk.asked, &REQUESTS, &mut talk.line);
-    if talk.asked.is_done(&REQUESTS) {
-        talk.asked.restart();
-    } else if len <= MAX_SCANNED || !talk.give_up() {
-        return None;
+    if conversation(skb).is_none() {
+        // SAFETY: the helper takes the program's own context.
+        CONVERSATIONS.insert(unsafe { bpf_get_socket_cookie(skb.cast()) }, &EMPTY, 0).ok()?;
     }
-    tell(op::REQUEST, cookie, peer, talk);
-    Some(())
+    let (_, talk) = conversation(skb)?;
+    let seen = talk.ask(payload.sequence, payload.len);
+    begin(&mut talk.asked, &payload, seen)
 }
 
 #[inline(always)]
-fn answer(skb: *mut __sk_buff, peer: &Peer) -> Option<()> {
+fn answer(skb: *mut __sk_buff) -> Option<()> {
     let payload = Payload::of(skb)?;
-    // SAFETY: the helper takes the program's own context.
-    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
-    let talk = CONVERSATIONS.get_ptr_mut(cookie)?;
-    // SAFETY: points into the map's value. Packets to one socket come one at a time, and those from it write other fields.
-    let talk = unsafe { &mut *talk };
+    let (_, talk) = conversation(skb)?;
     let seen = talk.hear(payload.sequence, payload.len);
-    scan(skb, payload.start + seen, payload.len - seen, &mut talk.heard, &ANSWERS, &mut talk.key);
-    if talk.heard.is_done(&ANSWERS) {
-        talk.heard.restart();
-        if talk.has_key() {
-            tell(op::CREDENTIALS, cookie, peer, talk);
-        }
+    begin(&mut talk.heard, &payload, seen)
+}
+
+#[inline(always)]
+fn begin(place: &mut Place, payload: &Payload, seen: u32) -> Option<()> {
+    (place.left, place.at, place.budget) = (payload.len - seen, payload.start + seen, MAX_SCANNED);
+    (place.left != 0).then_some(())
+}
+
+#[inline(always)]
+fn request_step(skb: *mut __sk_buff) -> Option<Next> {
+    let (cookie, talk) = conversation(skb)?;
+    scan(skb, &mut talk.asked, &REQUESTS, &mut talk.line)?;
+    if talk.asked.is_done(&REQUESTS) {
+        talk.asked.restart();
+    } else if read(&talk.asked.left) == 0 {
+        return Some(Next::Nothing);
+    } else if read(&talk.asked.budget) != 0 {
+        return Some(Next::Step);
+    } else if !talk.give_up() {
+        return Some(Next::Nothing);
     }
-    Some(())
+    tell(op::REQUEST, cookie, &Peer::of(skb)?, talk);
+    Some(Next::Nothing)
+}
+
+#[inline(always)]
+fn answer_step(skb: *mut __sk_buff) -> Option<Next> {
+    let (cookie, talk) = conversation(skb)?;
+    scan(skb, &mut talk.heard, &ANSWERS, &mut talk.key)?;
+    if !talk.heard.is_done(&ANSWERS) {
+        let has_more = read(&talk.heard.left) != 0 && read(&talk.heard.budget) != 0;
+        return Some(if has_more { Next::Step } else { Next::Nothing });
+    }
+    talk.heard.restart();
+    if talk.has_key() {
+        tell(op::CREDENTIALS, cookie, &Peer::of(skb)?, talk);
+    }
+    Some(Next::Nothing)
 }
 
 static EMPTY: Conversation = Conversation::EMPTY;
 
-/// Steps through the bytes, chunk by chunk, until what is looked for is found.
+/// Steps through the bytes of the next chunk. Nothing if the packet does not give them.
 #[inline(always)]
 fn scan<const N: usize, const R: usize>(
     skb: *mut __sk_buff,
-    start: u32,
-    len: u32,
-    kept: &mut Place,
+    place: &mut Place,
     machine: &Machine<N>,
     room: &mut [u8; R],
-) {
-    // What goes from chunk to chunk goes by way of memory, as what the verifier reads there can be anything: so one chunk is
-    // like another to it.
-    write(&mut kept.left, len);
-    for nth in 0..MAX_SCANNED / CHUNK {
-        let left = read(&kept.left);
-        if left == 0 {
-            return;
-        }
-        // The smaller of what is left and what fits, without a branch: each would double what the verifier follows from here.
-        let beyond = left.wrapping_sub(CHUNK);
-        let is_last = 0_u32.wrapping_sub(core::hint::black_box(beyond) >> 31);
-        let n = ((CHUNK - 1).wrapping_add(beyond & is_last) & (CHUNK - 1)) + 1;
-        write(&mut kept.left, left - n);
-        // What is behind the last byte stays zero, and that is no byte.
-        let mut chunk = core::mem::MaybeUninit::<[u64; CHUNK as usize / 8]>::uninit();
-        let words = chunk.as_mut_ptr().cast::<u64>();
-        for idx in 0..CHUNK as usize / 8 {
-            // SAFETY: as many words are there.
-            unsafe { words.add(idx).write_volatile(0) };
-        }
-        // SAFETY: `chunk` has room for `n`; the helper fills it or says that it did not.
-        if unsafe { bpf_skb_load_bytes(skb.cast(), start + nth * CHUNK, words.cast(), n) } != 0 {
-            return;
-        }
-        // SAFETY: points into the map's value.
-        let mut place = unsafe { core::ptr::read_volatile(kept) };
-        for idx in 0..CHUNK as usize {
-            // SAFETY: there are as many bytes in the chunk.
-            let byte = unsafe { words.cast::<u8>().add(idx).read() };
-            place.step(machine, room, byte);
-        }
-        // SAFETY: as above.
-        unsafe { core::ptr::write_volatile(kept, place) };
-        if place.is_done(machine) {
-            return;
-        }
+) -> Option<()> {
+    let left = read(&place.left);
+    // The smaller of what is left and what fits, without a branch: each would double what the verifier follows from here.
+    let beyond = left.wrapping_sub(CHUNK);
+    let is_last = 0_u32.wrapping_sub(core::hint::black_box(beyond) >> 31);
+    let n = ((CHUNK - 1).wrapping_add(beyond & is_last) & (CHUNK - 1)) + 1;
+    // What is behind the last byte stays zero, and that is no byte.
+    let mut chunk = core::mem::MaybeUninit::<[u64; CHUNK as usize / 8]>::uninit();
+    let words = chunk.as_mut_ptr().cast::<u64>();
+    for idx in 0..CHUNK as usize / 8 {
+        // SAFETY: as many words are there.
+        unsafe { words.add(idx).write_volatile(0) };
     }
-}
-
-#[inline(always)]
-fn write(field: &mut u32, value: u32) {
-    // SAFETY: a unique reference is writable.
-    unsafe { core::ptr::write_volatile(field, value) };
+    let at = read(&place.at);
+    // SAFETY: `chunk` has room for `n`; the helper fills it or says that it did not.
+    if left == 0 || unsafe { bpf_skb_load_bytes(skb.cast(), at, words.cast(), n) } != 0 {
+        return None;
+    }
+    // SAFETY: points into the map's value.
+    let mut moved = unsafe { core::ptr::read_volatile(place) };
+    (moved.left, moved.at, moved.budget) = (left.wrapping_sub(n), at.wrapping_add(n), moved.budget - CHUNK);
+    for idx in 0..CHUNK as usize {
+        // SAFETY: there are as many bytes in the chunk.
+        let byte = unsafe { words.cast::<u8>().add(idx).read() };
+        moved.step(machine, room, byte);
+    }
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(place, moved) };
+    Some(())
 }
 
 #[inline(always)]
