@@ -214,7 +214,7 @@ impl Kernel {
         let cgroup = options.cgroup_root.clone().or_else(cgroup2_root);
         watch_names(&mut ebpf, &options.files)?;
         let mut links = Links::default();
-        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref(), options.metadata, &mut links)?;
+        let probes = attach_all(&mut ebpf, &target, cgroup.as_deref(), options, &mut links)?;
         let ring = Ring::new(
             take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,
             take_map(&mut ebpf, "LINEAGE", RingBuf::try_from)?,
@@ -423,12 +423,12 @@ fn attach_all(
     ebpf: &mut Ebpf,
     target: &Target,
     cgroup: Option<&Path>,
-    metadata: MetadataConfig,
+    options: &LoadOptions,
     links: &mut Links,
 ) -> Result<Vec<ProbeReport>, LoadError> {
     let mut reports = Vec::new();
     for probe in PROBES.iter().filter(|probe| target.is_for_this_kernel(probe)) {
-        if let Some(setting) = switched_off(probe, metadata) {
+        if let Some(setting) = switched_off(probe, options) {
             reports.push(ProbeReport { probe, outcome: Outcome::Unwanted(setting), n_verified: None });
             continue;
         }
@@ -453,10 +453,11 @@ fn attach_all(
 }
 
 /// The setting that keeps a program from being loaded at all.
-fn switched_off(probe: &Probe, metadata: MetadataConfig) -> Option<&'static str> {
+fn switched_off(probe: &Probe, options: &LoadOptions) -> Option<&'static str> {
     match probe.program {
-        METADATA_REQUEST if !metadata.requests => Some("metadata.requests"),
-        METADATA_ANSWER if !metadata.access_key_ids => Some("metadata.access_key_ids"),
+        METADATA_REQUEST if !options.metadata.requests => Some("metadata.requests"),
+        METADATA_ANSWER if !options.metadata.access_key_ids => Some("metadata.access_key_ids"),
+        _ if probe.is_about_files() && options.files.is_empty() => Some("files"),
         _ => None,
     }
 }

@@ -48,6 +48,13 @@ pub struct Probe {
     pub is_variant: bool,
 }
 
+impl Probe {
+    /// Whether it looks for watched files, and has nothing to do without any.
+    pub fn is_about_files(&self) -> bool {
+        self.program.starts_with("security_")
+    }
+}
+
 /// Oldest kernel the sensor runs on: ring buffer and boot-time clock are of 5.8, and 5.10 is the oldest that
 /// it is tested on.
 pub const OLDEST_KERNEL: (u32, u32) = (5, 10);

@@ -62,6 +62,11 @@ impl FileWatch {
         Ok(watch)
     }
 
+    /// Whether nothing is watched at all.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.reads.is_empty()
+    }
+
     /// What the programs look for: more than is watched, never less.
     pub fn keys(&self) -> Vec<(NameKey, u32)> {
         let changes = self.changes.iter().map(|pattern| match pattern.file_name() {

@@ -17,7 +17,7 @@ pub(super) fn count(ebpf: &Ebpf) -> Vec<(&'static str, u64)> {
 
 fn kind(probe: &Probe) -> &'static str {
     match probe.program {
-        name if name.starts_with("security_") => "file",
+        _ if probe.is_about_files() => "file",
         name if name.starts_with("accept_") => "accept",
         name if name.starts_with("metadata_") => "metadata",
         name => name.strip_prefix("sched_process_").unwrap_or("connect"),
