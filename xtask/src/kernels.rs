@@ -27,6 +27,9 @@ pub(crate) struct Kernels {
     /// The machine to emulate; this machine's architecture otherwise. May be repeated.
     #[arg(long)]
     arch: Vec<Arch>,
+    /// What `cargo xtask test` runs of it: one kernel, and the tests that ask each program what it saw.
+    #[arg(long, conflicts_with_all = ["kernel", "arch", "filter"])]
+    short: bool,
     /// Only tests whose name contains this, and no counting of instructions.
     filter: Option<String>,
 }
@@ -57,6 +60,12 @@ struct Suite {
 }
 
 pub(crate) fn run(options: &Kernels) -> Result<(), Failure> {
+    if options.short {
+        return match short()? {
+            Outcome::Skipped(reason) => Err(Failure(reason)),
+            _ => Ok(()),
+        };
+    }
     let own = [Arch::own()?];
     let archs = if options.arch.is_empty() { &own[..] } else { &options.arch };
     let is_wanted =
@@ -152,11 +161,14 @@ fn count_instructions(arch: Arch, kernels: &[&Kernel], rows: &mut [Row]) -> Resu
 
 /// What the guest runs: each test binary, and at the end what the tests said they skipped.
 fn job(names: &[&str], binaries: &[PathBuf], filter: Option<&str>) -> String {
-    let mut job = "#!/bin/sh\nexport GROUNDTRAIL_SKIPS=/run/skips RUST_BACKTRACE=0\n".to_owned();
+    // A test binary tells how long each test took only where the compiler's unstable options are let in.
+    let mut job =
+        "#!/bin/sh\nexport GROUNDTRAIL_SKIPS=/run/skips GROUNDTRAIL_EMULATED=1 RUST_BACKTRACE=0 RUSTC_BOOTSTRAP=1\n"
+            .to_owned();
     for (name, binary) in names.iter().zip(binaries) {
         // One test at a time: each loads the programs anew, and bursts are counted.
         let quoted = filter.map(|filter| format!("'{}'", filter.replace('\'', r"'\''"))).unwrap_or_default();
-        job += &format!("echo 'SUITE {name}'\n'{}' --test-threads=1 {quoted}\n", binary.display());
+        job += &format!("echo 'SUITE {name}'\n'{}' --test-threads=1 -Z unstable-options --report-time {quoted}\n", binary.display());
     }
     job + "[ ! -f /run/skips ] || sed 's/^/SKIPS /' /run/skips\n"
 }
