@@ -7,6 +7,11 @@ const ROLE: &str = "GROUNDTRAIL_LIVE_ROLE";
 const N_LIVES: usize = 10_000;
 const N_DOUBLE: usize = 300;
 const N_REUSED: usize = 100;
+const N_WRAPPED: usize = 200;
+/// The least that the kernel allows. Ids below 300 are not used again, so every new process is number 300.
+const ONE_PID: u32 = 301;
+/// As few as a shell with a child needs, and a thread of the kernel's now and then.
+const FEW_PIDS: u32 = 304;
 
 /// A copy of this test that plays a role; what it wrote, and its id.
 fn play(role: &str) -> (u32, String) {
@@ -32,6 +37,8 @@ fn plays_its_role() {
         "lives" => lives(),
         "doubles" => doubles(),
         "reuse" => reuse(),
+        "one_pid" => wrap(ONE_PID),
+        "few_pids" => wrap(FEW_PIDS),
         other => panic!("{other}"),
     }
 }
@@ -116,6 +123,75 @@ fn reuse() {
         child.wait().expect("a child");
     }
     println!("n_same={n_same}");
+}
+
+/// The pids of a whole machine come round with every few processes. Shells whose word is in their arguments, each with a child
+/// that has it too, where there is more than one id to be had.
+fn wrap(pid_max: u32) {
+    const LIMIT: &str = "/proc/sys/kernel/pid_max";
+    let before = fs::read_to_string(LIMIT).expect("readable");
+    let script = if pid_max > ONE_PID { "/bin/true gt-leaf $0; exit 0" } else { "exit 0" };
+    // The cursor has to be behind the reserved ids, or they are given out first.
+    while std::process::id() < 300 && fork_id() < 300 {}
+    fs::write(LIMIT, pid_max.to_string()).expect("root may");
+    let mut n_done = 0;
+    let mut n_refused = 0;
+    while n_done < N_WRAPPED && n_refused < 10_000 {
+        let shell = Command::new("/bin/sh").args(["-c", script, &format!("gt-mid-{n_done}")]).status();
+        // Whoever else has an id has it for a moment. Then the shell, or its child, could not be made.
+        if shell.is_ok_and(|status| status.success()) {
+            n_done += 1;
+        } else {
+            n_refused += 1;
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    fs::write(LIMIT, before.trim()).expect("root may");
+    assert_eq!(n_done, N_WRAPPED, "{n_refused} refused");
+}
+
+/// The id of a process that is gone again.
+fn fork_id() -> u32 {
+    let pid = fork(|| {});
+    reap(pid);
+    pid as u32
+}
+
+#[test]
+fn where_every_pid_is_used_again_at_once_nobody_has_a_wrong_parent() {
+    if std::env::var_os("GROUNDTRAIL_EMULATED").is_none() {
+        println!("skipped: the number of pids is the whole machine's");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for role in ["one_pid", "few_pids"] {
+        let sensor = Sensor::start();
+        let (maker, _) = play(role);
+        let events = sensor.end();
+        adds_up(events.last().expect("a farewell"));
+        let is_shell =
+            |event: &&Value| is(event, "exec") && text(event, "/process/args/3").starts_with("gt-mid-");
+        let shells: Vec<&Value> = events.iter().filter(is_shell).collect();
+        // A shell that found no id for its child ran once more.
+        assert!(shells.len() >= N_WRAPPED, "{role}: {}", shells.len());
+        let mut of_word: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut entities = std::collections::HashSet::new();
+        for shell in &shells {
+            assert_eq!(shell["process"]["parent"]["pid"], maker, "{shell:#}");
+            let entity = text(shell, "/process/entity_id");
+            assert!(entities.insert(entity), "{role}: two shells are one process: {shell:#}");
+            of_word.entry(text(shell, "/process/args/3")).or_default().push(entity);
+        }
+        let pids: std::collections::HashSet<u64> =
+            shells.iter().filter_map(|shell| shell["process"]["pid"].as_u64()).collect();
+        assert!(pids.len() < 10, "{role}: the pids did not come round: {pids:?}");
+        let leaves = execs(&events, "gt-leaf");
+        for leaf in &leaves {
+            let makers = &of_word[text(leaf, "/process/args/2")];
+            assert!(makers.contains(&text(leaf, "/process/parent/entity_id")), "{role}: {leaf:#}");
+        }
+        assert!(role == "one_pid" || leaves.len() >= N_WRAPPED, "{role}: {} leaves", leaves.len());
+    }
 }
 
 #[test]
