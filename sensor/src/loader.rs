@@ -29,7 +29,9 @@ use thiserror::Error;
 use crate::btf::{Btf, BtfError, KERNEL_BTF};
 use crate::config::MetadataConfig;
 use crate::offsets;
-use crate::probes::{Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_KERNEL, PROBES, Probe, step_of};
+use crate::probes::{
+    Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_KERNEL, PROBES, Probe, step_of,
+};
 use crate::ring::{Counters, Losses, Ring};
 use crate::watch::FileWatch;
 

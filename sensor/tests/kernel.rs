@@ -584,7 +584,10 @@ fn every_event_is_accounted_for() {
     let forked = headers.iter().filter(|header| header.kind == kind::FORK).map(|header| header.process.tgid);
     let forked: Vec<u32> = forked.filter(|tgid| flood.contains(tgid)).collect();
     let n_forked = forked.len();
-    assert!(n_forked > n_execs as usize / 8, "{n_forked} of the flood's forks, where few execs fill the ring");
+    assert!(
+        n_forked > n_execs as usize / 8,
+        "{n_forked} of the flood's forks, where few execs fill the ring"
+    );
 }
 
 /// The sensor as its self-test starts it.
@@ -663,7 +666,9 @@ fn a_flood_in_one_cgroup_costs_another_nothing() {
     let mut kernel = load_with(&LoadOptions { ring_bytes: (2 << 20) / smaller(), ..plain() });
     let n_execs = 1500 / smaller();
     flooding.run(&format!("i=0; while [ $i -lt {n_execs} ]; do /bin/true $PAD; i=$((i+1)); done"));
-    quiet.run("i=0; while [ $i -lt 10 ]; do /bin/true gt-quiet; i=$((i+1)); done");
+    // An eighth of the ring is kept for others; these fit into a smaller one too.
+    let n_quiet = if smaller() == 1 { 10 } else { 4 };
+    quiet.run(&format!("i=0; while [ $i -lt {n_quiet} ]; do /bin/true gt-quiet; i=$((i+1)); done"));
     kernel.detach();
     let mut told = Vec::new();
     let mut flood_is_header_only = 0;
@@ -677,7 +682,7 @@ fn a_flood_in_one_cgroup_costs_another_nothing() {
         flood_is_header_only +=
             u64::from(header.cgroup_id == flooding.id() && header.flags & flag::HEADER_ONLY != 0);
     });
-    assert_eq!(told, vec![b"/bin/true\0gt-quiet\0".to_vec(); 10]);
+    assert_eq!(told, vec![b"/bin/true\0gt-quiet\0".to_vec(); n_quiet]);
     assert!(flood_is_header_only > 0);
     let losses = kernel.losses().unwrap();
     assert!(losses.is_balanced(), "{losses:?}");

@@ -168,7 +168,10 @@ fn job(names: &[&str], binaries: &[PathBuf], filter: Option<&str>) -> String {
     for (name, binary) in names.iter().zip(binaries) {
         // One test at a time: each loads the programs anew, and bursts are counted.
         let quoted = filter.map(|filter| format!("'{}'", filter.replace('\'', r"'\''"))).unwrap_or_default();
-        job += &format!("echo 'SUITE {name}'\n'{}' --test-threads=1 -Z unstable-options --report-time {quoted}\n", binary.display());
+        job += &format!(
+            "echo 'SUITE {name}'\n'{}' --test-threads=1 -Z unstable-options --report-time {quoted}\n",
+            binary.display()
+        );
     }
     job + "[ ! -f /run/skips ] || sed 's/^/SKIPS /' /run/skips\n"
 }
