@@ -21,6 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rules::event::EventTime;
+use rules::rule::Severity;
 use sha2::{Digest as _, Sha256};
 
 use crate::keyed::{Anchor, JoinKey};
@@ -95,4 +96,12 @@ pub struct AlertChange {
     /// Of what the document says, whatever its revision and state.
     pub content: [u8; 16],
     pub document: serde_json::Value,
+}
+
+impl AlertChange {
+    /// As its document has it.
+    pub fn severity(&self) -> Severity {
+        let severity = self.document["groundtrail"]["alert"]["severity"].as_str();
+        severity.and_then(Severity::parse).unwrap_or(Severity::Low)
+    }
 }

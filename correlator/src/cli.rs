@@ -32,6 +32,7 @@ mod seed;
 mod serve;
 mod shell;
 mod sieve;
+mod sinks;
 mod status;
 mod stored;
 mod table;
@@ -124,6 +125,11 @@ enum Verb {
         #[command(subcommand)]
         what: config::What,
     },
+    /// Try where alerts go, or list it
+    Sink {
+        #[command(subcommand)]
+        what: sinks::What,
+    },
     /// Certificates for sensors and this correlator, from an authority of one's own
     Ca {
         #[command(subcommand)]
@@ -208,6 +214,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Serve(flags) => serve::run(flags, load::config(path)?, terminal),
         Verb::Status(flags) => status::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
+        Verb::Sink { what } => sinks::run(what, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),
         Verb::Rules { what } => rules::run(what, load::config(path)?, terminal),

@@ -12,6 +12,7 @@ mod overlay;
 mod reader;
 mod sensors;
 mod show;
+pub mod sinks;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use crate::wire::listen::Settings;
 pub use keys::schema;
 pub use layers::Layers;
 pub use reader::Fault;
+pub(crate) use reader::closest;
 use reader::{Context, Table};
 
 /// The commented default, as `config default` prints it and packages install it.
@@ -69,6 +71,7 @@ pub struct Config {
     /// What `%name%` stands for in Sigma rules.
     pub placeholders: Placeholders,
     pub output: Output,
+    pub sinks: Vec<sinks::Sink>,
     pub metrics: Metrics,
 }
 
@@ -89,7 +92,8 @@ impl Default for Config {
             exceptions: Vec::new(),
             discovery_allowed: Vec::new(),
             placeholders: Placeholders::default(),
-            output: Output { format: Format::Auto, file: None },
+            output: Output { format: Format::Auto },
+            sinks: Vec::new(),
             metrics: Metrics::default(),
         }
     }
@@ -224,10 +228,9 @@ pub struct Exception {
     pub expires: Option<Date>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Output {
     pub format: Format,
-    pub file: Option<FileOutput>,
 }
 
 /// What stdout gets.
@@ -237,11 +240,13 @@ pub enum Format {
     Auto,
     Ndjson,
     Pretty,
+    /// Nothing: alerts go to sinks alone.
+    None,
 }
 
 impl Format {
-    const ALL: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("ndjson", Self::Ndjson), ("pretty", Self::Pretty)];
+    const ALL: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("ndjson", Self::Ndjson), ("pretty", Self::Pretty), ("none", Self::None)];
 
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, format)| *format)
@@ -252,17 +257,9 @@ impl Format {
             Self::Auto => "auto",
             Self::Ndjson => "ndjson",
             Self::Pretty => "pretty",
+            Self::None => "none",
         }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileOutput {
-    pub path: PathBuf,
-    /// Rotated before it would grow past this.
-    pub max_bytes: u64,
-    /// How many full files stay beside the current one.
-    pub keep: u32,
 }
 
 /// Where a run may be asked how it is.
@@ -383,6 +380,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             .collect(),
         discovery_allowed: principals(&mut discovery, ctx),
         output: output(root.table("output", ctx), ctx),
+        sinks: sinks::read(&mut root, ctx),
         metrics: metrics(root.table("metrics", ctx), ctx),
     };
     if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
@@ -622,12 +620,6 @@ fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exceptio
 
 fn output(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Output {
     let format = table.choice("format", &Format::ALL, ctx).unwrap_or(Format::Auto);
-    let mut file = table.table("file", ctx);
-    let path = if file.is_present() { file.required_path("path", ctx) } else { None };
-    let max_bytes = file.size("max_size", ctx).unwrap_or(64 * MIB);
-    let keep = file.integer("keep", 0..1001, ctx).unwrap_or(5);
-    for table in [file, table] {
-        table.finish(ctx);
-    }
-    Output { format, file: path.map(|path| FileOutput { path, max_bytes, keep }) }
+    table.finish(ctx);
+    Output { format }
 }

@@ -2,6 +2,7 @@
 //! asks can hold it up.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::merge::{PartitionProgress, Progress};
+use crate::sink::Account as SinkAccount;
 use crate::stats::Counts;
 use crate::time::Watermark;
 use crate::untrusted::Untrusted;
@@ -22,6 +24,8 @@ pub const MAX_PARTITIONS: usize = 500;
 const STUCK: Duration = Duration::from_secs(30);
 /// What a store says of its run is this old at most while the run lives: see [`crate::pipeline`].
 const STORE_SILENT_MS: i64 = 60_000;
+/// A receiver may restart without a word.
+const SINK_FAILING_MS: i64 = 30_000;
 
 /// All times are milliseconds since 1970, UTC. What an older run did not write down counts as nought.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,29 @@ pub struct Health {
     /// Where sensors deliver batches.
     #[serde(default)]
     pub wires: Vec<WireHealth>,
+    /// Where alerts go, besides standard output.
+    pub sinks: Vec<SinkHealth>,
+}
+
+/// One sink and its queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinkHealth {
+    pub name: String,
+    /// Revisions that the receiver has.
+    pub n_delivered: u64,
+    /// Tries that were to be repeated.
+    pub n_retried: u64,
+    /// Set aside, since the receiver will never take them, or did not for too long.
+    pub n_dead: u64,
+    /// Gone, since the queue was full.
+    pub n_lost: u64,
+    pub n_queued: u64,
+    /// When the oldest that waits was queued.
+    pub oldest_ms: Option<i64>,
+    pub failing_since_ms: Option<i64>,
+    /// What the receiver, or the way there, said last.
+    pub reason: String,
 }
 
 /// One socket that sensors deliver to.
@@ -280,6 +307,49 @@ impl SourceHealth {
     }
 }
 
+impl SinkHealth {
+    /// What became of its alerts, for the end of a run.
+    pub fn line(&self, now_ms: i64) -> String {
+        let Self { name, n_delivered, n_queued, .. } = self;
+        let mut line = format!("{name}: {n_delivered} delivered, {n_queued} queued");
+        if let Some(oldest) = self.oldest_ms {
+            let _ = write!(line, " (the oldest for {})", span(now_ms - oldest));
+        }
+        let rest = [
+            (self.n_retried, "tried again"),
+            (self.n_dead, "set aside as dead letters"),
+            (self.n_lost, "lost to a full queue"),
+        ];
+        for (n, what) in rest.into_iter().filter(|(n, _)| *n > 0) {
+            let _ = write!(line, ", {n} {what}");
+        }
+        if self.failing_since_ms.is_some() {
+            let _ = write!(line, "; it takes none: {}", Untrusted(&self.reason).fit(200));
+        }
+        line
+    }
+
+    fn reasons(&self, now_ms: i64) -> Vec<String> {
+        let Self { name, n_queued, n_dead, n_lost, .. } = self;
+        let mut reasons = Vec::new();
+        if let Some(since) = self.failing_since_ms.filter(|since| now_ms - since >= SINK_FAILING_MS) {
+            let (reason, since) = (Untrusted(&self.reason).fit(200), span(now_ms - since));
+            reasons.push(format!(
+                "sink \"{name}\" has taken no alert for {since}, and {n_queued} wait: {reason}"
+            ));
+        }
+        if *n_lost > 0 {
+            reasons.push(format!(
+                "sink \"{name}\" lost {n_lost} alerts to a full queue; `groundtrail incidents` has them, and max_queued makes room"
+            ));
+        }
+        if *n_dead > 0 {
+            reasons.push(format!("sink \"{name}\" set {n_dead} alerts aside: its dead letters say why"));
+        }
+        reasons
+    }
+}
+
 /// Milliseconds as people say them.
 pub(crate) fn span(millis: i64) -> String {
     match millis.max(0) {
@@ -329,6 +399,9 @@ impl Health {
                     .push(format!("the account of source \"{}\" does not add up: report this", source.name));
             }
         }
+        for sink in &self.sinks {
+            reasons.extend(sink.reasons(self.at_ms));
+        }
         if self.n_faulty_rules > 0 {
             let n = self.n_faulty_rules;
             reasons
@@ -366,6 +439,7 @@ pub struct Board {
     n_faulty_rules: AtomicU64,
     n_reloads_refused: AtomicU64,
     wires: Mutex<Vec<(Arc<str>, Arc<Account>)>>,
+    sinks: Mutex<Vec<(Arc<str>, Arc<SinkAccount>)>>,
     /// Sources that are read once.
     once: Mutex<Vec<Arc<str>>>,
 }
@@ -374,6 +448,11 @@ impl Board {
     /// Shows this account of a socket from here on.
     pub(crate) fn add_wire(&self, source: Arc<str>, account: Arc<Account>) {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner).push((source, account));
+    }
+
+    /// Shows this account of a sink from here on.
+    pub(crate) fn add_sink(&self, sink: Arc<str>, account: Arc<SinkAccount>) {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push((sink, account));
     }
 
     /// This source is read to its end, which is no reason to worry.
@@ -404,6 +483,8 @@ impl Board {
         }
         let wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
         health.wires = wires.iter().map(|(source, account)| WireHealth::new(source, account)).collect();
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        health.sinks = sinks.iter().map(|(sink, account)| account.look(sink)).collect();
     }
 
     /// A run that waits for its store is alive; one that does nothing at all is not.

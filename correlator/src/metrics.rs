@@ -480,6 +480,56 @@ pub const METRICS: &[Metric] = &[
             }
         },
     ),
+    counter(
+        "groundtrail_sink_alerts_total",
+        &["sink", "outcome"],
+        "revisions of alerts",
+        "What became of them: delivered, dead (set aside, because the receiver refused them or took none for too long), lost (the queue was \
+         full). retried counts tries that were to be repeated, on top of these.",
+        "lost: the receiver is down, or `max_queued` too small; the alerts are in the store still. dead: the file of dead letters has each \
+         with its reason. retried: the log names the reason.",
+        |health, out| {
+            for sink in &health.sinks {
+                let outcomes = [
+                    ("delivered", sink.n_delivered),
+                    ("retried", sink.n_retried),
+                    ("dead", sink.n_dead),
+                    ("lost", sink.n_lost),
+                ];
+                outcomes.iter().for_each(|(outcome, n)| out.count(&[&sink.name, outcome], *n));
+            }
+        },
+    ),
+    gauge(
+        "groundtrail_sink_queued",
+        &["sink"],
+        "revisions of alerts",
+        "Those that wait for the sink, in the store.",
+        "It grows: the receiver is down or slow.",
+        |health, out| health.sinks.iter().for_each(|sink| out.count(&[&sink.name], sink.n_queued)),
+    ),
+    gauge(
+        "groundtrail_sink_oldest_seconds",
+        &["sink"],
+        "seconds",
+        "How long the oldest of them has waited. None where nothing waits.",
+        "Alert on minutes; past `give_up_after` it becomes a dead letter.",
+        |health, out| {
+            for sink in &health.sinks {
+                out.seconds(&[&sink.name], sink.oldest_ms.map(|oldest| (health.at_ms - oldest).max(0)));
+            }
+        },
+    ),
+    gauge(
+        "groundtrail_sink_failing",
+        &["sink"],
+        "0 or 1",
+        "Whether the last try was in vain.",
+        "1 for minutes: `groundtrail status` says why, `groundtrail sink test` tries at once.",
+        |health, out| {
+            health.sinks.iter().for_each(|sink| out.flag(&[&sink.name], sink.failing_since_ms.is_some()));
+        },
+    ),
 ];
 
 fn partitions(health: &Health) -> impl Iterator<Item = (&str, &crate::health::PartitionHealth)> {

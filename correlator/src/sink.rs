@@ -1,19 +1,48 @@
-//! Where alerts go. A sink gets alert documents, each revision of each, and nothing else.
+//! Where alerts go: each revision of each, and nothing else.
+//!
+//! Standard output is written by the run itself ([`Ndjson`], [`Pretty`]). Every other sink has a queue in the store, which a
+//! revision enters in the transaction that writes it, and a worker on a thread of its own that takes it from there.
+//!
+//! Reading order: [`transport`] (what a way out is), [`worker`] (one queue to its transport, with retries and dead letters),
+//! [`crew`] (all of a run), `account` (how each is), then the transports.
 
+mod account;
+mod backoff;
+pub mod crew;
+mod dead;
 mod file;
+mod format;
+mod http;
 mod ndjson;
 mod pretty;
+mod secret;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod tls;
+pub mod transport;
+mod trial;
+mod webhook;
+pub mod worker;
 
 use std::io;
 
 use serde_json::Value;
 
-pub use file::RotatedFile;
+pub use account::Account;
+pub use format::Format;
 pub use ndjson::Ndjson;
 pub(crate) use ndjson::{json_escape, to_line};
 pub use pretty::Pretty;
+pub use secret::{Secret, SecretError};
+pub use tls::TlsError;
+pub use trial::{Trial, TrialError, trial};
 
-pub trait Sink {
+use crate::config::sinks::{Sink, To};
+use transport::Transport;
+
+/// What writes to standard output.
+pub trait Printer {
     /// Takes one revision of one alert.
     ///
     /// # Errors
@@ -21,11 +50,30 @@ pub trait Sink {
     fn write(&mut self, alert: &Value) -> io::Result<()>;
 }
 
-/// Hands each alert to several sinks, in order.
-pub struct Fanout(pub Vec<Box<dyn Sink>>);
+/// Why a sink's settings cannot be used. What may pass, such as a receiver that is down, is none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
 
-impl Sink for Fanout {
-    fn write(&mut self, alert: &Value) -> io::Result<()> {
-        self.0.iter_mut().try_for_each(|sink| sink.write(alert))
-    }
+/// The way out that a sink's settings describe. Nobody is contacted yet.
+///
+/// # Errors
+/// A file that they name is missing or wrong.
+pub fn open(sink: &Sink) -> Result<Box<dyn Transport + Send>, SinkError> {
+    let format = sink.format;
+    Ok(match &sink.to {
+        To::File(output) => Box::new(file::RotatedFile::new(output.clone(), format)),
+        To::Webhook(to) => Box::new(webhook::Webhook::open(to, format)?),
+    })
+}
+
+/// What a future that never waits comes to.
+#[cfg(test)]
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(future)
 }

@@ -7,6 +7,7 @@
 
 mod follow;
 mod health;
+mod outbox;
 mod room;
 mod schema;
 mod state;
@@ -24,6 +25,7 @@ use rules::event::{EventTime, Span};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 pub use follow::Follower;
+pub use outbox::{Line, Queue, Reader, Waiting};
 pub use room::Kept;
 #[cfg(test)]
 pub(crate) use schema::STEPS;
@@ -220,6 +222,7 @@ pub struct Store {
     lock: Option<File>,
     /// Each commit is on the disk itself when it returns.
     is_synced: bool,
+    outbox: outbox::Outbox,
 }
 
 impl Store {
@@ -268,7 +271,7 @@ impl Store {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let conn = Connection::open_with_flags(path, flags)
                 .map_err(|source| StoreError::Open { path: path.into(), source })?;
-            Ok(Self { conn, lock: None, is_synced: false })
+            Ok(Self { conn, lock: None, is_synced: false, outbox: outbox::Outbox::default() })
         };
         path.map(open).transpose()
     }
@@ -305,7 +308,7 @@ impl Store {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
         }
         schema::migrate(&mut conn, found).map_err(failed)?;
-        Ok(Self { conn, lock: None, is_synced: false })
+        Ok(Self { conn, lock: None, is_synced: false, outbox: outbox::Outbox::default() })
     }
 
     /// Writes a batch, all of it or nothing.
@@ -313,7 +316,13 @@ impl Store {
     /// # Errors
     /// The disk is full or failing: nothing of the batch is acknowledged.
     pub fn commit(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
-        self.write(batch).map_err(StoreError::Write)
+        let mut changes = self.outbox.begin();
+        let written = self.write(batch, &mut changes);
+        match written {
+            Ok(()) => self.outbox.settle(changes),
+            Err(_) => self.outbox.undo(changes),
+        }
+        written.map_err(StoreError::Write)
     }
 
     /// Has everything that was committed on the disk itself: see [`Self::open`] for what is not there by then.
@@ -335,7 +344,7 @@ impl Store {
         Ok(())
     }
 
-    fn write(&mut self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+    fn write(&mut self, batch: &Batch<'_>, changes: &mut [outbox::Change]) -> rusqlite::Result<()> {
         let tx = self.conn.transaction()?;
         {
             write_ids(&tx, &batch.ids)?;
@@ -374,22 +383,29 @@ impl Store {
             write_identities(&tx, &batch.identities)?;
             write_members(&tx, batch)?;
             let mut insert = tx.prepare_cached(
-                "insert into alerts (id, rule_id, time, revision, content, state, is_delivered, document)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)
+                "insert into alerts (id, rule_id, time, revision, content, state, is_delivered, document, worst)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)
                  on conflict (id) do update set time = excluded.time, revision = excluded.revision,
-                   content = excluded.content, state = excluded.state, is_delivered = 0, document = excluded.document",
+                   content = excluded.content, state = excluded.state, is_delivered = 0, document = excluded.document,
+                   worst = max(worst, excluded.worst)
+                 returning worst",
             )?;
             for alert in batch.alerts {
-                insert.execute(params![
+                let document = alert.document.to_string();
+                let row = params![
                     alert.id.as_str(),
                     &*alert.rule_id,
                     alert.time.0,
                     alert.revision,
                     &alert.content[..],
                     alert.state.as_str(),
-                    alert.document.to_string()
-                ])?;
+                    document,
+                    outbox::rank(alert.severity())
+                ];
+                let worst = insert.query_row(row, |row| row.get(0))?;
+                self.outbox.put(&tx, alert, (worst, &document), changes)?;
             }
+            self.outbox.clear(&tx, changes)?;
             let mut insert = tx.prepare_cached(
                 "insert into positions (source, key, value) values (?1, ?2, ?3)
                  on conflict (source, key) do update set value = excluded.value",

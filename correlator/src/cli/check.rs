@@ -23,7 +23,9 @@ use super::overlap;
 use super::reach::{Reach, Sources};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
+use crate::config::sinks::To;
 use crate::config::{Config, Input, SensorInput};
+use crate::sink;
 use crate::source::stream;
 use crate::time::{Clock as _, SystemClock};
 use crate::untrusted::Untrusted;
@@ -95,6 +97,7 @@ pub(super) fn run(
     let (_, indicator_remarks) = load::indicators(&configured.config);
     let mut findings = check_sources(&configured.config);
     findings.extend(check_store(&configured.config));
+    findings.extend(check_sinks(&configured.config));
     findings.extend(check_reach(&set, &configured.config));
     findings.extend(check_drops(&set));
     let remarks: Vec<&Remark> = set.remarks.iter().chain(&indicator_remarks).collect();
@@ -215,6 +218,29 @@ fn check_store(config: &Config) -> Option<Finding> {
         subject: path.display().to_string(),
         message: "the store's folder does not exist".to_owned(),
     })
+}
+
+/// What is wrong on this machine. Nobody is contacted: `sink test` does that.
+fn check_sinks(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for sink in &config.sinks {
+        let mut found = |message: String| {
+            let subject = sink.name.clone();
+            findings.push(Finding { is_error: true, area: "sink", subject, message });
+        };
+        if config.store.is_none() {
+            found("it keeps in the store what it has not delivered, and [store] path is not set".to_owned());
+        }
+        if let Err(error) = sink::open(sink) {
+            found(error.to_string());
+        }
+        if let To::File(file) = &sink.to
+            && !file.path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
+        {
+            found(format!("the folder of \"{}\" does not exist", file.path.display()));
+        }
+    }
+    findings
 }
 
 /// Rules that the sources cannot make fire. Says nothing where no source is given: then rules alone are checked.

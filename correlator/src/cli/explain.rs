@@ -9,9 +9,7 @@ use super::load::Configured;
 use super::output;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
-use crate::config::Output;
 use crate::render;
-use crate::sink::Sink;
 use crate::store::Store;
 use crate::untrusted::Untrusted;
 
@@ -51,8 +49,7 @@ pub(super) fn run(
     if output::is_pretty(&output, terminal) {
         terminal.data(&render::explained(&document, terminal.stdout))?;
     } else {
-        // Its own file has it already.
-        output::open(&Output { file: None, ..output }, terminal)?.write(&document)?;
+        output::open(&output, terminal).write(&document)?;
     }
     Ok(Outcome::Clean)
 }

@@ -152,7 +152,7 @@ pub(super) fn stage(config: &Config, normalizer: &Normalizer, program: &Arc<Prog
 /// What stdout gets.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(super) struct FormatFlag {
-    /// Alerts on stdout: "pretty", "ndjson", or "auto": pretty on a terminal, else ndjson
+    /// Alerts on stdout: "pretty", "ndjson", "auto" (pretty on a terminal, else ndjson), or "none", for sinks alone
     #[arg(long, short, value_name = "FORMAT", value_parser = parse_format)]
     output: Option<Format>,
 }
@@ -166,5 +166,5 @@ impl FormatFlag {
 }
 
 fn parse_format(word: &str) -> Result<Format, String> {
-    Format::parse(word).ok_or_else(|| "possible: auto, ndjson, pretty".to_owned())
+    Format::parse(word).ok_or_else(|| "possible: auto, ndjson, pretty, none".to_owned())
 }

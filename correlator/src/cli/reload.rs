@@ -126,7 +126,8 @@ impl Reloader {
             (
                 config.retention,
                 config.join_lateness,
-                config.output.clone(),
+                config.output,
+                config.sinks.clone(),
                 config.store.clone(),
                 config.metrics,
             )
@@ -146,7 +147,7 @@ impl Reloader {
         };
         if needs_start(&of_file) != needs_start(&self.running) {
             warn!(
-                "store, retention, join_lateness, output or metrics of the configuration have changed, too: they count from the next start"
+                "store, retention, join_lateness, output, sinks or metrics of the configuration have changed, too: they count from the next start"
             );
         }
         Ok(())

@@ -13,7 +13,6 @@ use super::output;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::pipeline::{self, Engine, Mode};
-use crate::sink::Sink;
 use crate::source::Record;
 use crate::source::normalize::Normalizer;
 
@@ -70,7 +69,7 @@ pub(super) fn run(
         None => read.records.sort_by(|(_, a), (_, b)| order(a).cmp(&order(b))),
     }
 
-    let mut sink = output::open(&configured.config.output, terminal)?;
+    let mut sink = output::open(&configured.config.output, terminal);
     let mode = if flags.is_final { Mode::Finals } else { Mode::Revisions };
     let mut engine = Engine::new(program, &schema, configured.config.limits, mode);
     for rejected in &read.rejected {

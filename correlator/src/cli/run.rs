@@ -20,13 +20,14 @@ use super::reload::{self, Reloader};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::alert::AlertChange;
-use crate::config::Config;
+use crate::config::{Config, Format};
 use crate::health::Board;
 use crate::keyed::Limits;
 use crate::merge::{Doubt, Merge, Pace};
 use crate::metrics;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
-use crate::sink::{Fanout, Sink};
+use crate::sink::Printer;
+use crate::sink::crew::Crew;
 use crate::source::Rejected;
 use crate::source::folder::{NoPositions, Positions};
 use crate::source::normalize::Normalizer;
@@ -71,6 +72,15 @@ pub(super) fn run(
         let message = "nothing to watch: give --sensor, --cloudtrail, --guardduty or --vpcflow, or [[source]] in the configuration";
         return Err(CliError::Usage(message.to_owned()));
     }
+    if config.store.is_none()
+        && let Some(sink) = config.sinks.first()
+    {
+        let message = format!(
+            "the sink \"{}\" keeps in the store what it has not delivered, and there is none: set [store] path, or give --store",
+            sink.name
+        );
+        return Err(CliError::Usage(message));
+    }
     let set = load::rules(&configured);
     set.report(terminal);
     set.refuse_bad_exceptions()?;
@@ -85,13 +95,20 @@ pub(super) fn run(
     let (program, schema) = set.into_program();
     let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
 
-    let store =
+    let mut store =
         config.store.as_deref().map(Store::open_for_run).transpose().map_err(fault("cannot start"))?;
     let positions: Arc<dyn Positions> = match &store {
         Some(store) => Arc::new(StoredPositions::load(store).map_err(fault("cannot start"))?),
         None => Arc::new(NoPositions),
     };
-    let mut delivery = Told { sink: output::open(&config.output, terminal)? };
+    let crew = match (&mut store, &config.store) {
+        (Some(store), Some(path)) => {
+            Some(Crew::start(&config.sinks, store, path, &board).map_err(fault("cannot start"))?)
+        }
+        _ => None,
+    };
+    let is_printing = config.output.format != Format::None;
+    let mut delivery = Told { printer: is_printing.then(|| output::open(&config.output, terminal)) };
     let stop = Stop::default();
     let stage = flags::stage(config, &normalizer, &program);
     let mut merge = Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock))
@@ -135,6 +152,10 @@ pub(super) fn run(
     let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
+    if let Some(crew) = crew {
+        crew.finish();
+        runner.settle_sinks().map_err(fault("stopped"))?;
+    }
     drop(merge);
     threads.into_iter().for_each(join);
     let stats = ended.map_err(|error| match error {
@@ -143,9 +164,9 @@ pub(super) fn run(
     })?;
     terminal.note("ended", &stats.to_string());
     stats.by_source_lines().iter().for_each(|line| terminal.note("source", line));
-    for source in board.look().map(|health| health.sources).unwrap_or_default() {
-        terminal.note("health", &source.line());
-    }
+    let health = board.look().unwrap_or_default();
+    health.sources.iter().for_each(|source| terminal.note("health", &source.line()));
+    health.sinks.iter().for_each(|sink| terminal.note("sink", &sink.line(health.at_ms)));
     Ok(Outcome::Clean)
 }
 
@@ -202,18 +223,24 @@ fn stop_on_signals(stop: &Stop) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Hands alerts to the sinks and trouble to the log.
+/// Prints alerts, and hands trouble to the log. Sinks have queues of their own.
 struct Told {
-    sink: Fanout,
+    printer: Option<Box<dyn Printer>>,
+}
+
+impl Told {
+    fn print(&mut self, document: &serde_json::Value) -> io::Result<()> {
+        self.printer.as_mut().map_or(Ok(()), |printer| printer.write(document))
+    }
 }
 
 impl Delivery for Told {
     fn alert(&mut self, change: &AlertChange) -> io::Result<()> {
-        self.sink.write(&change.document)
+        self.print(&change.document)
     }
 
     fn again(&mut self, document: &str) -> io::Result<()> {
-        self.sink.write(&serde_json::from_str(document)?)
+        self.print(&serde_json::from_str(document)?)
     }
 
     fn rejected(&mut self, rejected: &Rejected) {

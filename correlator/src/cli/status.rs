@@ -149,7 +149,25 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
         table.row(row(source, millis(now)));
     }
     out.push_str(&table.render(width.max(160)));
+    if !health.sinks.is_empty() {
+        out.push('\n');
+        out.push_str(&sinks(health).render(width.max(160)));
+    }
     out
+}
+
+fn sinks(health: &Health) -> Table {
+    let headings = ["sink", "state", "delivered", "queued", "oldest", "tried again", "dead letters", "lost"];
+    let mut table = Table::new(&headings);
+    for sink in &health.sinks {
+        let state = if sink.failing_since_ms.is_some() { "failing" } else { "working" };
+        let oldest = sink.oldest_ms.map_or_else(|| "-".to_owned(), |oldest| span(health.at_ms - oldest));
+        let mut row = vec![sink.name.clone(), state.to_owned()];
+        row.extend([sink.n_delivered.to_string(), sink.n_queued.to_string(), oldest]);
+        row.extend([sink.n_retried, sink.n_dead, sink.n_lost].map(|n| n.to_string()));
+        table.row(row);
+    }
+    table
 }
 
 /// Of the worst clock of the source, which is what holds others up.

@@ -19,7 +19,7 @@ pub(super) enum KeyKind {
 /// A key of the shipped file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
-    /// `output.file.keep`, or `source.path` of a list of tables.
+    /// `rules.limits.max_file`, or `source.path` of a list of tables.
     pub(super) path: String,
     pub(super) kind: KeyKind,
     /// The comments about it.
@@ -76,7 +76,7 @@ impl KeyKind {
 }
 
 impl Key {
-    /// `GROUNDTRAIL_OUTPUT_FILE_KEEP`. Of tables of which there are several, none can be meant.
+    /// `GROUNDTRAIL_RULES_LIMITS_MAX_FILE`. Of tables of which there are several, none can be meant.
     pub(super) fn variable(&self) -> Option<String> {
         let name = self.path.replace('.', "_").to_uppercase();
         (!self.is_listed).then(|| format!("GROUNDTRAIL_{name}"))

@@ -68,11 +68,6 @@ impl<'d, 'i> Table<'d, 'i> {
         self.span.clone()
     }
 
-    /// Whether the table stands in the file at all.
-    pub(super) fn is_present(&self) -> bool {
-        self.table.is_some()
-    }
-
     pub(super) fn is_absent(&self, key: &str) -> bool {
         !self.table.is_some_and(|table| table.keys().any(|name| name.get_ref() == key))
     }
@@ -287,7 +282,7 @@ impl<'d, 'i> Table<'d, 'i> {
     }
 }
 
-pub(super) fn closest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(crate) fn closest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     words
         .map(|candidate| (strsim::normalized_damerau_levenshtein(word, candidate), candidate))
         .filter(|(score, _)| *score >= 0.5)

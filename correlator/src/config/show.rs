@@ -68,10 +68,7 @@ impl Config {
             list(self.discovery_allowed.iter().map(|arn| quote(arn)))
         )?;
         writeln!(out, "\n[output]\nformat = \"{}\"", self.output.format.name())?;
-        if let Some(file) = &self.output.file {
-            writeln!(out, "\n[output.file]\npath = {}", quote_path(&file.path))?;
-            writeln!(out, "max_size = \"{}\"\nkeep = {}", size(file.max_bytes), file.keep)?;
-        }
+        super::sinks::write(&self.sinks, out)?;
         writeln!(out, "\n[metrics]")?;
         match &self.metrics.listen {
             Some(listen) => writeln!(out, "listen = \"{listen}\"")?,
@@ -182,11 +179,11 @@ fn write_sensors(settings: &Settings, out: &mut String) -> std::fmt::Result {
     writeln!(out, "max_connections = {}", settings.max_connections)
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn quote_path(path: &Path) -> String {
+pub(super) fn quote_path(path: &Path) -> String {
     quote(&path.display().to_string())
 }
 
@@ -194,7 +191,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-fn duration(Span(nanos): Span) -> String {
+pub(super) fn duration(Span(nanos): Span) -> String {
     let units =
         [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
     let whole = units.into_iter().find(|(_, unit)| nanos > 0 && nanos % unit == 0);

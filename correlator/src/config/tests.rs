@@ -43,7 +43,7 @@ fn every_example_of_the_shipped_file_is_accepted() {
     assert_eq!(config.known_endpoints.len(), 3);
     assert_eq!(config.exceptions.len(), 1);
     assert_eq!(config.exceptions[0].expires.map(|at| at.to_string()).as_deref(), Some("2030-01-01"));
-    assert_eq!(config.output.file.map(|file| file.max_bytes), Some(64 * MIB));
+    assert_eq!(config.sinks.len(), 3);
     let (spelled, defaults) = (&config.sources[3], Source::new(config.sources[3].input.clone()));
     assert_eq!(spelled, &defaults, "the file states the defaults of a CloudTrail source");
 }
@@ -433,12 +433,12 @@ fn the_shipped_file_shows_every_key_that_is_read() {
         let is_list = uncommented().contains(&format!("[[{table}]]"));
         let head = if is_list { format!("[[{table}]]") } else { format!("[{table}]") };
         let mut keys = of_unknown(&format!("{head}\nqqqqqqqqqqqq = 1\n"));
-        if table == "source" {
-            let faults = faults_of("[[source]]\ntype = \"qqqqqqqqqqqq\"\n");
+        if ["source", "sink"].contains(&table.as_str()) {
+            let faults = faults_of(&format!("[[{table}]]\ntype = \"qqqqqqqqqqqq\"\n"));
             let help =
                 faults.iter().find_map(|fault| fault.help.as_deref()?.split_once("possible: ")).unwrap().1;
             for kind in help.split(", ") {
-                keys.extend(of_unknown(&format!("[[source]]\ntype = \"{kind}\"\nqqqqqqqqqqqq = 1\n")));
+                keys.extend(of_unknown(&format!("[[{table}]]\ntype = \"{kind}\"\nqqqqqqqqqqqq = 1\n")));
             }
         }
         keys.retain(|key| {
@@ -480,4 +480,107 @@ fn the_schema_describes_the_shipped_file() {
     );
     assert_eq!(retention["pattern"], "^[0-9]+(ms|s|m|h|d)$");
     assert_eq!(schema["properties"]["source"]["items"]["additionalProperties"], false);
+}
+
+#[test]
+fn sinks_have_names_of_their_own_and_secrets_go_unencrypted_nowhere() {
+    check_faults(
+        r#"[[sink]]
+name = "SIEM"
+type = "webhock"
+
+[[sink]]
+name = "siem"
+type = "webhook"
+url = "http://siem.example.net/"
+token_file = "token"
+secret_file = "a"
+secret_env = "B"
+timout = "5s"
+timeout = "1d"
+
+[[sink]]
+name = "siem"
+type = "file"
+path = "x"
+retry_from = "5m"
+
+[[sink]]
+name = "hook"
+type = "webhook"
+url = "https://user:canary@siem.example.net/"
+"#,
+        expect![[r#"
+            error: "SIEM" is no name for a sink
+             --> /etc/groundtrail/groundtrail.toml:2:8
+              |
+            2 | name = "SIEM"
+              |        ^^^^^^
+              |
+              = help: write up to 64 of a to z, 0 to 9, - and _
+
+            error: "type" cannot be "webhock"
+             --> /etc/groundtrail/groundtrail.toml:3:8
+              |
+            3 | type = "webhock"
+              |        ^^^^^^^^^
+              |
+              = help: did you mean "webhook"? possible: file, webhook
+
+            error: "http://siem.example.net" would get the secret unencrypted
+             --> /etc/groundtrail/groundtrail.toml:5:1
+              |
+            5 | [[sink]]
+              | ^^^^^^^^
+              |
+              = help: write https://, or have a receiver on this machine
+
+            error: a secret is in one place
+              --> /etc/groundtrail/groundtrail.toml:11:14
+               |
+            11 | secret_env = "B"
+               |              ^^^
+               |
+               = help: keep one of secret_file and secret_env
+
+            error: unknown key "timout"
+              --> /etc/groundtrail/groundtrail.toml:12:1
+               |
+            12 | timout = "5s"
+               | ^^^^^^
+               |
+               = help: did you mean "timeout"?
+
+            error: "timeout" is out of bounds
+              --> /etc/groundtrail/groundtrail.toml:13:11
+               |
+            13 | timeout = "1d"
+               |           ^^^^
+               |
+               = help: write a span from "100ms" to "10m"
+
+            error: "retry_from" is longer than "retry_to"
+              --> /etc/groundtrail/groundtrail.toml:15:1
+               |
+            15 | [[sink]]
+               | ^^^^^^^^
+               |
+               = help: waits grow from the first to the second
+
+            error: two sinks are called "siem"
+              --> /etc/groundtrail/groundtrail.toml:15:1
+               |
+            15 | [[sink]]
+               | ^^^^^^^^
+               |
+               = help: give each a name of its own: its queue goes by it
+
+            error: this is no address of a receiver: it holds a user or a password, which belong into a file
+              --> /etc/groundtrail/groundtrail.toml:24:7
+               |
+            24 | url = "https://user:canary@siem.example.net/"
+               |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+               |
+               = help: write "https://siem.example.net/hook""#]],
+    );
 }

@@ -487,7 +487,7 @@ impl Runner {
                 forget_ids_before: self.watermark.map(|watermark| watermark - ID_RETENTION),
                 watermark: self.watermark,
             };
-            if !batch.is_empty() {
+            if !batch.is_empty() || store.has_delivered() {
                 self.patience.write(|| store.commit(&batch))?;
                 if std::mem::take(&mut self.is_of_older) {
                     store.forget_older()?;
@@ -535,6 +535,19 @@ impl Runner {
 
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Writes down what sinks took after the run's last commit, and how they are.
+    ///
+    /// # Errors
+    /// The store cannot be written: those will be given the same again.
+    pub fn settle_sinks(&mut self) -> Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if store.has_delivered() {
+            let batch = Batch { retention: self.retention, ..Batch::default() };
+            self.patience.write(|| store.commit(&batch))?;
+        }
+        self.meter.board.look().map_or(Ok(()), |health| store.keep_health(&health))
     }
 }
 

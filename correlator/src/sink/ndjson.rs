@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::Formatter;
 
-use super::Sink;
+use super::Printer;
 use crate::untrusted::is_active;
 
 /// Writes each alert as one line and flushes it: whoever follows the stream waits for nothing.
 pub struct Ndjson<W>(pub W);
 
-impl<W: Write> Sink for Ndjson<W> {
+impl<W: Write> Printer for Ndjson<W> {
     fn write(&mut self, alert: &Value) -> io::Result<()> {
         let line = to_line(alert) + "\n";
         self.0.write_all(line.as_bytes())?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::Sink;
+use super::Printer;
 use crate::render::{self, Shown, Style};
 
 /// How many alerts' shown state is kept. A revision of an older one is shown in full.
@@ -36,7 +36,7 @@ impl<W: Write> Pretty<W> {
     }
 }
 
-impl<W: Write> Sink for Pretty<W> {
+impl<W: Write> Printer for Pretty<W> {
     fn write(&mut self, alert: &Value) -> io::Result<()> {
         let id = alert.pointer("/groundtrail/alert/id").and_then(Value::as_str).unwrap_or_default();
         let text = match self.shown.get(id) {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
+use super::outbox::Outbox;
 use super::{Store, StoreError, schema};
 use crate::health::Health;
 
@@ -25,7 +26,7 @@ impl Store {
         if found > schema::VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
         }
-        Ok(Self { conn, lock: None, is_synced: false })
+        Ok(Self { conn, lock: None, is_synced: false, outbox: Outbox::default() })
     }
 
     /// # Errors

@@ -112,6 +112,19 @@ pub(crate) const STEPS: &[&str] = &["
     update key_state set state = cast(x'00' || substr(state, 8) as blob) where substr(state, 1, 7) = x'01040200000000';
     update key_state set state = cast(x'00' || substr(state, 9) as blob) where substr(state, 1, 8) = x'0104030000000000';
     delete from key_state where substr(state, 1, 2) in (x'0102', x'0104');
+", "
+    -- What sinks have still to be given: each revision once, and who waits for it. A number is never given twice, since
+    -- workers go by it. `worst` is how severe an alert ever was.
+    alter table alerts add column worst integer not null default 0;
+    create table told (
+        seq integer primary key autoincrement, alert_id text not null, revision integer not null,
+        queued_ms integer not null, document text not null
+    );
+    create table outbox (
+        sink text not null, seq integer not null, severity integer not null, primary key (sink, seq)
+    ) without rowid;
+    create index outbox_by_severity on outbox (sink, severity, seq);
+    create index outbox_by_seq on outbox (seq);
 "];
 
 /// Whose a file is.

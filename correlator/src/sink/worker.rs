@@ -1,0 +1,262 @@
+//! Takes a sink's queue to its transport: one portion at a time, what was not taken again later, what never will be to the
+//! dead letters. Each worker has a thread of its own and shares nothing with the others, nor with the run, but its queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rules::event::{EventTime, Span};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::account::Account;
+use super::backoff::Backoff;
+use super::dead::{DeadLetters, Letter};
+use super::transport::{Answer, Item, Transport, Verdict};
+use crate::health::millis;
+use crate::store::{Reader, Waiting};
+use crate::time::{Clock, SystemClock};
+use crate::untrusted::Untrusted;
+
+/// How often a trouble that lasts is said again.
+const REMIND: Duration = Duration::from_secs(600);
+/// The queue is looked at so often whether word came or not.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// When to try again, and when to give up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    pub first: Duration,
+    pub longest: Duration,
+    /// What has waited for so long, and was tried, becomes a dead letter.
+    pub give_up_after: Span,
+}
+
+pub struct Worker {
+    pub sink: Arc<str>,
+    pub reader: Reader,
+    pub transport: Box<dyn Transport + Send>,
+    pub account: Arc<Account>,
+    pub dead: DeadLetters,
+    pub retry: Retry,
+    /// For one portion.
+    pub timeout: Duration,
+    /// Once it says when, what is left by then is left to the next run.
+    pub closing: watch::Receiver<Option<Instant>>,
+}
+
+/// Where a worker stands.
+struct Progress {
+    /// The last that was read.
+    cursor: i64,
+    /// Read and not done with, in order.
+    pending: Vec<Item>,
+    /// So many at the front go one by one, since one of them is to blame for all.
+    n_alone: usize,
+    backoff: Backoff,
+    said: Option<Instant>,
+}
+
+impl Worker {
+    /// Until the run closes. What was read and not taken stays in the queue.
+    pub async fn run(mut self) {
+        let backoff = Backoff::new(self.retry.first, self.retry.longest);
+        let mut at = Progress { cursor: 0, pending: Vec::new(), n_alone: 0, backoff, said: None };
+        loop {
+            if at.pending.is_empty() && !self.read(&mut at).await {
+                return;
+            }
+            if at.pending.is_empty() {
+                continue;
+            }
+            self.account.set_oldest(at.pending.first().map(|item| item.queued_ms));
+            let n = if at.n_alone > 0 { 1 } else { at.pending.len() };
+            let Some(answer) = self.send(&at.pending[..n]).await else { return };
+            let wish = answer.retry_after;
+            if self.sort(answer, &mut at) {
+                let pause = at.backoff.next(wish);
+                // A sink in trouble does not keep the run from ending.
+                if self.is_closing() || self.sleep(pause).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Fills `pending`, or waits for something to do so with. False: the run is over.
+    async fn read(&mut self, at: &mut Progress) -> bool {
+        let portion = self.transport.portion();
+        match self.reader.next(at.cursor, portion.items, portion.bytes) {
+            Ok(waiting) if waiting.is_empty() => {
+                self.account.set_oldest(None);
+                if self.is_closing() {
+                    return false;
+                }
+                let line = Arc::clone(self.account.line());
+                tokio::select! {
+                    () = line.news() => {}
+                    () = tokio::time::sleep(LOOK) => {}
+                    _ = self.closing.changed() => {}
+                }
+            }
+            Ok(waiting) => {
+                at.cursor = waiting.last().map_or(at.cursor, |last| last.seq);
+                for waiting in waiting {
+                    match Item::of(waiting) {
+                        Ok(item) => at.pending.push(item),
+                        Err((waiting, error)) => self.set_aside(&waiting, &error.to_string()),
+                    }
+                }
+            }
+            Err(error) => {
+                self.complain(at, &format!("its queue cannot be read: {error}"));
+                let pause = at.backoff.next(None);
+                return !self.is_closing() && !self.sleep(pause).await;
+            }
+        }
+        true
+    }
+
+    /// None: the run is over.
+    async fn send(&mut self, items: &[Item]) -> Option<Answer> {
+        let n = items.len();
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            answer = self.transport.send(items) => {
+                assert_eq!(answer.verdicts.len(), n, "a transport says of each what became of it");
+                Some(answer)
+            }
+            () = tokio::time::sleep(self.timeout) => {
+                let reason = format!("no answer within {} ms", self.timeout.as_millis());
+                Some(Answer::whole(n, Verdict::Later(reason)))
+            }
+            () = past_deadline(&mut closing) => None,
+        }
+    }
+
+    /// Does with each of `pending` what the answer says. True: it is better to wait before the next try.
+    fn sort(&self, answer: Answer, at: &mut Progress) -> bool {
+        let now = SystemClock.now();
+        let n = answer.verdicts.len();
+        let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+        if answer.is_whole && n > 1 && answer.verdicts.iter().all(is_refused) {
+            at.n_alone = n;
+            return false;
+        }
+        at.n_alone = at.n_alone.saturating_sub(1);
+        let (mut taken, mut later, mut first_reason) = (Vec::new(), Vec::new(), None);
+        let rest = at.pending.split_off(n);
+        for (item, verdict) in at.pending.drain(..).zip(answer.verdicts) {
+            let (reason, may_pass) = match verdict {
+                Verdict::Taken => {
+                    taken.push(item.seq);
+                    continue;
+                }
+                Verdict::Later(reason) => (reason, !self.is_given_up(&item, now)),
+                Verdict::Refused(reason) => (reason, false),
+            };
+            if !may_pass && self.bury(&item, &reason, now) {
+                continue;
+            }
+            first_reason.get_or_insert(reason);
+            later.push(item);
+        }
+        if !taken.is_empty() {
+            self.account.count_delivered(taken.len() as u64);
+            self.account.line().done(taken.into_iter());
+            at.backoff.reset();
+        }
+        self.account.count_retried(later.len() as u64);
+        let must_wait = !later.is_empty();
+        // In the order of their queue still.
+        later.extend(rest);
+        at.pending = later;
+        match first_reason {
+            Some(reason) => self.complain(at, &reason),
+            None => {
+                at.backoff.reset();
+                at.said = None;
+                if let Some(since_ms) = self.account.works_again() {
+                    let seconds = (millis(now) - since_ms) / 1_000;
+                    info!(
+                        sink = &*self.sink,
+                        seconds, "the sink takes alerts again; none was lost meanwhile but those counted"
+                    );
+                }
+            }
+        }
+        must_wait
+    }
+
+    fn is_given_up(&self, item: &Item, now: EventTime) -> bool {
+        millis(now) - item.queued_ms > self.retry.give_up_after.0 / 1_000_000
+    }
+
+    /// Whether it is among the dead letters now. If not, it is kept and tried again.
+    fn bury(&self, item: &Item, reason: &str, now: EventTime) -> bool {
+        let Item { seq, alert_id, revision, document, .. } = item;
+        let letter = Letter { alert_id, revision: *revision, reason, document };
+        if let Err(error) = self.dead.put(letter, now) {
+            error!(sink = &*self.sink, %error, "a dead letter cannot be written: it is tried again");
+            return false;
+        }
+        warn!(
+            sink = &*self.sink,
+            alert = alert_id.as_str(),
+            revision,
+            reason = Untrusted(reason).fit(400),
+            dead_letters = %self.dead.path().display(),
+            "an alert was set aside: this sink will not take it"
+        );
+        self.account.count_dead(1);
+        self.account.line().done(std::iter::once(*seq));
+        true
+    }
+
+    /// What the store itself holds and nobody can read.
+    fn set_aside(&self, waiting: &Waiting, reason: &str) {
+        let item = Item {
+            seq: waiting.seq,
+            alert_id: waiting.alert_id.clone(),
+            revision: waiting.revision,
+            queued_ms: waiting.queued_ms,
+            document: Arc::new(waiting.document.clone().into()),
+        };
+        self.bury(&item, &format!("the store holds no JSON of it: {reason}"), SystemClock.now());
+    }
+
+    fn complain(&self, at: &mut Progress, reason: &str) {
+        let is_first = self.account.is_failing(reason, SystemClock.now());
+        if is_first || at.said.is_none_or(|said| said.elapsed() > REMIND) {
+            at.said = Some(Instant::now());
+            let queued = self.account.line().n_waiting();
+            warn!(
+                sink = &*self.sink,
+                reason = Untrusted(reason).fit(400),
+                queued,
+                "the sink does not take alerts: they wait in its queue, and it is tried again"
+            );
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.borrow().is_some()
+    }
+
+    /// Says whether the run is over.
+    async fn sleep(&mut self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => false,
+            _ = self.closing.wait_for(Option::is_some) => true,
+        }
+    }
+}
+
+/// Comes back once the run is over and the time for the rest is as well.
+async fn past_deadline(closing: &mut watch::Receiver<Option<Instant>>) {
+    let deadline = closing.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
+    // The run itself is gone: nobody waits.
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
