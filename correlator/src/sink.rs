@@ -10,13 +10,19 @@ mod account;
 mod backoff;
 pub mod crew;
 mod dead;
+mod elastic;
 mod file;
 mod format;
 mod http;
+mod journald;
+mod login;
 mod ndjson;
+mod ocsf;
 mod pretty;
 mod secret;
 mod signature;
+mod splunk;
+mod syslog;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -31,6 +37,7 @@ use serde_json::Value;
 
 pub use account::Account;
 pub use format::Format;
+pub use login::Login;
 pub use ndjson::Ndjson;
 pub(crate) use ndjson::{json_escape, to_line};
 pub use pretty::Pretty;
@@ -38,7 +45,7 @@ pub use secret::{Secret, SecretError};
 pub use tls::TlsError;
 pub use trial::{Trial, TrialError, trial};
 
-use crate::config::sinks::{Sink, To};
+use crate::config::sinks::{Sink, To, duration};
 use transport::Transport;
 
 /// What writes to standard output.
@@ -68,6 +75,10 @@ pub fn open(sink: &Sink) -> Result<Box<dyn Transport + Send>, SinkError> {
     Ok(match &sink.to {
         To::File(output) => Box::new(file::RotatedFile::new(output.clone(), format)),
         To::Webhook(to) => Box::new(webhook::Webhook::open(to, format)?),
+        To::Elastic(to) => Box::new(elastic::Bulk::open(to, format)?),
+        To::Splunk(to) => Box::new(splunk::Collector::open(to, format)?),
+        To::Syslog(to) => Box::new(syslog::Wire::open(to, format)?),
+        To::Journald(path) => Box::new(journald::Journal::new(path.clone(), format, duration(sink.timeout))),
     })
 }
 

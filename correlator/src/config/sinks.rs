@@ -1,5 +1,7 @@
 //! `[[sink]]`: where alerts go besides standard output.
 
+mod peer;
+mod secrets;
 mod to;
 mod url;
 
@@ -10,7 +12,8 @@ use std::time::Duration;
 use rules::event::Span;
 use rules::rule::Severity;
 
-pub use to::{FileOutput, To, Webhook};
+pub use peer::{Facility, Peer};
+pub use to::{Documents, Elastic, FileOutput, Splunk, Syslog, To, Webhook};
 pub use url::Url;
 
 use super::reader::{Context, Table};

@@ -146,21 +146,32 @@ impl Reply {
     }
 }
 
-/// A connection to one of the host's addresses.
-pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+/// The host's addresses, but for those that no alert is sent to.
+async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port)).await;
-    let addresses: Vec<SocketAddr> =
-        found.map_err(|error| format!("cannot find the host \"{host}\": {error}"))?.collect();
-    let mut last = format!("the host \"{host}\" has no address");
-    for address in addresses {
-        if is_metadata(address.ip()) {
-            last = format!(
-                "the host \"{host}\" has the address {}, which is for metadata of instances: no alert is sent there",
-                address.ip()
-            );
-            continue;
-        }
+    let found = found.map_err(|error| format!("cannot find the host \"{host}\": {error}"))?;
+    let (metadata, fit): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        found.partition(|address| is_metadata(address.ip()));
+    match metadata.first() {
+        Some(address) if fit.is_empty() => Err(format!(
+            "the host \"{host}\" has the address {}, which is for metadata of instances: no alert is sent there",
+            address.ip()
+        )),
+        None if fit.is_empty() => Err(format!("the host \"{host}\" has no address")),
+        _ => Ok(fit),
+    }
+}
+
+/// Where datagrams for the host go.
+pub(super) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+    addresses(host, port).await.map(|addresses| addresses[0])
+}
+
+/// A connection to one of the host's addresses.
+pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    let mut last = String::new();
+    for address in addresses(host, port).await? {
         match tokio::time::timeout(CONNECT_TIME, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // A request is written at once, and its answer is waited for.

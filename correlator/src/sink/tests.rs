@@ -1,8 +1,11 @@
 //! Queues, workers and their transports, against receivers that misbehave.
 
 mod delivery;
+mod local;
+mod ocsf;
 mod queue;
 pub(super) mod receiver;
+mod search;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use super::SinkError;
 use super::format::Format;
 use super::http::{Client, Reply};
+use super::login::bearer;
 use super::secret::Secret;
 use super::signature::sign;
 use super::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
@@ -83,24 +84,12 @@ impl Transport for Webhook {
 
 /// What a status says of one body. Only what is about the body itself is its end: a wrong token or path is ours to mend, and
 /// what waits meanwhile is not to blame.
-pub(super) fn verdict(reply: &Reply) -> Verdict {
+fn verdict(reply: &Reply) -> Verdict {
     match reply.status.as_u16() {
         200..300 => Verdict::Taken,
         400 | 413 | 415 | 422 => Verdict::Refused(reply.words()),
         _ => Verdict::Later(reply.words()),
     }
-}
-
-/// A header that is kept out of logs and tables.
-///
-/// # Errors
-/// In words that do not hold it.
-pub(super) fn bearer(scheme: &str, token: &Secret) -> Result<HeaderValue, String> {
-    let token = token.read().map_err(|error| error.to_string())?;
-    let mut value = HeaderValue::from_str(&format!("{scheme} {}", token.expose()))
-        .map_err(|_invalid| "the token cannot be in a header".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn header(value: &str) -> Result<HeaderValue, String> {

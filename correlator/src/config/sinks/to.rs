@@ -5,13 +5,20 @@ use std::path::{Path, PathBuf};
 
 use super::super::reader::{Context, Table};
 use super::super::show::{quote, quote_path, size};
+use super::peer::{self, Facility, Peer};
+use super::secrets;
 use super::url::{self, Url};
-use crate::sink::Secret;
+use crate::sink::{Login, Secret};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum To {
     File(FileOutput),
     Webhook(Webhook),
+    Elastic(Elastic),
+    Splunk(Splunk),
+    Syslog(Syslog),
+    /// The socket of systemd's journal.
+    Journald(PathBuf),
 }
 
 /// A file that is set aside once it is full.
@@ -36,19 +43,97 @@ pub struct Webhook {
     pub ca: Option<PathBuf>,
 }
 
+/// The bulk API of Elasticsearch and OpenSearch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elastic {
+    pub url: Url,
+    pub index: String,
+    pub documents: Documents,
+    pub login: Option<Login>,
+    pub ca: Option<PathBuf>,
+}
+
+/// What there is a document of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Documents {
+    /// Each alert: its last revision.
+    #[default]
+    Alert,
+    /// Each revision. A data stream takes no others.
+    Revision,
+}
+
+/// Splunk's HTTP Event Collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Splunk {
+    pub url: Url,
+    pub token: Secret,
+    pub index: Option<String>,
+    pub source: String,
+    pub sourcetype: String,
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Syslog {
+    pub peer: Peer,
+    pub facility: Facility,
+    pub app_name: String,
+    /// A longer message is sent in short.
+    pub max_message: usize,
+    pub ca: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy)]
 enum Type {
     File,
     Webhook,
+    Elastic,
+    Splunk,
+    Syslog,
+    Journald,
 }
 
-const TYPES: [(&str, Type); 2] = [("file", Type::File), ("webhook", Type::Webhook)];
+const TYPES: [(&str, Type); 7] = [
+    ("file", Type::File),
+    ("webhook", Type::Webhook),
+    ("elasticsearch", Type::Elastic),
+    ("opensearch", Type::Elastic),
+    ("splunk", Type::Splunk),
+    ("syslog", Type::Syslog),
+    ("journald", Type::Journald),
+];
+
+const DOCUMENTS: [(&str, Documents); 2] = [("alert", Documents::Alert), ("revision", Documents::Revision)];
 
 /// The keys of all types, for a sink whose type is missing.
-const KEYS: [&str; 9] =
-    ["path", "max_size", "keep", "url", "secret_file", "secret_env", "token_file", "token_env", "ca"];
+const KEYS: &[&str] = &[
+    "path",
+    "max_size",
+    "keep",
+    "url",
+    "secret_file",
+    "secret_env",
+    "token_file",
+    "token_env",
+    "ca",
+    "index",
+    "documents",
+    "user",
+    "password_file",
+    "password_env",
+    "source",
+    "sourcetype",
+    "address",
+    "facility",
+    "app_name",
+    "max_message",
+    "socket",
+];
 
 const MIB: u64 = 1 << 20;
+const KIB: u64 = 1 << 10;
+const JOURNAL: &str = "/run/systemd/journal/socket";
 
 pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<To> {
     if table.is_absent("type") {
@@ -58,6 +143,12 @@ pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<T
     match table.choice("type", &TYPES, ctx) {
         Some(Type::File) => file(table, ctx).map(To::File),
         Some(Type::Webhook) => webhook(table, ctx).map(To::Webhook),
+        Some(Type::Elastic) => elastic(table, ctx).map(To::Elastic),
+        Some(Type::Splunk) => splunk(table, ctx).map(To::Splunk),
+        Some(Type::Syslog) => syslog(table, ctx).map(To::Syslog),
+        Some(Type::Journald) => {
+            Some(To::Journald(table.path("socket", ctx).unwrap_or_else(|| JOURNAL.into())))
+        }
         None => {
             KEYS.iter().for_each(|key| table.ask(key));
             None
@@ -73,78 +164,113 @@ fn file(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<FileOutput> 
 }
 
 fn webhook(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Webhook> {
-    let url = url::read(table, "url", ctx);
-    let secret = secret(table, ["secret_file", "secret_env"], ctx);
-    let token = secret_over_tls(table, ["token_file", "token_env"], url.as_ref(), ctx);
-    let ca = ca(table, url.as_ref(), ctx);
+    let url = url::read(table, ctx);
+    let secret = secrets::one(table, ["secret_file", "secret_env"], ctx);
+    let token = secrets::over_tls(table, ["token_file", "token_env"], url.as_ref(), ctx);
+    let ca = ca(table, url.as_ref().is_some_and(|url| !url.is_tls), ctx);
     Some(Webhook { url: url?, secret, token, ca })
 }
 
-/// A secret that is sent itself goes over TLS, or stays on this machine.
-fn secret_over_tls(
-    table: &mut Table<'_, '_>,
-    keys: [&'static str; 2],
-    url: Option<&Url>,
-    ctx: &mut Context<'_>,
-) -> Option<Secret> {
-    let secret = secret(table, keys, ctx)?;
-    if let Some(url) = url.filter(|url| !url.is_tls && !url.is_loopback()) {
-        let message = format!("\"{url}\" would get the secret unencrypted");
-        ctx.fault(table.span(), message, "write https://, or have a receiver on this machine");
+fn elastic(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Elastic> {
+    let url = url::read(table, ctx);
+    let index = table.required("index", ctx);
+    let documents = table.choice("documents", &DOCUMENTS, ctx).unwrap_or_default();
+    let login = secrets::login(table, url.as_ref(), ctx);
+    let ca = ca(table, url.as_ref().is_some_and(|url| !url.is_tls), ctx);
+    let index = index?;
+    if !is_index(&index.value) {
+        let message = format!("\"{}\" is no name for an index", index.value);
+        ctx.fault(
+            index.span,
+            message,
+            "write lower case, digits, - . and _, and none of the last three first",
+        );
+        return None;
     }
-    Some(secret)
+    Some(Elastic { url: url?, index: index.value, documents, login, ca })
 }
 
-fn secret(
-    table: &mut Table<'_, '_>,
-    [file, variable]: [&'static str; 2],
-    ctx: &mut Context<'_>,
-) -> Option<Secret> {
-    let path = table.path(file, ctx);
-    let name = table.str(variable, ctx);
-    match (path, name) {
-        (Some(_), Some(name)) => {
-            ctx.fault(name.span, "a secret is in one place", format!("keep one of {file} and {variable}"));
-            None
-        }
-        (None, Some(name)) if name.value.is_empty() || name.value.contains(['=', '\0']) => {
-            let message = format!("\"{}\" is no variable's name", name.value);
-            ctx.fault(name.span, message, format!("write {variable} = \"GROUNDTRAIL_HOOK\""));
-            None
-        }
-        (Some(path), None) => Some(Secret::File(path)),
-        (None, name) => name.map(|name| Secret::Variable(name.value)),
-    }
+/// As Elasticsearch and OpenSearch take it. It is the configuration's alone: nothing of an alert ever is in it.
+fn is_index(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    (1..=255).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
 }
 
-fn ca(table: &mut Table<'_, '_>, url: Option<&Url>, ctx: &mut Context<'_>) -> Option<PathBuf> {
+fn splunk(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Splunk> {
+    let url = url::read(table, ctx);
+    let token = secrets::over_tls(table, ["token_file", "token_env"], url.as_ref(), ctx);
+    if token.is_none() {
+        ctx.fault(table.span(), "a collector wants a token", "add token_file = \"…\" or token_env = \"…\"");
+    }
+    let index = table.str("index", ctx).map(|at| at.value);
+    let source = table.str("source", ctx).map_or_else(|| "groundtrail".to_owned(), |at| at.value);
+    let sourcetype =
+        table.str("sourcetype", ctx).map_or_else(|| "groundtrail:alert".to_owned(), |at| at.value);
+    let ca = ca(table, url.as_ref().is_some_and(|url| !url.is_tls), ctx);
+    Some(Splunk { url: url?, token: token?, index, source, sourcetype, ca })
+}
+
+fn syslog(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Syslog> {
+    let peer = peer::read(table, ctx);
+    let facility = table.choice("facility", &Facility::ALL, ctx).unwrap_or_default();
+    let app_name = table.str("app_name", ctx).map_or_else(|| "groundtrail".to_owned(), |at| at.value);
+    let max_message = table.size_at("max_message", ctx);
+    let ca = ca(table, peer.as_ref().is_some_and(|peer| !matches!(peer, Peer::Tls { .. })), ctx);
+    let bytes = max_message.as_ref().map_or(8 * KIB, |at| at.value);
+    if let Some(at) = max_message.filter(|at| !(KIB..=16 * MIB).contains(&at.value)) {
+        ctx.fault(at.span, "\"max_message\" is out of bounds", "write a size from \"1KiB\" to \"16MiB\"");
+    }
+    let max_message = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Some(Syslog { peer: peer?, facility, app_name, max_message, ca })
+}
+
+fn ca(table: &mut Table<'_, '_>, is_plain: bool, ctx: &mut Context<'_>) -> Option<PathBuf> {
     let ca = table.path("ca", ctx)?;
-    if url.is_some_and(|url| !url.is_tls) {
-        ctx.fault(table.span(), "\"ca\" is for a receiver with TLS", "write https://, or leave ca out");
+    if is_plain {
+        let help = "write https:// or tls://, or leave ca out";
+        ctx.fault(table.span(), "\"ca\" is for a receiver with TLS", help);
     }
     Some(ca)
 }
 
 pub(super) fn write(to: &To, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "type = \"{}\"", to.kind())?;
     match to {
         To::File(FileOutput { path, max_bytes, keep }) => {
-            writeln!(out, "type = \"file\"\npath = {}", quote_path(path))?;
+            writeln!(out, "path = {}", quote_path(path))?;
             writeln!(out, "max_size = \"{}\"\nkeep = {keep}", size(*max_bytes))
         }
         To::Webhook(Webhook { url, secret, token, ca }) => {
-            writeln!(out, "type = \"webhook\"\nurl = {}", quote(url.as_written()))?;
-            write_secret("secret", secret.as_ref(), out)?;
-            write_secret("token", token.as_ref(), out)?;
+            writeln!(out, "url = {}", quote(url.as_written()))?;
+            secrets::write("secret", secret.as_ref(), out)?;
+            secrets::write("token", token.as_ref(), out)?;
             write_ca(ca.as_deref(), out)
         }
-    }
-}
-
-fn write_secret(what: &str, secret: Option<&Secret>, out: &mut String) -> std::fmt::Result {
-    match secret {
-        Some(Secret::File(path)) => writeln!(out, "{what}_file = {}", quote_path(path)),
-        Some(Secret::Variable(name)) => writeln!(out, "{what}_env = {}", quote(name)),
-        None => Ok(()),
+        To::Elastic(Elastic { url, index, documents, login, ca }) => {
+            writeln!(out, "url = {}\nindex = {}", quote(url.as_written()), quote(index))?;
+            let word = DOCUMENTS.iter().find(|(_, of)| of == documents).map_or("alert", |(word, _)| word);
+            writeln!(out, "documents = \"{word}\"")?;
+            secrets::write_login(login.as_ref(), out)?;
+            write_ca(ca.as_deref(), out)
+        }
+        To::Splunk(Splunk { url, token, index, source, sourcetype, ca }) => {
+            writeln!(out, "url = {}", quote(url.as_written()))?;
+            secrets::write("token", Some(token), out)?;
+            if let Some(index) = index {
+                writeln!(out, "index = {}", quote(index))?;
+            }
+            writeln!(out, "source = {}\nsourcetype = {}", quote(source), quote(sourcetype))?;
+            write_ca(ca.as_deref(), out)
+        }
+        To::Syslog(Syslog { peer, facility, app_name, max_message, ca }) => {
+            writeln!(out, "address = {}\nfacility = \"{}\"", quote(&peer.to_string()), facility.name())?;
+            writeln!(out, "app_name = {}", quote(app_name))?;
+            writeln!(out, "max_message = \"{}\"", size(*max_message as u64))?;
+            write_ca(ca.as_deref(), out)
+        }
+        To::Journald(path) => writeln!(out, "socket = {}", quote_path(path)),
     }
 }
 
@@ -158,6 +284,10 @@ impl To {
         match self {
             Self::File(_) => "file",
             Self::Webhook(_) => "webhook",
+            Self::Elastic(_) => "elasticsearch",
+            Self::Splunk(_) => "splunk",
+            Self::Syslog(_) => "syslog",
+            Self::Journald(_) => "journald",
         }
     }
 
@@ -166,6 +296,10 @@ impl To {
         match self {
             Self::File(file) => file.path.display().to_string(),
             Self::Webhook(webhook) => webhook.url.to_string(),
+            Self::Elastic(elastic) => format!("{}, {}", elastic.url, elastic.index),
+            Self::Splunk(splunk) => splunk.url.to_string(),
+            Self::Syslog(syslog) => syslog.peer.to_string(),
+            Self::Journald(path) => path.display().to_string(),
         }
     }
 }

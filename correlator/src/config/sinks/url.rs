@@ -19,8 +19,8 @@ pub struct Url {
     pub path: String,
 }
 
-pub(super) fn read(table: &mut Table<'_, '_>, key: &'static str, ctx: &mut Context<'_>) -> Option<Url> {
-    let text = table.required(key, ctx)?;
+pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Url> {
+    let text = table.required("url", ctx)?;
     match Url::parse(&text.value) {
         Ok(url) => Some(url),
         Err(reason) => {
@@ -50,6 +50,9 @@ impl Url {
             return Err("it holds a user or a password, which belong into a file");
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or("it has no host")?.to_owned();
+        if authority.as_str().len() > host.len() && uri.port_u16().is_none() {
+            return Err("its port is no port");
+        }
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let path = path.strip_suffix('/').unwrap_or(path).to_owned();
@@ -96,7 +99,15 @@ mod tests {
         assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("[::1]", 9200, ""));
         assert_eq!(url.authority(), "[::1]:9200");
         assert!(url.is_loopback() && !Url::parse("http://10.0.0.1").unwrap().is_loopback());
-        for wrong in ["siem.example.net", "ftp://a/b", "https://", "https://u:p@host/", "https://a b/", ""] {
+        for wrong in [
+            "siem.example.net",
+            "ftp://a/b",
+            "https://",
+            "https://u:p@host/",
+            "https://a:99999/",
+            "https://a b/",
+            "",
+        ] {
             assert!(Url::parse(wrong).is_err(), "{wrong}");
         }
     }
