@@ -75,8 +75,7 @@ impl Worker {
             let wish = answer.retry_after;
             if self.sort(answer, &mut at) {
                 let pause = at.backoff.next(wish);
-                // A sink in trouble does not keep the run from ending.
-                if self.is_closing() || self.sleep(pause).await {
+                if self.sleep(pause).await {
                     return;
                 }
             }
@@ -111,7 +110,7 @@ impl Worker {
             Err(error) => {
                 self.complain(at, &format!("its queue cannot be read: {error}"));
                 let pause = at.backoff.next(None);
-                return !self.is_closing() && !self.sleep(pause).await;
+                return !self.sleep(pause).await;
             }
         }
         true
@@ -243,12 +242,19 @@ impl Worker {
         self.closing.borrow().is_some()
     }
 
-    /// Says whether the run is over.
+    /// Says whether the run is over: it has ended, and there would be no time for another try.
     async fn sleep(&mut self, pause: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => false,
-            _ = self.closing.wait_for(Option::is_some) => true,
+        let until = Instant::now() + pause;
+        let deadline = tokio::select! {
+            () = tokio::time::sleep_until(until) => return false,
+            // Where the run itself is gone, nobody waits.
+            closing = self.closing.wait_for(Option::is_some) => closing.ok().and_then(|closing| *closing),
+        };
+        if deadline.is_none_or(|deadline| deadline <= until) {
+            return true;
         }
+        tokio::time::sleep_until(until).await;
+        false
     }
 }
 
