@@ -12,6 +12,7 @@ use rules::catalogue::drops::DropLine;
 use rules::catalogue::report::Report;
 use rules::event::Event;
 use rules::expr::Expr;
+use rules::plan::Plan;
 use rules::program::ALERTS_INDEX;
 use serde_json::json;
 
@@ -278,7 +279,7 @@ fn check_drops(set: &RuleSet) -> Vec<Finding> {
         let reads = |index: &str| rule.reads_index(index);
         // Most rules are about other data sets than a line is; the search for a common event is long.
         let predicates: Vec<_> =
-            rule.plan.predicates().into_iter().map(|one| (one, sources.able(one, reads))).collect();
+            lost_to_drops(&rule.plan).into_iter().map(|one| (one, sources.able(one, reads))).collect();
         let takes = |(line, dropped): &&(&DropLine<Expr>, BTreeSet<&'static str>)| {
             predicates.iter().any(|(predicate, read)| {
                 let both: BTreeSet<&str> = read.intersection(dropped).copied().collect();
@@ -302,6 +303,17 @@ fn check_drops(set: &RuleSet) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What a rule asks of events that are not there once they are dropped. One that disproves an absence does so all the same.
+fn lost_to_drops(plan: &Plan<Expr>) -> Vec<&Expr> {
+    match plan {
+        Plan::Sequence(sequence) => {
+            let steps = sequence.steps.iter().filter(|step| !step.is_missing).map(|step| &step.predicate);
+            steps.chain(sequence.until.as_ref().map(|until| &until.predicate)).collect()
+        }
+        plan => plan.predicates(),
+    }
 }
 
 /// The table first: below thousands of findings nobody would see it.

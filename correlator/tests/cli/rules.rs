@@ -169,6 +169,14 @@ fn check_tells_what_can_never_fire_and_what_to_add() {
 }
 
 #[test]
+fn what_is_shipped_checks_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = groundtrail(folder.path(), &["check"], "");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("\n0 errors, 0 warnings;"), "{}", said.stdout);
+}
+
+#[test]
 fn the_navigator_layer_greys_what_the_sources_cannot_feed() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("trail")).unwrap();
