@@ -600,7 +600,14 @@ fn the_self_test_finds_this_kernel_right_and_keeps_what_came_meanwhile() {
     let _turn = turn();
     let mut kernel = load();
     assert!(Command::new("/bin/true").arg("gt-meanwhile").status().unwrap().success());
-    let (report, mut held) = selftest::run(&mut kernel, sensor());
+    let (mut report, mut held) = selftest::run(&mut kernel, sensor());
+    // It holds the start up for so long and no longer, which an emulated machine under load may overrun.
+    for _ in 0..4 {
+        let is_late = |(_, finding): &(Group, Finding)| matches!(finding, Finding::Untested(why) if why.contains("in time"));
+        if report.findings.iter().any(is_late) {
+            report = selftest::run(&mut kernel, sensor()).0;
+        }
+    }
     assert!(report.off().is_empty(), "{report:?}");
     for (group, finding) in &report.findings {
         // A machine without audit or with the v1 cgroups alone has nothing to compare these with.
