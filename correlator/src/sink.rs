@@ -19,6 +19,7 @@ mod login;
 mod ndjson;
 mod ocsf;
 mod pretty;
+mod progress;
 mod secret;
 mod signature;
 mod splunk;

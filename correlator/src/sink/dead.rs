@@ -64,7 +64,7 @@ impl DeadLetters {
 }
 
 /// Whether a crash, or a full disk, cut the last line short.
-fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
+pub(super) fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(false);
     }

@@ -124,6 +124,10 @@ fn judge(reply: &Reply, n: usize) -> Answer {
     }
 }
 
+/// Faults of an index and its settings, under a status that is else about the document.
+const OF_THE_INDEX: [&str; 3] =
+    ["illegal_argument_exception", "validation_exception", "invalid_index_name_exception"];
+
 fn verdict(outcome: &Outcome) -> Verdict {
     let reason = || {
         let said = outcome.error.as_ref().map(|fault| format!(": {}: {}", fault.kind, fault.reason));
@@ -134,6 +138,10 @@ fn verdict(outcome: &Outcome) -> Verdict {
         200..300 | 409 => Verdict::Taken,
         // Full, blocked, not allowed, no such index: nothing that the alert is to blame for.
         401 | 403 | 404 | 429 | 500.. => Verdict::Later(reason()),
+        // A data stream that wants another operation, an alias that cannot be written, too many shards: the same.
+        400 if outcome.error.as_ref().is_some_and(|fault| OF_THE_INDEX.contains(&&*fault.kind)) => {
+            Verdict::Later(reason())
+        }
         _ => Verdict::Refused(reason()),
     }
 }

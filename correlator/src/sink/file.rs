@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::dead::ends_within_a_line;
 use super::format::Format;
 use super::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
 use crate::config::sinks::FileOutput;
@@ -77,7 +78,11 @@ impl RotatedFile {
 
 impl Open {
     fn at(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        // As closed to everybody as the store is, which holds the same.
+        let mut file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
+        if ends_within_a_line(&mut file)? {
+            file.write_all(b"\n")?;
+        }
         let n_bytes = file.metadata()?.len();
         Ok(Self { file, n_bytes })
     }

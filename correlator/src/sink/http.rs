@@ -94,8 +94,11 @@ impl Client {
     }
 
     fn request(&self, path: &str, headers: &HeaderMap, body: &Bytes) -> Result<Request<Full<Bytes>>, String> {
-        let path = format!("{}{path}", self.url.path);
-        let path = if path.is_empty() { "/".to_owned() } else { path };
+        let path = match path {
+            "" if self.url.path.is_empty() => "/".to_owned(),
+            "" => self.url.path.clone(),
+            below => format!("{}{below}", self.url.path.trim_end_matches('/')),
+        };
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() =

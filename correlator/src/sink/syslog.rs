@@ -124,21 +124,25 @@ impl Wire {
         {
             self.open = None;
         }
-        if self.open.is_none() {
-            self.open = Some(self.connect().await?);
-        }
+        // Taken out for as long as a message is half written: who is cut off in between leaves no connection on which the
+        // next message would be the rest of this one.
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
         let peer = &self.to.peer;
         let failed = |error: io::Error| format!("cannot write to {peer}: {error}");
-        match &mut self.open {
-            Some(Open::Udp(socket)) => socket.send(message.as_bytes()).await.map(|_| ()).map_err(failed),
-            Some(Open::Unix(socket)) => socket.send(message.as_bytes()).await.map(|_| ()).map_err(failed),
-            Some(Open::Stream(stream)) => {
+        match &mut open {
+            Open::Udp(socket) => socket.send(message.as_bytes()).await.map(|_| ()).map_err(failed),
+            Open::Unix(socket) => socket.send(message.as_bytes()).await.map(|_| ()).map_err(failed),
+            Open::Stream(stream) => {
                 let framed = format!("{} {message}", message.len());
                 stream.write_all(framed.as_bytes()).await.map_err(failed)?;
                 stream.flush().await.map_err(failed)
             }
-            None => Err(format!("no connection to {peer}")),
-        }
+        }?;
+        self.open = Some(open);
+        Ok(())
     }
 
     async fn connect(&self) -> Result<Open, String> {
@@ -181,7 +185,11 @@ async fn has_ended(stream: &mut Box<dyn Stream>) -> bool {
 
 impl Transport for Wire {
     fn portion(&self) -> Portion {
-        Portion { items: 64, bytes: 1 << 20 }
+        // What was written before a time limit cut in is written again; one message at a time that is one.
+        match self.to.peer {
+            Peer::Tcp { .. } | Peer::Tls { .. } => Portion::ONE,
+            Peer::Udp { .. } | Peer::Unix(_) => Portion { items: 64, bytes: 1 << 20 },
+        }
     }
 
     fn send<'t>(&'t mut self, items: &'t [Item]) -> Sending<'t> {

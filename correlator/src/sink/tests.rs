@@ -69,6 +69,14 @@ impl Scene {
         Self { folder, sinks, store, board, crew }
     }
 
+    /// Another run of the same sinks, as they are now.
+    fn start_anew(&mut self) {
+        self.board = Board::default();
+        self.board.put(crate::health::Health::default());
+        let path = self.path("store.db");
+        self.crew = Some(Crew::start(&self.sinks, &mut self.store, &path, &self.board).unwrap());
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -59,6 +59,26 @@ pub enum Verdict {
     Refused(String),
 }
 
+/// A receiver's words, at most so many characters of them: whoever answers megabytes fills neither memory nor a log.
+const MAX_REASON: usize = 600;
+
+impl Verdict {
+    fn cut(self) -> Self {
+        let cut = |mut reason: String| {
+            if let Some((end, _)) = reason.char_indices().nth(MAX_REASON) {
+                reason.truncate(end);
+                reason.push('…');
+            }
+            reason
+        };
+        match self {
+            Self::Taken => Self::Taken,
+            Self::Later(reason) => Self::Later(cut(reason)),
+            Self::Refused(reason) => Self::Refused(cut(reason)),
+        }
+    }
+}
+
 /// What became of what was sent: as many verdicts, in the same order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -71,11 +91,12 @@ pub struct Answer {
 
 impl Answer {
     pub fn each(verdicts: Vec<Verdict>) -> Self {
+        let verdicts = verdicts.into_iter().map(Verdict::cut).collect();
         Self { verdicts, retry_after: None, is_whole: false }
     }
 
     pub fn whole(n: usize, verdict: Verdict) -> Self {
-        Self { verdicts: vec![verdict; n], retry_after: None, is_whole: true }
+        Self { verdicts: vec![verdict.cut(); n], retry_after: None, is_whole: true }
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::account::Account;
 use super::backoff::Backoff;
 use super::dead::{DeadLetters, Letter};
+use super::progress::Progress;
 use super::transport::{Answer, Item, Transport, Verdict};
 use crate::health::millis;
 use crate::store::{Reader, Waiting};
@@ -45,35 +46,29 @@ pub struct Worker {
     pub closing: watch::Receiver<Option<Instant>>,
 }
 
-/// Where a worker stands.
-struct Progress {
-    /// The last that was read.
-    cursor: i64,
-    /// Read and not done with, in order.
-    pending: Vec<Item>,
-    /// So many at the front go one by one, since one of them is to blame for all.
-    n_alone: usize,
-    backoff: Backoff,
-    said: Option<Instant>,
-}
-
 impl Worker {
     /// Until the run closes. What was read and not taken stays in the queue.
     pub async fn run(mut self) {
-        let backoff = Backoff::new(self.retry.first, self.retry.longest);
-        let mut at = Progress { cursor: 0, pending: Vec::new(), n_alone: 0, backoff, said: None };
+        let mut at = Progress::new(Backoff::new(self.retry.first, self.retry.longest));
         loop {
+            if let Some(item) = at.next_put_by() {
+                if !self.try_put_by(item, &mut at).await {
+                    return;
+                }
+                continue;
+            }
             if at.pending.is_empty() && !self.read(&mut at).await {
                 return;
             }
+            self.account.set_oldest(at.oldest_ms());
             if at.pending.is_empty() {
                 continue;
             }
-            self.account.set_oldest(at.pending.first().map(|item| item.queued_ms));
             let n = if at.n_alone > 0 { 1 } else { at.pending.len() };
             let Some(answer) = self.send(&at.pending[..n]).await else { return };
             let wish = answer.retry_after;
             if self.sort(answer, &mut at) {
+                at.let_others_pass(self.retry.longest);
                 let pause = at.backoff.next(wish);
                 if self.sleep(pause).await {
                     return;
@@ -82,27 +77,44 @@ impl Worker {
         }
     }
 
+    /// Asks once more of an alert that was put by. Nothing waits for it. False: the run is over.
+    async fn try_put_by(&mut self, item: Item, at: &mut Progress) -> bool {
+        let Some(answer) = self.send(std::slice::from_ref(&item)).await else { return false };
+        let waits = std::mem::replace(&mut at.pending, vec![item]);
+        let n_alone = std::mem::take(&mut at.n_alone);
+        self.sort(answer, at);
+        match at.pending.pop() {
+            Some(item) => at.put_back(item, self.retry.longest),
+            None => at.put_by_goes_on(),
+        }
+        (at.pending, at.n_alone) = (waits, n_alone);
+        true
+    }
+
     /// Fills `pending`, or waits for something to do so with. False: the run is over.
     async fn read(&mut self, at: &mut Progress) -> bool {
         let portion = self.transport.portion();
         match self.reader.next(at.cursor, portion.items, portion.bytes) {
             Ok(waiting) if waiting.is_empty() => {
-                self.account.set_oldest(None);
+                self.account.set_oldest(at.oldest_ms());
                 if self.is_closing() {
                     return false;
                 }
                 let line = Arc::clone(self.account.line());
+                let look = Instant::now() + LOOK;
+                let look = at.put_by_due().map_or(look, |due| look.min(due));
                 tokio::select! {
                     () = line.news() => {}
-                    () = tokio::time::sleep(LOOK) => {}
-                    _ = self.closing.changed() => {}
+                    () = tokio::time::sleep_until(look) => {}
+                    // Where the run itself is gone, nobody waits.
+                    changed = self.closing.changed() => return changed.is_ok(),
                 }
             }
             Ok(waiting) => {
                 at.cursor = waiting.last().map_or(at.cursor, |last| last.seq);
                 for waiting in waiting {
                     match Item::of(waiting) {
-                        Ok(item) => at.pending.push(item),
+                        Ok(item) => at.add(item),
                         Err((waiting, error)) => self.set_aside(&waiting, &error.to_string()),
                     }
                 }
@@ -145,33 +157,44 @@ impl Worker {
         at.n_alone = at.n_alone.saturating_sub(1);
         let (mut taken, mut later, mut first_reason) = (Vec::new(), Vec::new(), None);
         let rest = at.pending.split_off(n);
-        for (item, verdict) in at.pending.drain(..).zip(answer.verdicts) {
-            let (reason, may_pass) = match verdict {
+        for (item, verdict) in std::mem::take(&mut at.pending).into_iter().zip(answer.verdicts) {
+            let (reason, is_over) = match verdict {
                 Verdict::Taken => {
+                    at.forget(item.seq);
                     taken.push(item.seq);
                     continue;
                 }
-                Verdict::Later(reason) => (reason, !self.is_given_up(&item, now)),
-                Verdict::Refused(reason) => (reason, false),
+                Verdict::Later(reason) => {
+                    let failing = at.fails(item.seq);
+                    let is_over = self.is_given_up(&item, failing, now);
+                    // Set aside or not, that the receiver takes nothing is the same.
+                    first_reason.get_or_insert_with(|| reason.clone());
+                    (reason, is_over)
+                }
+                Verdict::Refused(reason) => (reason, true),
             };
-            if !may_pass && self.bury(&item, &reason, now) {
+            if is_over && self.bury(&item, &reason, now) {
+                at.forget(item.seq);
                 continue;
             }
             first_reason.get_or_insert(reason);
             later.push(item);
         }
+        let is_taking = !taken.is_empty();
         if !taken.is_empty() {
             self.account.count_delivered(taken.len() as u64);
             self.account.line().done(taken.into_iter());
             at.backoff.reset();
         }
         self.account.count_retried(later.len() as u64);
-        let must_wait = !later.is_empty();
+        let must_wait = first_reason.is_some();
         // In the order of their queue still.
         later.extend(rest);
         at.pending = later;
         match first_reason {
             Some(reason) => self.complain(at, &reason),
+            // To be refused is no proof that anything is taken.
+            None if !is_taking => {}
             None => {
                 at.backoff.reset();
                 at.said = None;
@@ -187,8 +210,12 @@ impl Worker {
         must_wait
     }
 
-    fn is_given_up(&self, item: &Item, now: EventTime) -> bool {
-        millis(now) - item.queued_ms > self.retry.give_up_after.0 / 1_000_000
+    /// Whether it was asked of for long enough. How long it lay in the queue while no run was there is not the receiver's
+    /// doing.
+    fn is_given_up(&self, item: &Item, failing: Duration, now: EventTime) -> bool {
+        let longest_ms = self.retry.give_up_after.0 / 1_000_000;
+        let failing_ms = i64::try_from(failing.as_millis()).unwrap_or(i64::MAX);
+        failing_ms.min(millis(now) - item.queued_ms) > longest_ms
     }
 
     /// Whether it is among the dead letters now. If not, it is kept and tried again.

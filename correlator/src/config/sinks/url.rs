@@ -55,7 +55,7 @@ impl Url {
         }
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        let path = path.strip_suffix('/').unwrap_or(path).to_owned();
+        let path = path.to_owned();
         Ok(Self { written: written.to_owned(), is_tls, host, port, path })
     }
 
@@ -96,7 +96,9 @@ mod tests {
         );
         assert_eq!(url.to_string(), "https://siem.example.net", "a path may be the secret");
         let url = Url::parse("http://[::1]:9200/").unwrap();
-        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("[::1]", 9200, ""));
+        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("[::1]", 9200, "/"));
+        let url = Url::parse("https://siem.example.net/hook/").unwrap();
+        assert_eq!(url.path, "/hook/", "what is at the end of a path is part of it");
         assert_eq!(url.authority(), "[::1]:9200");
         assert!(url.is_loopback() && !Url::parse("http://10.0.0.1").unwrap().is_loopback());
         for wrong in [

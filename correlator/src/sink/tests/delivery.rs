@@ -1,5 +1,8 @@
 //! Webhooks and files, with receivers that refuse, stall and hang up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::receiver::{Receiver, Reply};
 use super::*;
 use crate::sink::signature::sign;
@@ -127,11 +130,73 @@ fn what_waits_too_long_is_set_aside() {
     let mut scene = Scene::new(&hook("hook", &receiver, ""));
     scene.sinks[0].give_up_after = rules::event::Span::from_millis(150);
     scene.crew.take().unwrap().finish();
-    let path = scene.path("store.db");
-    scene.crew = Some(Crew::start(&scene.sinks, &mut scene.store, &path, &scene.board).unwrap());
+    scene.start_anew();
     scene.tell(&[change("a", 1, Severity::Low, "")]);
     wait_for("a dead letter", || lines(&scene.path("dead/hook.ndjson")).len() == 1);
     assert!(receiver.came().len() > 1);
+}
+
+#[test]
+fn one_alert_that_a_receiver_chokes_on_holds_up_no_other() {
+    let chokes = Arc::new(AtomicBool::new(true));
+    let so = Arc::clone(&chokes);
+    let receiver = Receiver::start(move |_, request| {
+        let is_poison = request.body.contains("poison") && so.load(Ordering::Relaxed);
+        Reply::status(if is_poison { 500 } else { 200 })
+    });
+    let mut scene = Scene::new(&hook("hook", &receiver, ""));
+    scene.tell(&[
+        change("a", 1, Severity::Low, "poison"),
+        change("b", 1, Severity::Low, ""),
+        change("a", 2, Severity::Low, "the same alert later"),
+        change("c", 1, Severity::Low, ""),
+    ]);
+    wait_for("the others", || scene.look("hook").n_delivered == 2);
+    let delivered = |ok: bool| -> Vec<(String, u64)> {
+        let came = receiver.came();
+        let fine = came.iter().filter(|request| ok || !request.body.contains("poison"));
+        ids(&fine.map(|request| serde_json::from_str(&request.body).unwrap()).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        delivered(false),
+        [("b".to_owned(), 1), ("c".to_owned(), 1)],
+        "and no revision goes before another"
+    );
+    assert!(lines(&scene.path("dead/hook.ndjson")).is_empty(), "nothing is given up");
+    chokes.store(false, Ordering::Relaxed);
+    wait_for("all of them", || scene.look("hook").n_delivered == 4);
+    assert_eq!(delivered(true).last(), Some(&("a".to_owned(), 2)));
+}
+
+#[test]
+fn a_receiver_that_refuses_or_is_given_up_on_is_not_called_well() {
+    let receiver = Receiver::start(|_, _| Reply::status(500));
+    let mut scene = Scene::new(&hook("hook", &receiver, ""));
+    scene.sinks[0].give_up_after = rules::event::Span::from_millis(50);
+    scene.crew.take().unwrap().finish();
+    scene.start_anew();
+    scene.tell(&[change("a", 1, Severity::Low, "")]);
+    wait_for("a dead letter", || lines(&scene.path("dead/hook.ndjson")).len() == 1);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(scene.look("hook").failing_since_ms.is_some(), "it still takes nothing");
+}
+
+#[test]
+fn what_lay_in_the_queue_while_no_run_was_there_is_not_given_up_at_once() {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let so = Arc::clone(&is_up);
+    let receiver =
+        Receiver::start(move |_, _| Reply::status(if so.load(Ordering::Relaxed) { 200 } else { 503 }));
+    let mut scene = Scene::new(&hook("hook", &receiver, ""));
+    scene.crew.take().unwrap().finish();
+    scene.tell(&[change("a", 1, Severity::Low, "")]);
+    std::thread::sleep(Duration::from_millis(700));
+    scene.sinks[0].give_up_after = rules::event::Span::from_millis(600);
+    scene.start_anew();
+    wait_for("a try", || !receiver.came().is_empty());
+    is_up.store(true, Ordering::Relaxed);
+    wait_for("its delivery", || scene.look("hook").n_delivered == 1);
+    assert!(lines(&scene.path("dead/hook.ndjson")).is_empty());
 }
 
 #[test]
