@@ -55,7 +55,9 @@ pub fn examine(root: &Path, host: &HostConfig, load: &LoadOptions) -> Vec<Findin
         btf(root),
         capabilities(root),
         lockdown(root),
+        page_size(root),
         cgroup2(root),
+        clock(root, clock::Clock::measure().now()),
         pid_namespace(root),
         host_id(root, host),
         instance_id(root, host),
@@ -132,14 +134,57 @@ fn lockdown(root: &Path) -> Finding {
     }
 }
 
+/// Rings are whole pages, whatever their size; what was never tried is said all the same.
+fn page_size(root: &Path) -> Finding {
+    /// `AT_PAGESZ` of `linux/auxvec.h`.
+    const PAGE_SIZE: u64 = 6;
+    let told = fs::read(root.join("proc/self/auxv")).unwrap_or_default();
+    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+    let mut pairs = told.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..])));
+    let bytes = pairs.find(|(key, _)| *key == PAGE_SIZE).map(|(_, bytes)| bytes);
+    let untried = "the sensor allows for any, but has not been tried on it: see the line about the self-test";
+    match bytes {
+        Some(4096) => good("page size", "4096 bytes"),
+        Some(bytes) => lacking("page size", Verdict::Limited, format!("{bytes} bytes"), untried),
+        None => lacking("page size", Verdict::Limited, "not known", "mount proc"),
+    }
+}
+
+/// Kernel records carry time since boot, which is told in UTC by what this process takes both to be.
+fn clock(root: &Path, now: clock::Utc) -> Finding {
+    /// 2025-01-01T00:00:00Z: the sensor is younger.
+    const OLDEST: i64 = 1_735_689_600_000_000_000;
+    let offsets = read(root, "proc/self/timens_offsets").unwrap_or_default();
+    let is_shifted = offsets.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("boottime") && words.any(|word| word != "0")
+    });
+    let source = read(root, "sys/devices/system/clocksource/clocksource0/current_clocksource");
+    let found =
+        format!("{now}, by {}", source.as_deref().unwrap_or("a source that the kernel does not name"));
+    if is_shifted {
+        let fix = "run the sensor in the host's time namespace, or the times of its events are wrong";
+        return lacking("clock", Verdict::Limited, "a time namespace that counts from another boot", fix);
+    }
+    if now.0 < OLDEST {
+        let fix = "set it (chrony or systemd-timesyncd), or events are not joined with what AWS logged";
+        return lacking("clock", Verdict::Limited, found, fix);
+    }
+    good("clock", found)
+}
+
 fn cgroup2(root: &Path) -> Finding {
     let mounts = read(root, "proc/self/mountinfo").unwrap_or_default();
-    let point = mounts.lines().find_map(|line| {
-        let (head, tail) = line.split_once(" - ")?;
-        tail.starts_with("cgroup2 ").then(|| head.split(' ').nth(4))?
-    });
+    let kinds = || mounts.lines().filter_map(|line| line.split_once(" - "));
+    let point =
+        kinds().find_map(|(head, tail)| tail.starts_with("cgroup2 ").then(|| head.split(' ').nth(4))?);
+    let layout = if kinds().any(|(_, tail)| tail.starts_with("cgroup ")) {
+        "hybrid: version 1 holds controllers, and containers are known by their place in version 2"
+    } else {
+        "unified"
+    };
     match point {
-        Some(point) => good("cgroup2", format!("mounted at {point}")),
+        Some(point) => good("cgroup2", format!("mounted at {point}, {layout}")),
         None => {
             let fix = "mount one (mount -t cgroup2 none /sys/fs/cgroup) to see UDP peers and containers";
             lacking("cgroup2", Verdict::Limited, "not mounted", fix)
@@ -299,6 +344,46 @@ mod tests {
     fn a_certificate_is_judged_by_what_is_left_of_it() {
         let verdict = |days: i64| certificate(days * 24 * 3600 + 1, 0).verdict;
         assert_eq!([verdict(-1), verdict(5), verdict(200)], [Verdict::Bad, Verdict::Limited, Verdict::Good]);
+    }
+
+    #[test]
+    fn pages_and_clocks_are_judged_by_what_can_go_wrong_with_them() {
+        let of_size = |bytes: u64| {
+            let dir = tempfile::tempdir().expect("a directory");
+            fs::create_dir_all(dir.path().join("proc/self")).expect("a directory");
+            let pairs: [u64; 6] = [16, 0, 6, bytes, 0, 0];
+            fs::write(dir.path().join("proc/self/auxv"), pairs.map(u64::to_ne_bytes).concat())
+                .expect("written");
+            page_size(dir.path()).verdict
+        };
+        assert_eq!([of_size(4096), of_size(65536)], [Verdict::Good, Verdict::Limited]);
+        let judge = |offsets: &str, now| {
+            let dir = tempfile::tempdir().expect("a directory");
+            fs::create_dir_all(dir.path().join("proc/self")).expect("a directory");
+            fs::write(dir.path().join("proc/self/timens_offsets"), offsets).expect("written");
+            clock(dir.path(), clock::Utc(now)).verdict
+        };
+        let now = 1_800_000_000_000_000_000;
+        let none = "monotonic           0         0\nboottime            0         0\n";
+        assert_eq!(judge(none, now), Verdict::Good);
+        assert_eq!(judge("", now), Verdict::Good, "kernels without time namespaces");
+        assert_eq!(judge(none, 86_400_000_000_000), Verdict::Limited, "never set");
+        let shifted = "monotonic           0         0\nboottime       604800         0\n";
+        assert_eq!(judge(shifted, now), Verdict::Limited);
+    }
+
+    #[test]
+    fn the_layout_of_cgroups_is_told() {
+        let found = |mounts: &str| {
+            let dir = tempfile::tempdir().expect("a directory");
+            fs::create_dir_all(dir.path().join("proc/self")).expect("a directory");
+            fs::write(dir.path().join("proc/self/mountinfo"), mounts).expect("written");
+            cgroup2(dir.path()).found
+        };
+        let version2 = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(found(version2), "mounted at /sys/fs/cgroup, unified");
+        let version1 = "31 23 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+        assert!(found(&format!("{version2}{version1}")).contains("hybrid"));
     }
 
     #[test]
