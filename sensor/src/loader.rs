@@ -4,6 +4,7 @@
 //! meaning of records to `decode`.
 
 mod attached;
+mod calls;
 mod object;
 mod system;
 mod uncalled;
@@ -36,6 +37,7 @@ use crate::ring::{Counters, Losses, Ring};
 use crate::watch::FileWatch;
 
 use attached::Links;
+pub use calls::Counting;
 pub use object::has_embedded_object;
 pub use system::{KernelRelease, cgroup_path, cgroup2_root, is_in_root_pid_namespace};
 

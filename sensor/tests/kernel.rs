@@ -618,6 +618,25 @@ fn the_self_test_finds_this_kernel_right_and_keeps_what_came_meanwhile() {
 }
 
 #[test]
+fn a_hook_that_is_never_called_is_told_and_all_others_are_called() {
+    let _turn = turn();
+    let metadata = MetadataConfig { requests: true, access_key_ids: true };
+    let mut kernel = load_with(&LoadOptions { metadata, ..LoadOptions::default() });
+    let before = kernel.coverage().refused().count();
+    selftest::run(&mut kernel, sensor());
+    assert_eq!(kernel.coverage().refused().count(), before, "{:?}", kernel.coverage());
+
+    // Nobody sends anything.
+    let mut kernel = load();
+    let Some(counting) = kernel.count_calls() else { panic!("root may count") };
+    let silent = kernel.silent(&counting, &["sendmsg6", "no such program"]);
+    kernel.disbelieve(&silent);
+    let silent: Vec<_> =
+        kernel.coverage().refused().filter(|(_, why)| why.contains("did not call it")).collect();
+    assert_eq!(silent.iter().map(|(probe, _)| probe.program).collect::<Vec<_>>(), ["sendmsg6"]);
+}
+
+#[test]
 fn wrong_offsets_switch_their_own_groups_off() {
     let _turn = turn();
     // Neighbours of the right type, which no verifier can tell apart.
