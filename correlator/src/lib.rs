@@ -38,6 +38,7 @@ pub mod sequence;
 pub mod serve;
 pub mod sink;
 pub mod source;
+mod sparing;
 pub mod stage;
 pub mod stats;
 pub mod store;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use clap::Args;
 use rules::event::Span;
@@ -32,6 +33,7 @@ use crate::source::Rejected;
 use crate::source::folder::{NoPositions, Positions};
 use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
+use crate::sparing::Sparing;
 use crate::store::Store;
 use crate::time::SystemClock;
 
@@ -108,7 +110,10 @@ pub(super) fn run(
         _ => None,
     };
     let is_printing = config.output.format != Format::None;
-    let mut delivery = Told { printer: is_printing.then(|| output::open(&config.output, terminal)) };
+    let mut delivery = Told {
+        printer: is_printing.then(|| output::open(&config.output, terminal)),
+        sparing: Sparing::new(MAX_FAULTS),
+    };
     let stop = Stop::default();
     let stage = flags::stage(config, &normalizer, &program);
     let mut merge = Merge::new(CAPACITY, Pace::Live { idle_after: IDLE_AFTER }, Arc::new(SystemClock))
@@ -226,6 +231,8 @@ fn stop_on_signals(stop: &Stop) -> Result<(), CliError> {
 /// Prints alerts, and hands trouble to the log. Sinks have queues of their own.
 struct Told {
     printer: Option<Box<dyn Printer>>,
+    /// By source and what was wrong.
+    sparing: Sparing<(Arc<str>, String)>,
 }
 
 impl Told {
@@ -233,6 +240,9 @@ impl Told {
         self.printer.as_mut().map_or(Ok(()), |printer| printer.write(document))
     }
 }
+
+/// Different things that can be wrong and are told apart within a minute. Whoever sends to a source makes them up.
+const MAX_FAULTS: usize = 100;
 
 impl Delivery for Told {
     fn alert(&mut self, change: &AlertChange) -> io::Result<()> {
@@ -245,7 +255,16 @@ impl Delivery for Told {
 
     fn rejected(&mut self, rejected: &Rejected) {
         let Rejected { source, at, reason, .. } = rejected;
-        warn!(source = &**source, at = at.as_str(), reason = reason.as_str(), "could not be read");
+        let key = (Arc::clone(source), reason.clone());
+        let others = |(source, _)| (source, String::new());
+        let (source, at, reason) = (&**source, at.as_str(), reason.as_str());
+        match self.sparing.due(key, others, 1, Instant::now()) {
+            Some((_, 1)) => warn!(source, at, reason, "could not be read"),
+            Some((_, n)) => {
+                warn!(source, at, reason, n, "could not be read: this and others within a minute")
+            }
+            None => {}
+        }
     }
 
     fn doubt(&mut self, doubt: &Doubt) {

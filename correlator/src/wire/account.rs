@@ -1,12 +1,12 @@
 //! What came over the wire and what was refused, counted by cause, and told in the log without flooding it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rules::event::EventTime;
 use tracing::warn;
+
+use crate::sparing::Sparing;
 
 /// What can be wrong, or worth counting. The names are those of the metrics' `cause`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,15 +103,10 @@ impl Cause {
     }
 }
 
-/// Said again after so long, with how often it happened meanwhile.
-const AGAIN: Duration = Duration::from_secs(60);
 /// Peers that are told one by one; whoever can make up names must not fill the memory.
 const MAX_TOLD: usize = 10_000;
 
-/// When a peer's trouble was last told, and how often it happened since.
-type Told = HashMap<(Cause, Box<str>), (Instant, u64)>;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Account {
     counts: [AtomicU64; Cause::ALL.len()],
     batches: AtomicU64,
@@ -120,7 +115,21 @@ pub struct Account {
     connections: AtomicU64,
     /// Nanoseconds since 1970; nought where there is no certificate.
     certificate_ends: AtomicI64,
-    told: Mutex<Told>,
+    told: Sparing<(Cause, Box<str>)>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            counts: Default::default(),
+            batches: AtomicU64::default(),
+            events: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            certificate_ends: AtomicI64::default(),
+            told: Sparing::new(MAX_TOLD),
+        }
+    }
 }
 
 impl Account {
@@ -130,23 +139,10 @@ impl Account {
         if !cause.is_worth_telling() {
             return;
         }
-        let now = Instant::now();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= MAX_TOLD {
-            told.retain(|_, (at, _)| now - *at < AGAIN);
-        }
-        let peer: Box<str> = if told.len() >= MAX_TOLD { "others".into() } else { peer.into() };
-        let n_before = match told.get_mut(&(cause, peer.clone())) {
-            Some((at, n_silent)) if now - *at < AGAIN => {
-                *n_silent += n;
-                return;
-            }
-            Some((_, n_silent)) => std::mem::take(n_silent),
-            None => 0,
+        let others = |(cause, _)| (cause, "others".into());
+        let Some(((_, peer), n)) = self.told.due((cause, peer.into()), others, n, Instant::now()) else {
+            return;
         };
-        told.insert((cause, peer.clone()), (now, 0));
-        drop(told);
-        let n = n + n_before;
         warn!(peer = &*peer, n, detail, "{}", cause.what());
     }
 
@@ -212,15 +208,5 @@ mod tests {
         }
         let counts: Vec<u64> = Cause::ALL.into_iter().map(|cause| account.n(cause)).collect();
         assert_eq!(counts, (1..=Cause::ALL.len() as u64).map(|n| 2 * n).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn made_up_peers_do_not_fill_the_memory() {
-        let account = Account::default();
-        for n in 0..MAX_TOLD + 100 {
-            account.note(Cause::Handshake, &n.to_string(), 1, "");
-        }
-        assert_eq!(account.n(Cause::Handshake), MAX_TOLD as u64 + 100);
-        assert!(account.told.lock().unwrap().len() <= MAX_TOLD + 1);
     }
 }
