@@ -17,7 +17,7 @@ use crate::config::aws::Bucket;
 use crate::merge::{Closed, Outlet};
 use crate::source::feed::{Feed, Limits, Outcome};
 use crate::source::folder::Positions;
-use crate::source::layout::{self, Kind};
+use crate::source::layout::{self, Covered, Kind};
 use crate::source::normalize::Normalizer;
 use crate::source::notice::ObjectAt;
 use crate::source::stop::Stop;
@@ -116,11 +116,61 @@ impl Listing {
         let bound = |time: Option<EventTime>| time.map(crate::time::format).unwrap_or_default();
         format!("{prefix} {}/{}", bound(self.bucket.since), bound(self.bucket.until))
     }
+}
 
-    fn is_within(&self, time: EventTime) -> bool {
-        self.bucket.since.is_none_or(|since| time >= since)
-            && self.bucket.until.is_none_or(|until| time < until)
+/// What becomes of an object that was listed.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is read in its turn.
+    Read(EventTime),
+    /// It is not, and this is why.
+    LeftOut(String),
+    /// It is nothing that could be read.
+    Nothing,
+    /// It and all dates that follow are out of bounds: the next that may be of interest comes behind this name.
+    Over(String),
+}
+
+/// `is_flat` says that the objects lie in their order by chance.
+fn fate(bucket: &Bucket, prefix: &str, is_flat: bool, key: &str, written: EventTime) -> Fate {
+    // What consoles write for a folder.
+    if key.ends_with('/') {
+        return Fate::Nothing;
     }
+    match layout::kind(key) {
+        Kind::Digest => return Fate::Nothing,
+        Kind::Foreign => return Fate::LeftOut("logs of other services".to_owned()),
+        _ => {}
+    }
+    // The folder's date, not the file's: files of several flow logs lie in one, sorted by whose they are.
+    if let (false, Some(until), Some(folder)) = (is_flat, bucket.until, layout::folder_span(key))
+        && folder.begin >= until
+        && let Some(behind) = behind_dates(prefix, key)
+    {
+        return Fate::Over(behind);
+    }
+    // A name that covers a day is of interest for as long as any of the day is.
+    let written = Covered { begin: written, end: EventTime(written.0.saturating_add(1)) };
+    let span = layout::span_of(key).unwrap_or(written);
+    let is_within = bucket.since.is_none_or(|since| span.end > since)
+        && bucket.until.is_none_or(|until| span.begin < until);
+    if !is_within {
+        return Fate::LeftOut("since and until".to_owned());
+    }
+    match bucket.keys.leaves_out(key) {
+        Some(line) => Fate::LeftOut(line),
+        None => Fate::Read(span.begin),
+    }
+}
+
+/// A name behind all dates that are written as this key's is: `:` comes after the digits. None where its folder begins with
+/// no date.
+fn behind_dates(prefix: &str, key: &str) -> Option<String> {
+    let folder = key.strip_prefix(prefix)?.split('/').next()?;
+    let name = folder.find('=').map_or(0, |at| at + 1);
+    folder[name..]
+        .starts_with(|first: char| first.is_ascii_digit())
+        .then(|| format!("{prefix}{}:", &folder[..name]))
 }
 
 impl Walk<'_> {
@@ -198,21 +248,15 @@ impl Walk<'_> {
             Some(next) => strand.after = next,
             None => strand.has_more = false,
         }
-        let until = self.listing.bucket.until;
         for (written, key) in page.keys {
-            let time = layout::time_of(&key).unwrap_or(written);
-            if !strand.is_flat && until.is_some_and(|until| time >= until) {
-                // In a strand with dates nothing older follows.
-                strand.has_more = false;
-                break;
-            }
-            if key.ends_with('/') || is_foreign(&key) || !self.listing.is_within(time) {
-                continue;
-            }
-            if let Some(line) = self.listing.bucket.keys.leaves_out(&key) {
-                self.feed.outlet.send(SourceItem::LeftOut(line.into()))?;
-            } else {
-                strand.waiting.push_back((time, key));
+            match fate(&self.listing.bucket, &strand.prefix, strand.is_flat, &key, written) {
+                Fate::Read(time) => strand.waiting.push_back((time, key)),
+                Fate::LeftOut(line) => self.feed.outlet.send(SourceItem::LeftOut(line.into()))?,
+                Fate::Nothing => {}
+                Fate::Over(behind) => {
+                    (strand.after, strand.has_more) = (behind, true);
+                    break;
+                }
             }
         }
         Ok(())
@@ -375,5 +419,57 @@ mod tests {
         {
             assert_eq!(is_dated(folder), is, "{folder}");
         }
+    }
+
+    #[test]
+    fn what_covers_part_of_the_span_is_read_and_what_has_no_date_ends_nothing() {
+        let at = |text: &str| crate::time::parse(text).unwrap();
+        let bucket = Bucket {
+            name: "trail".to_owned(),
+            prefix: String::new(),
+            access: crate::config::aws::Access::default(),
+            since: Some(at("2026-11-02T10:00:00Z")),
+            until: Some(at("2026-11-03T10:00:00Z")),
+            keys: crate::config::aws::Keys { drop: vec!["*dropped*".to_owned()], ..Default::default() },
+        };
+        let prefix = "AWSLogs/111122223333/GuardDuty/eu-west-1/";
+        let read = |text: &str| Fate::Read(at(text));
+        let left = |why: &str| Fate::LeftOut(why.to_owned());
+        let over = || Fate::Over(format!("{prefix}:"));
+        let (before, after) = ("2026-11-01T00:00:00Z", "2026-11-20T00:00:00Z");
+        for (name, written, expect) in [
+            ("2026/11/01/x.gz", after, left("since and until")),
+            // Of these days a part counts.
+            ("2026/11/02/x.gz", after, read("2026-11-02T00:00:00Z")),
+            ("2026/11/03/x.gz", after, read("2026-11-03T00:00:00Z")),
+            ("2026/11/02/09/x.gz", after, left("since and until")),
+            ("2026/11/02/10/x.gz", after, read("2026-11-02T10:00:00Z")),
+            ("2026/11/03/09/x.gz", after, read("2026-11-03T09:00:00Z")),
+            ("2026/11/02/a_20261102T0959Z_b.gz", after, left("since and until")),
+            ("2026/11/02/a_20261102T1000Z_b.gz", after, read("2026-11-02T10:00:00Z")),
+            // Another flow log's files of the morning follow in the same folder.
+            ("2026/11/03/fl-1_20261103T1000Z_b.gz", after, left("since and until")),
+            ("2026/11/03/10/x.gz", after, over()),
+            ("2026/11/04/x.gz", after, over()),
+            ("year=2026/month=11/day=04/x.gz", after, Fate::Over(format!("{prefix}year=:"))),
+            // Without a date what counts is when it was written, and others follow.
+            ("2026/", after, Fate::Nothing),
+            ("2026/11/04/", after, Fate::Nothing),
+            ("notes.json", after, left("since and until")),
+            ("notes.json", before, left("since and until")),
+            ("notes.json", "2026-11-02T10:00:00Z", read("2026-11-02T10:00:00Z")),
+            ("zone/2026/11/04/x.gz", after, left("since and until")),
+            ("2026/11/02/dropped.gz", after, left("key *dropped*")),
+        ] {
+            let key = format!("{prefix}{name}");
+            assert_eq!(fate(&bucket, prefix, false, &key, at(written)), expect, "{name}");
+        }
+        let flat = fate(&bucket, prefix, true, &format!("{prefix}2026/11/04/x.gz"), at(after));
+        assert_eq!(flat, left("since and until"));
+        let config =
+            fate(&bucket, "", false, "AWSLogs/111122223333/Config/eu-west-1/2026/11/2/x.gz", at(after));
+        assert_eq!(config, left("logs of other services"));
+        assert!(*behind_dates(prefix, &format!("{prefix}2026/11/04/x")).unwrap() > *format!("{prefix}9999/"));
+        assert!(*behind_dates(prefix, &format!("{prefix}2026/11/04/x")).unwrap() < *format!("{prefix}notes"));
     }
 }

@@ -66,32 +66,56 @@ pub fn kind(key: &str) -> Kind {
     found
 }
 
-/// What the object covers began at this time, as far as its name tells: to the minute in the file's name, or else to the day
-/// of its folder.
+/// What the object covers began at this time, as far as its name tells.
 pub fn time_of(key: &str) -> Option<EventTime> {
-    let (folders, file) = key.rsplit_once('/').unwrap_or(("", key));
-    file.split(['_', '.']).find_map(stamp).or_else(|| day_of(folders))
+    span_of(key).map(|span| span.begin)
+}
+
+/// A time with a beginning and an end, which is not of it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    pub begin: EventTime,
+    pub end: EventTime,
+}
+
+impl Covered {
+    fn new(begin: EventTime, seconds: i64) -> Self {
+        Self { begin, end: EventTime(begin.0.saturating_add(seconds * 1_000_000_000)) }
+    }
+}
+
+/// What the object covers, as far as its name tells: the minute in the file's name, or else the hour or day of its folder.
+pub fn span_of(key: &str) -> Option<Covered> {
+    let file = key.rsplit_once('/').map_or(key, |(_, file)| file);
+    file.split(['_', '.']).find_map(stamp).or_else(|| folder_span(key))
+}
+
+/// The hour or day of an object's folder.
+pub fn folder_span(key: &str) -> Option<Covered> {
+    day_of(key.rsplit_once('/')?.0)
 }
 
 /// `20261102T1005Z`.
-fn stamp(word: &str) -> Option<EventTime> {
+fn stamp(word: &str) -> Option<Covered> {
     let (day, minute) = word.strip_suffix('Z')?.split_once('T')?;
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !(day.len() == 8 && matches!(minute.len(), 4 | 6) && is_number(day) && is_number(minute)) {
         return None;
     }
-    let second = minute.get(4..6).unwrap_or("00");
+    let second = minute.get(4..6);
     let (year, month, day) = (&day[..4], &day[4..6], &day[6..]);
-    time::parse(&format!("{year}-{month}-{day}T{}:{}:{second}Z", &minute[..2], &minute[2..4]))
+    let text = format!("{year}-{month}-{day}T{}:{}:{}Z", &minute[..2], &minute[2..4], second.unwrap_or("00"));
+    Some(Covered::new(time::parse(&text)?, if second.is_some() { 1 } else { 60 }))
 }
 
 /// `2026/11/02`, `2026/11/02/10`, the same as `year=2026/…`, and `eventDay=20261102`.
-fn day_of(folders: &str) -> Option<EventTime> {
+fn day_of(folders: &str) -> Option<Covered> {
+    const HOUR: i64 = 3_600;
     let parts: Vec<&str> = folders.split('/').collect();
-    let at = |text: String| time::parse(&text);
+    let at = |text: String, seconds| Some(Covered::new(time::parse(&text)?, seconds));
     if let Some(day) = parts.iter().find_map(|part| part.strip_prefix("eventDay=")) {
         let (year, month, day) = (day.get(..4)?, day.get(4..6)?, day.get(6..8)?);
-        return at(format!("{year}-{month}-{day}T00:00:00Z"));
+        return at(format!("{year}-{month}-{day}T00:00:00Z"), 24 * HOUR);
     }
     let number = |part: &str, name: &str, len: usize| {
         let text = part.strip_prefix(name).unwrap_or(part);
@@ -101,7 +125,8 @@ fn day_of(folders: &str) -> Option<EventTime> {
         let (year, month) = (number(day[0], "year=", 4)?, number(day[1], "month=", 2)?);
         let day = number(day[2], "day=", 2)?;
         let hour = parts.get(idx + 3).and_then(|part| number(part, "hour=", 2));
-        at(format!("{year}-{month}-{day}T{}:00:00Z", hour.as_deref().unwrap_or("00")))
+        let seconds = if hour.is_some() { HOUR } else { 24 * HOUR };
+        at(format!("{year}-{month}-{day}T{}:00:00Z", hour.as_deref().unwrap_or("00")), seconds)
     })
 }
 
@@ -162,6 +187,32 @@ mod tests {
             Kind::CloudTrail,
             day,
         );
+    }
+
+    #[test]
+    fn a_name_covers_a_minute_an_hour_or_a_day() {
+        let folder = "AWSLogs/111122223333/GuardDuty/eu-west-1/2026/11/02";
+        for (key, begin, end) in [
+            (format!("{folder}/x.jsonl.gz"), "2026-11-02T00:00:00.000Z", "2026-11-03T00:00:00.000Z"),
+            (format!("{folder}/23/x.gz"), "2026-11-02T23:00:00.000Z", "2026-11-03T00:00:00.000Z"),
+            (
+                format!("{folder}/a_20261102T1005Z_b.gz"),
+                "2026-11-02T10:05:00.000Z",
+                "2026-11-02T10:06:00.000Z",
+            ),
+            (
+                format!("{folder}/a_20261102T100507Z.gz"),
+                "2026-11-02T10:05:07.000Z",
+                "2026-11-02T10:05:08.000Z",
+            ),
+        ] {
+            let span = span_of(&key).unwrap();
+            assert_eq!(
+                (time::format(span.begin).as_str(), time::format(span.end).as_str()),
+                (begin, end),
+                "{key}"
+            );
+        }
     }
 
     #[test]
