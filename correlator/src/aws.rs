@@ -5,6 +5,7 @@
 mod access;
 mod bucket;
 mod dead_letter;
+mod digests;
 mod fetch;
 mod hand;
 mod queue;

@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::access::{Clients, failure};
+use super::access::{Clients, Failure, failure};
 use crate::config::aws::DeadLetters;
 
 /// A message that is set aside.
@@ -27,12 +27,10 @@ pub(super) struct Letter<'m> {
 
 /// Where they go.
 pub(super) enum Office {
-    File {
-        path: PathBuf,
-        open: Mutex<Option<File>>,
-    },
+    Paper(Paper),
     Queue {
         url: String,
+        otherwise: Option<Paper>,
     },
     /// Nowhere is set up: they stay where they are, for the queue's own policy.
     None,
@@ -41,8 +39,10 @@ pub(super) enum Office {
 impl Office {
     pub(super) fn new(letters: Option<&DeadLetters>) -> Self {
         match letters {
-            Some(DeadLetters::File(path)) => Self::File { path: path.clone(), open: Mutex::default() },
-            Some(DeadLetters::Queue(url)) => Self::Queue { url: url.clone() },
+            Some(DeadLetters::File(path)) => Self::Paper(Paper::new(path)),
+            Some(DeadLetters::Queue { url, otherwise }) => {
+                Self::Queue { url: url.clone(), otherwise: otherwise.as_deref().map(Paper::new) }
+            }
             None => Self::None,
         }
     }
@@ -53,14 +53,8 @@ impl Office {
     /// In words. The message must not be deleted then.
     pub(super) fn put(&self, letter: Letter<'_>, clients: &Clients, handle: &Handle) -> Result<(), String> {
         match self {
-            Self::File { path, open } => {
-                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-                append(path, &mut open, letter).map_err(|error| {
-                    *open = None;
-                    format!("cannot write to \"{}\": {error}", path.display())
-                })
-            }
-            Self::Queue { url } => {
+            Self::Paper(paper) => paper.put(letter),
+            Self::Queue { url, otherwise } => {
                 let attribute = |text: &str| {
                     // An attribute must not be empty, and a message with all of its attributes not too long.
                     let text: String = text.chars().take(1_000).collect();
@@ -77,14 +71,42 @@ impl Office {
                     .message_attributes("groundtrail.reason", reason)
                     .message_attributes("groundtrail.queue", from)
                     .send();
-                let sent = handle.block_on(sent);
-                sent.map(|_| ())
-                    .map_err(|error| format!("cannot send to \"{url}\": {}", failure(&error).reason()))
+                let Err(error) = handle.block_on(sent) else { return Ok(()) };
+                let failed = failure(&error);
+                let refused = format!("cannot send to \"{url}\": {}", failed.reason());
+                match (failed, otherwise) {
+                    // It will not take this one, as where there is no room left for a reason.
+                    (Failure::Refused(_), Some(paper)) => {
+                        let reason = format!("{}; {refused}", letter.reason);
+                        paper.put(Letter { reason: &reason, ..letter })
+                    }
+                    _ => Err(refused),
+                }
             }
             Self::None => {
                 Err("no dead_letters or dead_letter_queue is set, so it stays in the queue".to_owned())
             }
         }
+    }
+}
+
+/// A file that is written to its end.
+pub(super) struct Paper {
+    path: PathBuf,
+    open: Mutex<Option<File>>,
+}
+
+impl Paper {
+    fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), open: Mutex::default() }
+    }
+
+    fn put(&self, letter: Letter<'_>) -> Result<(), String> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        append(&self.path, &mut open, letter).map_err(|error| {
+            *open = None;
+            format!("cannot write to \"{}\": {error}", self.path.display())
+        })
     }
 }
 
@@ -104,9 +126,8 @@ fn append(path: &Path, open: &mut Option<File>, letter: Letter<'_>) -> io::Resul
         *open = None;
     }
     if open.is_none() {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder)?;
-        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
         // Notifications name accounts and buckets: for the owner alone.
         let mut file = File::options().create(true).read(true).append(true).mode(0o600).open(path)?;
         // A line that a crash left half written stays one of its own.
@@ -118,6 +139,8 @@ fn append(path: &Path, open: &mut Option<File>, letter: Letter<'_>) -> io::Resul
         if last != *b"\n" {
             file.write_all(b"\n")?;
         }
+        // A file whose name is not on the disk is gone with the power, whatever is in it.
+        File::open(folder)?.sync_all()?;
         *open = Some(file);
     }
     let Some(file) = open else { return Ok(()) };

@@ -3,8 +3,6 @@
 //! A message leaves the queue in two ways only: all it led to is written (its receipt was given), or it is a dead letter
 //! that is written. Whatever ends a run in between, the message comes again, and its events are known by their ids.
 
-use std::collections::{HashMap, VecDeque};
-use std::io::{BufReader, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,20 +12,18 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
     MessageSystemAttributeName,
 };
-use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::warn;
 
 use super::access::{Clients, Failure, failure};
 use super::dead_letter::{Letter, Office};
-use super::fetch;
+use super::digests::{Hashes, Keys};
+use super::fetch::{self, Fetch};
 use super::hand::Hand;
 use crate::config::aws::Queue;
 use crate::merge::{Closed, Outlet};
-use crate::source::digest::{Digest, Finding, PublicKeys, Signed, hex};
-use crate::source::feed::{Feed, INTERRUPTED, Limits, Outcome};
+use crate::source::feed::{Feed, Limits, Outcome};
 use crate::source::layout::{self, Kind};
 use crate::source::normalize::Normalizer;
 use crate::source::notice::{self, Notice, ObjectAt};
@@ -61,7 +57,7 @@ pub(crate) struct Queued {
 
 /// What becomes of a message.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Done,
     /// It comes again: nothing is wrong with it. Not for ever.
     Later(String),
@@ -71,35 +67,20 @@ enum Verdict {
 }
 
 /// What the threads of one queue share.
-struct Shared<'q> {
-    queue: &'q Queue,
+pub(super) struct Shared<'q> {
+    pub(super) queue: &'q Queue,
     clients: Clients,
     handle: Handle,
     hand: Hand,
     office: Office,
     /// Of log files that were read since the start.
-    hashes: Hashes,
-    keys: PublicKeys,
+    pub(super) hashes: Hashes,
+    pub(super) keys: Keys,
     stop: Stop,
     done: UnboundedSender<String>,
 }
 
 impl Queued {
-    /// The keys that digests are held to.
-    fn keys(&self, feed: &Feed<'_>) -> Result<PublicKeys, Closed> {
-        let Some(path) = &self.queue.digest_keys else { return Ok(PublicKeys::default()) };
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
-        match text.and_then(|text| PublicKeys::parse(&text)) {
-            Ok(keys) => Ok(keys),
-            Err(reason) => {
-                let reason = format!("{reason}; signatures of digests are not checked");
-                let at = path.display().to_string();
-                feed.reject(at, reason, RejectedKind::Object, &mut Outcome::default())?;
-                Ok(PublicKeys::default())
-            }
-        }
-    }
-
     /// Follows the queue until told to stop.
     ///
     /// # Errors
@@ -130,7 +111,7 @@ impl Queued {
             handle,
             hand: Hand::default(),
             hashes: Hashes::default(),
-            keys: self.keys(&feed)?,
+            keys: Keys::new(self.queue.digest_keys.clone()),
             office: Office::new(self.queue.dead_letters.as_ref()),
             queue: &self.queue,
             stop: stop.clone(),
@@ -139,6 +120,8 @@ impl Queued {
         let (work, waiting) = sync_channel(self.queue.workers as usize);
         // The workers' alone: with the last of them gone, nobody is waited for.
         let waiting = Arc::new(Mutex::new(waiting));
+        // A file that cannot be used is said at the start, not with the first digest.
+        shared.keys.look(&feed)?;
         let result = std::thread::scope(|scope| {
             let (shared, feed) = (&shared, &feed);
             let worker = |waiting: Arc<_>| scope.spawn(move || shared.work(&waiting, feed));
@@ -285,6 +268,19 @@ impl Shared<'_> {
         }
     }
 
+    /// Begins to read an object, where the configuration lets the bucket be read: who may send to the queue chooses it.
+    pub(super) fn open(&self, object: &ObjectAt) -> Result<Fetch<'_>, Failure> {
+        if !notice::is_bucket(&object.bucket) {
+            return Err(Failure::Never("that is no bucket's name".to_owned()));
+        }
+        if !self.queue.may_read(&object.bucket) {
+            let text =
+                "the source's \"buckets\" does not have this bucket: add it, if its logs are to be read";
+            return Err(Failure::Never(text.to_owned()));
+        }
+        fetch::open(&self.clients, &self.handle, object, &self.stop)
+    }
+
     fn read_object(&self, object: &ObjectAt, feed: &Feed<'_>) -> Result<Verdict, Closed> {
         if let Some(line) = self.queue.keys.leaves_out(&object.key) {
             feed.outlet.send(SourceItem::LeftOut(line.into()))?;
@@ -300,7 +296,7 @@ impl Shared<'_> {
             _ => {}
         }
         let mut name = format!("s3://{}/{}", object.bucket, object.key);
-        let reader = match fetch::open(&self.clients, &self.handle, object, &self.stop) {
+        let reader = match self.open(object) {
             Ok(reader) => reader,
             Err(refused) => return refused_object(&name, &refused, feed),
         };
@@ -318,99 +314,6 @@ impl Shared<'_> {
             (false, 0) => Verdict::Done,
             (false, _) => Verdict::Dead(fault),
         })
-    }
-
-    /// Holds a digest to what it says of itself, and the log files in it to what it says of them. One that was not read
-    /// since the start is read now: its events are known, or were missing.
-    fn read_digest(&self, object: &ObjectAt, feed: &Feed<'_>) -> Result<Verdict, Closed> {
-        let name = format!("s3://{}/{}", object.bucket, object.key);
-        let (text, key, signature) = match self.whole(object) {
-            Ok(whole) => whole,
-            Err(refused) => return refused_object(&name, &refused, feed),
-        };
-        let digest = match Digest::parse(&text) {
-            Ok(digest) => digest,
-            Err(reason) => {
-                feed.reject(name, reason.clone(), RejectedKind::Object, &mut Outcome::default())?;
-                return Ok(Verdict::Dead(reason));
-            }
-        };
-        let tell = |finding: Finding<'_>| {
-            let event = digest.event(finding);
-            warn!(digest = name.as_str(), event = event.as_str(), "a finding of CloudTrail's digests");
-            feed.document(&event, &|| name.clone(), &mut Outcome::default())
-        };
-        if !digest.is_at(&object.bucket, &key) {
-            tell(Finding::Misplaced)?;
-        }
-        if digest.is_signed(signature.as_deref(), &self.keys) == Signed::No {
-            tell(Finding::SignatureInvalid)?;
-        }
-        let mut verdict = Verdict::Done;
-        if let Some((bucket, before)) = digest.previous() {
-            match self.whole(&at(bucket, before)) {
-                Ok((text, _, _)) => {
-                    if let Some(found) = digest.altered_previous(&text) {
-                        tell(Finding::PreviousAltered(&found))?;
-                    }
-                }
-                Err(Failure::Missing(_)) => tell(Finding::PreviousMissing)?,
-                Err(refused) => verdict = refused_object(&format!("s3://{bucket}/{before}"), &refused, feed)?,
-            }
-        }
-        for file in digest.log_files.iter().filter(|file| file.is_sha256()) {
-            let held = self.hashes.get(&file.bucket, &file.object).map(|hash| hex(&hash));
-            let found = match held {
-                Some(hash) => hash,
-                None => {
-                    let name = format!("s3://{}/{}", file.bucket, file.object);
-                    match fetch::open(
-                        &self.clients,
-                        &self.handle,
-                        &at(&file.bucket, &file.object),
-                        &self.stop,
-                    ) {
-                        Ok(reader) => {
-                            let outcome = feed.object(&name, Kind::CloudTrail, reader)?;
-                            if outcome.is_interrupted {
-                                let fault = outcome.first_fault.unwrap_or_default();
-                                verdict = worse(verdict, Verdict::Later(format!("{name}: {fault}")));
-                                continue;
-                            }
-                            if let Some(hash) = outcome.sha256 {
-                                self.hashes.put(&file.bucket, &file.object, hash);
-                            }
-                            outcome.sha256.map_or_else(String::new, |hash| hex(&hash))
-                        }
-                        Err(Failure::Missing(_)) => {
-                            tell(Finding::FileMissing(file))?;
-                            continue;
-                        }
-                        Err(refused) => {
-                            verdict = worse(verdict, refused_object(&name, &refused, feed)?);
-                            continue;
-                        }
-                    }
-                }
-            };
-            if !found.eq_ignore_ascii_case(&file.hash) {
-                tell(Finding::FileAltered(file, &found))?;
-            }
-        }
-        Ok(verdict)
-    }
-
-    /// A small object unpacked, the key it was found at, and its signature.
-    fn whole(&self, object: &ObjectAt) -> Result<(Vec<u8>, String, Option<String>), Failure> {
-        let reader = fetch::open(&self.clients, &self.handle, object, &self.stop)?;
-        let (key, signature) = (reader.key().to_owned(), reader.signature().map(str::to_owned));
-        let mut text = Vec::new();
-        let read = MultiGzDecoder::new(BufReader::new(reader)).take(MAX_DIGEST_BYTES).read_to_end(&mut text);
-        match read {
-            Ok(_) => Ok((text, key, signature)),
-            Err(error) if error.kind() == INTERRUPTED => Err(Failure::Unreachable(error.to_string())),
-            Err(error) => Err(Failure::Never(format!("cannot be unpacked: {error}"))),
-        }
     }
 
     /// Does with a message what was found to be right.
@@ -578,12 +481,8 @@ impl Shared<'_> {
     }
 }
 
-fn at(bucket: &str, key: &str) -> ObjectAt {
-    ObjectAt { bucket: bucket.to_owned(), key: key.to_owned(), other_key: None, region: None }
-}
-
 /// Says what AWS refused, and what is to become of the message.
-fn refused_object(name: &str, refused: &Failure, feed: &Feed<'_>) -> Result<Verdict, Closed> {
+pub(super) fn refused_object(name: &str, refused: &Failure, feed: &Feed<'_>) -> Result<Verdict, Closed> {
     let reason = format!("{name}: {}", refused.reason());
     let say = |way_out: &str| {
         let text = format!("{}; {way_out}", refused.reason());
@@ -604,46 +503,6 @@ fn refused_object(name: &str, refused: &Failure, feed: &Feed<'_>) -> Result<Verd
         }
         Failure::Unreachable(_) => Verdict::Later(reason),
     })
-}
-
-/// Log files are remembered by hash until their digest comes, an hour later or two. With more than these, the oldest are read again.
-const MAX_HASHES: usize = 100_000;
-/// A digest of a busy hour has some thousand files at 500 bytes each.
-const MAX_DIGEST_BYTES: u64 = 64 << 20;
-
-/// What was read, by the hash of its name.
-#[derive(Default)]
-struct Hashes(Mutex<Remembered>);
-
-#[derive(Default)]
-struct Remembered {
-    by_name: HashMap<[u8; 32], [u8; 32]>,
-    /// Names, the oldest first.
-    order: VecDeque<[u8; 32]>,
-}
-
-impl Hashes {
-    fn name(bucket: &str, key: &str) -> [u8; 32] {
-        Sha256::digest(format!("{bucket}/{key}").as_bytes()).into()
-    }
-
-    fn put(&self, bucket: &str, key: &str, hash: [u8; 32]) {
-        let name = Self::name(bucket, key);
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.by_name.insert(name, hash).is_none() {
-            held.order.push_back(name);
-        }
-        if held.order.len() > MAX_HASHES
-            && let Some(oldest) = held.order.pop_front()
-        {
-            held.by_name.remove(&oldest);
-        }
-    }
-
-    fn get(&self, bucket: &str, key: &str) -> Option<[u8; 32]> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.by_name.get(&Self::name(bucket, key)).copied()
-    }
 }
 
 /// A message that cannot be worked on is given up in the end.
@@ -675,7 +534,7 @@ fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-fn worse(one: Verdict, other: Verdict) -> Verdict {
+pub(super) fn worse(one: Verdict, other: Verdict) -> Verdict {
     let rank = |verdict: &Verdict| match verdict {
         Verdict::Done => 0,
         Verdict::Dead(_) => 1,

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -225,11 +225,14 @@ fn start_one(
 fn with_dead_letters(source: &Source, store: Option<&Path>) -> Source {
     let mut source = source.clone();
     if let (Input::Queue(queue), Some(store)) = (&mut source.input, store) {
-        queue.dead_letters.get_or_insert_with(|| {
-            let mut path = store.as_os_str().to_owned();
-            path.push("-dead-letters.ndjson");
-            DeadLetters::File(path.into())
-        });
+        let mut path = store.as_os_str().to_owned();
+        path.push("-dead-letters.ndjson");
+        let path = PathBuf::from(path);
+        match &mut queue.dead_letters {
+            Some(DeadLetters::Queue { otherwise, .. }) => *otherwise = Some(path),
+            Some(DeadLetters::File(_)) => {}
+            none => *none = Some(DeadLetters::File(path)),
+        }
     }
     source
 }

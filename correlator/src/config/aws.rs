@@ -40,9 +40,22 @@ pub struct Queue {
     /// A message that was tried so often in vain is set aside.
     pub max_receives: u32,
     pub dead_letters: Option<DeadLetters>,
+    /// The buckets that messages may lead to, `*` for any text; none stands for all that we may read.
+    pub buckets: Vec<String>,
     pub keys: Keys,
     /// What `aws cloudtrail list-public-keys` printed: digests are held to it.
     pub digest_keys: Option<PathBuf>,
+}
+
+impl Queue {
+    /// Whether objects of this bucket are read. Who may send to the queue names it.
+    pub fn may_read(&self, bucket: &str) -> bool {
+        self.buckets.is_empty() || self.buckets.iter().any(|pattern| fits(pattern, bucket))
+    }
+}
+
+fn fits(pattern: &str, text: &str) -> bool {
+    Wildcard::new(pieces(pattern), Case::Sensitive).is_match(text)
 }
 
 /// Which objects are read, by their keys.
@@ -56,11 +69,10 @@ pub struct Keys {
 impl Keys {
     /// The line by which an object is not read, or none.
     pub fn leaves_out(&self, key: &str) -> Option<String> {
-        let fits = |pattern: &&String| Wildcard::new(pieces(pattern), Case::Sensitive).is_match(key);
-        if let Some(pattern) = self.drop.iter().find(fits) {
+        if let Some(pattern) = self.drop.iter().find(|pattern| fits(pattern, key)) {
             return Some(format!("key {pattern}"));
         }
-        (!self.keep.is_empty() && !self.keep.iter().any(|pattern| fits(&pattern)))
+        (!self.keep.is_empty() && !self.keep.iter().any(|pattern| fits(pattern, key)))
             .then(|| "keys not kept".to_owned())
     }
 }
@@ -69,8 +81,11 @@ impl Keys {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLetters {
     File(PathBuf),
-    /// Its address.
-    Queue(String),
+    Queue {
+        url: String,
+        /// For what the queue does not take: what is longer than a message may be with a reason on top.
+        otherwise: Option<PathBuf>,
+    },
 }
 
 /// Objects of a bucket, listed.
@@ -99,6 +114,18 @@ pub(super) fn queue(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<
     let other = table.str("dead_letter_queue", ctx);
     let digest_keys = table.path("digest_keys", ctx);
     let keys = keys(table, ctx);
+    let buckets = table.strings("buckets", ctx);
+    for bucket in &buckets {
+        if bucket.value.is_empty() || bucket.value.contains(['/', ':']) {
+            let message = format!("\"{}\" is not a bucket's name", bucket.value);
+            ctx.fault(
+                bucket.span.clone(),
+                message,
+                "write buckets = [\"my-trail\"], and keep_keys for what is in it",
+            );
+        }
+    }
+    let buckets = buckets.into_iter().map(|at| at.value).collect();
     let url = url?;
     if !is_url(&url.value) {
         let message = format!("\"{}\" is not a queue's address", url.value);
@@ -126,11 +153,23 @@ pub(super) fn queue(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<
             ctx.fault(other.span, message, "write the address of a queue that nobody reads by itself");
             None
         }
-        (file, other) => file.map(DeadLetters::File).or(other.map(|other| DeadLetters::Queue(other.value))),
+        (file, other) => file
+            .map(DeadLetters::File)
+            .or(other.map(|other| DeadLetters::Queue { url: other.value, otherwise: None })),
     };
     access.region = access.region.or_else(|| region_of(&url.value));
     let visibility = visibility.map_or(DEFAULT_VISIBILITY, |at| at.value);
-    Some(Queue { url: url.value, access, workers, visibility, max_receives, dead_letters, keys, digest_keys })
+    Some(Queue {
+        url: url.value,
+        access,
+        workers,
+        visibility,
+        max_receives,
+        dead_letters,
+        buckets,
+        keys,
+        digest_keys,
+    })
 }
 
 pub(super) fn bucket(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Bucket> {
@@ -208,6 +247,7 @@ pub(super) const KEYS: &[&str] = &[
     "digest_keys",
     "keep_keys",
     "drop_keys",
+    "buckets",
     "bucket",
     "prefix",
     "since",

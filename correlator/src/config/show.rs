@@ -104,12 +104,15 @@ fn write_source(source: &Source, out: &mut String) -> std::fmt::Result {
 fn write_queue(queue: &Queue, out: &mut String) -> std::fmt::Result {
     writeln!(out, "type = \"sqs\"\nqueue = {}", quote(&queue.url))?;
     write_access(&queue.access, out)?;
+    if !queue.buckets.is_empty() {
+        writeln!(out, "buckets = {}", list(queue.buckets.iter().map(|bucket| quote(bucket))))?;
+    }
     write_keys(&queue.keys, out)?;
     writeln!(out, "workers = {}\nvisibility = \"{}\"", queue.workers, duration(queue.visibility))?;
     writeln!(out, "max_receives = {}", queue.max_receives)?;
     match &queue.dead_letters {
         Some(DeadLetters::File(path)) => writeln!(out, "dead_letters = {}", quote_path(path))?,
-        Some(DeadLetters::Queue(url)) => writeln!(out, "dead_letter_queue = {}", quote(url))?,
+        Some(DeadLetters::Queue { url, .. }) => writeln!(out, "dead_letter_queue = {}", quote(url))?,
         None => {}
     }
     match &queue.digest_keys {

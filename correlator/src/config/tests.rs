@@ -318,6 +318,7 @@ fn faults_of_queues_and_buckets() {
             "type = \"sqs\"\nqueue = \"https://a/q\"\ndead_letters = \"x\"\ndead_letter_queue = \"https://a/d\"",
             "one place",
         ),
+        ("type = \"sqs\"\nqueue = \"https://a/q\"\nbuckets = [\"trail/AWSLogs\"]", "not a bucket's name"),
         ("type = \"s3\"\nbucket = \"s3://trail/AWSLogs\"", "not a bucket's name"),
         ("type = \"s3\"\nbucket = \"trail\"\nsince = \"yesterday\"", "is not a time"),
         ("type = \"s3\"\nbucket = \"trail\"\nsince = \"2026-11-02\"\nuntil = \"2026-11-01\"", "not after"),
@@ -330,6 +331,11 @@ fn faults_of_queues_and_buckets() {
         parse("[[source]]\ntype = \"sqs\"\nqueue = \"https://sqs.eu-west-1.amazonaws.com/1/q\"").unwrap();
     let Input::Queue(queue) = &config.sources[0].input else { panic!("{config:?}") };
     assert_eq!(queue.access.region.as_deref(), Some("eu-west-1"));
+    assert!(queue.may_read("any"), "nothing said: whatever we may read");
+    let few = "[[source]]\ntype = \"sqs\"\nqueue = \"https://a/q\"\nbuckets = [\"trail\", \"logs-*\"]";
+    let Input::Queue(queue) = &parse(few).unwrap().sources[0].input else { panic!("{few}") };
+    let may = ["trail", "trails", "logs-eu", "my-logs-eu"].map(|bucket| queue.may_read(bucket));
+    assert_eq!(may, [true, false, true, false]);
 }
 
 fn uncommented() -> String {

@@ -63,10 +63,14 @@ pub(crate) enum Finding<'d> {
     FileMissing(&'d LogFile),
     /// With the hash that was found.
     FileAltered(&'d LogFile, &'d str),
+    /// It is there and cannot be read to its end; why.
+    FileUnchecked(&'d LogFile, &'d str),
     PreviousMissing,
     PreviousAltered(&'d str),
     /// AWS did not sign this.
     SignatureInvalid,
+    /// Whether AWS did cannot be said: the key is not among those given.
+    SignatureUnknown,
     /// It lies elsewhere than it says.
     Misplaced,
 }
@@ -141,6 +145,10 @@ impl Digest {
                 let message = "a log file is not as CloudTrail wrote it";
                 ("log_file_altered", of(file), Some(&*file.hash), Some(found), message)
             }
+            Finding::FileUnchecked(file, _) => {
+                let message = "a log file could not be checked";
+                ("log_file_unchecked", of(file), Some(&*file.hash), None, message)
+            }
             Finding::PreviousMissing => {
                 let message = "a digest is gone, and with it the list of an hour's log files";
                 ("log_digest_missing", before.unwrap_or_default(), None, None, message)
@@ -156,6 +164,13 @@ impl Digest {
                 None,
                 Some(&*self.sha256),
                 "a digest is not signed by CloudTrail",
+            ),
+            Finding::SignatureUnknown => (
+                "log_digest_unchecked",
+                own.clone(),
+                None,
+                Some(&*self.sha256),
+                "a digest is signed with a key that is not among the digest_keys",
             ),
             Finding::Misplaced => (
                 "log_digest_altered",
@@ -183,6 +198,9 @@ impl Digest {
         });
         if let Some(region) = region {
             event["cloud"]["region"] = Value::from(region);
+        }
+        if let Finding::FileUnchecked(_, reason) = finding {
+            event["event"]["reason"] = Value::from(reason);
         }
         if let Some(found) = found {
             event["file"]["hash"] = json!({ "sha256": found });

@@ -90,6 +90,38 @@ impl Feed<'_> {
         Ok(outcome)
     }
 
+    /// Reads to the end for the hash of the unpacked content alone. Hands nothing over, and rejects nothing.
+    #[cfg(feature = "aws")]
+    pub(crate) fn hash(&self, reader: impl Read) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut unpacked = match Unpacked::open(reader, self.limits.max_file_bytes) {
+            Ok(unpacked) => unpacked,
+            Err(NotOpened::Interrupted(reason)) => {
+                return Outcome { is_interrupted: true, first_fault: Some(reason), ..outcome };
+            }
+            Err(NotOpened::Refused(reason)) => return Outcome { first_fault: Some(reason), ..outcome },
+            Err(NotOpened::Parquet(_)) => {
+                return Outcome { first_fault: Some("is Parquet".to_owned()), ..outcome };
+            }
+        };
+        unpacked.hash = Some(Sha256::new());
+        match io::copy(&mut unpacked, &mut io::sink()) {
+            Ok(_) => outcome.sha256 = unpacked.hash.take().map(|hash| hash.finalize().into()),
+            Err(error) => {
+                outcome.is_interrupted = unpacked.is_interrupted;
+                outcome.first_fault = Some(match unpacked.is_over_limit {
+                    true => format!(
+                        "unpacks to more than {} bytes: raise \"max_file\"",
+                        self.limits.max_file_bytes
+                    ),
+                    false => error.to_string(),
+                });
+            }
+        }
+        outcome.n_bytes = unpacked.n_read;
+        outcome
+    }
+
     /// Reads JSON records in any envelope, packed or not.
     pub fn json(&self, name: &str, reader: impl Read) -> Result<Outcome, Closed> {
         match Unpacked::open(reader, self.limits.max_file_bytes) {

@@ -50,6 +50,8 @@ fn findings_are_events_that_rules_can_read() {
         (Finding::PreviousMissing, "log_digest_missing"),
         (Finding::PreviousAltered("00"), "log_digest_altered"),
         (Finding::SignatureInvalid, "log_digest_altered"),
+        (Finding::FileUnchecked(file, "it ends too early"), "log_file_unchecked"),
+        (Finding::SignatureUnknown, "log_digest_unchecked"),
         (Finding::Misplaced, "log_digest_altered"),
     ] {
         let text = digest.event(finding);

@@ -233,6 +233,31 @@ impl Read for Cut<'_> {
     }
 }
 
+#[cfg(feature = "aws")]
+#[test]
+fn a_hash_is_of_the_whole_content_or_there_is_none() {
+    let text = format!(r#"{{"Records":[{},{}]}}"#, call("a"), call("b"));
+    let expect: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    let packed = gzip(&text);
+    let bomb = gzip(&" ".repeat(1 << 20));
+    let came = collect(|normalizer, outlet| {
+        let limits = Limits { max_file_bytes: 1 << 16, ..Limits::default() };
+        let feed = Feed { source: "test".into(), normalizer, outlet: outlet.clone(), limits };
+        for whole in [text.as_bytes(), &packed] {
+            assert_eq!(feed.hash(whole).sha256, Some(expect));
+        }
+        for (part, says) in [(&packed[..packed.len() - 9], ""), (&bomb, "max_file"), (b"PAR1", "Parquet")] {
+            let outcome = feed.hash(part);
+            assert!(outcome.sha256.is_none() && !outcome.is_interrupted);
+            assert!(outcome.first_fault.is_some_and(|fault| fault.contains(says)), "{says}");
+        }
+        for len in [0, 2, packed.len() - 4] {
+            assert!(feed.hash(Cut(&packed[..len])).is_interrupted);
+        }
+    });
+    assert_eq!(came, Came::default(), "nothing of it is handed over");
+}
+
 #[test]
 fn a_sender_that_stops_is_no_fault_of_the_object() {
     let text = format!(r#"{{"Records":[{},{}]}}"#, call("a"), call("b"));
