@@ -431,10 +431,15 @@ impl Feed<'_> {
         };
         outcome.n_bytes = file.metadata().map_or(1, |data| data.len());
         let (mut number, mut closed) = (0_u64, None);
-        let read = parquet::rows(file, &mut |line| {
+        let read = parquet::rows(file, self.limits.max_file_bytes, &mut |line| {
             number += 1;
             let at = || format!("{name}, row {number}");
             let sent = match line {
+                parquet::Line::Document(text) | parquet::Line::Flow(text)
+                    if text.len() > self.limits.max_record_bytes =>
+                {
+                    self.reject(at(), self.too_large(), RejectedKind::TooLarge, outcome)
+                }
                 parquet::Line::Document(text) => self.document(&text, &at, outcome),
                 parquet::Line::Flow(text) => self.flow_row(text, &at, outcome),
             };
@@ -444,15 +449,15 @@ impl Feed<'_> {
         if let Some(closed) = closed {
             return Err(closed);
         }
-        match read {
-            Ok(()) => Ok(()),
-            Err(reason) => {
-                let n_records = outcome.n_records;
-                let reason =
-                    format!("damaged Parquet: {reason}; the {n_records} records before it were read");
-                self.reject(name.to_owned(), reason, RejectedKind::Truncated, outcome)
+        let (reason, kind) = match read {
+            Ok(()) => return Ok(()),
+            Err(parquet::Fault::Damaged(reason)) => {
+                (format!("damaged Parquet: {reason}"), RejectedKind::Truncated)
             }
-        }
+            Err(parquet::Fault::TooLarge(reason)) => (reason, RejectedKind::TooLarge),
+        };
+        let reason = format!("{reason}; the {} records before it were read", outcome.n_records);
+        self.reject(name.to_owned(), reason, kind, outcome)
     }
 
     #[cfg(feature = "aws")]
@@ -460,6 +465,9 @@ impl Feed<'_> {
         let (header, line) = text.split_once('\n').unwrap_or_default();
         if !vpcflow::is_event(header, line) {
             return Ok(());
+        }
+        if let Some(fault) = vpcflow::header_fault(header) {
+            return self.reject(at(), fault, RejectedKind::Record, outcome);
         }
         match self.normalizer.read(Origin::VpcFlow, text) {
             Ok(record) => {
