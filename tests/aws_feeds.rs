@@ -457,3 +457,70 @@ fn a_log_file_that_is_gone_or_changed_is_an_alert() {
     assert_eq!(rules.len(), 6, "{rules:?}");
     assert_eq!(scene.dead_letters(), [Value::Null; 0]);
 }
+
+#[test]
+fn a_queue_leads_to_the_buckets_it_may_and_every_letter_finds_a_place() {
+    let Some(scene) = scene("a_queue_leads_to_the_buckets_it_may_and_every_letter_finds_a_place") else {
+        return;
+    };
+    let small = ["sqs", "create-queue", "--queue-name", "dead", "--attributes", "MaximumMessageSize=1024"];
+    let dead = scene.moto.aws(&small)["QueueUrl"].as_str().unwrap().to_owned();
+    let object = key("eu-west-1", 2, 5);
+    scene.put(&object, &log_file(0..1));
+    let notice = |bucket: &str| json!({ "s3Bucket": bucket, "s3ObjectKey": [object] }).to_string();
+    let long = "no notification ".repeat(100);
+    for body in [
+        &notice("trail"),
+        &notice("others"),
+        &json!({ "s3Bucket": "trail", "s3ObjectKey": [] }).to_string(),
+        &long,
+    ] {
+        scene.moto.send(&scene.queue, body);
+    }
+    let source = format!("{}\nbuckets = [\"trail\"]\ndead_letter_queue = \"{dead}\"", scene.sqs());
+    let run = scene.run(&source, &Moto::endpoint());
+    wait_for("an empty queue", || scene.is_queue_empty());
+    wait_for("an alert", || scene.alerts().len() == 1);
+    run.end();
+    let log = scene.text("log");
+    assert_eq!(scene.moto.waiting(&dead).0, 2, "what fits goes there: {log}");
+    assert!(log.contains("does not have this bucket") && log.contains("names no key"), "{log}");
+    let letters = scene.dead_letters();
+    assert_eq!(letters.len(), 1, "{log}");
+    assert_eq!(letters[0]["body"], long);
+    assert!(letters[0]["reason"].as_str().unwrap().contains("cannot send to"), "{}", letters[0]["reason"]);
+}
+
+#[test]
+fn a_digest_is_held_to_its_keys_and_files_that_are_left_out_to_their_hashes() {
+    let Some(scene) = scene("a_digest_is_held_to_its_keys_and_files_that_are_left_out_to_their_hashes")
+    else {
+        return;
+    };
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../correlator/src/source/digest/keys.json");
+    fs::copy(keys, scene.path("keys.json")).unwrap();
+    let (cut, altered, whole) = (key("eu-west-1", 2, 0), key("us-east-1", 2, 1), key("us-east-1", 2, 2));
+    let contents: Vec<Vec<u8>> = (0..3).map(|n| log_file(n..n + 1)).collect();
+    // Its record can be read, and that it ends there cannot.
+    scene.put(&cut, &contents[0][..contents[0].len() - 9]);
+    scene.put(&altered, &log_file(7..8));
+    scene.put(&whole, &contents[2]);
+    let own = "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/11/02/111122223333_CloudTrail-Digest_eu-west-1_main_eu-west-1_20261102T100000Z.json.gz";
+    let files: [(&str, &[u8]); 3] = [(&cut, &contents[0]), (&altered, &contents[1]), (&whole, &contents[2])];
+    scene.put(own, &digest_of(own, None, &files));
+    scene.moto.send(&scene.queue, &json!({ "s3Bucket": "trail", "s3ObjectKey": [own] }).to_string());
+    let source = format!("{}\ndigest_keys = \"keys.json\"\ndrop_keys = [\"*/us-east-1/*\"]", scene.sqs());
+    let run = scene.run(&source, &Moto::endpoint());
+    wait_for("an empty queue", || scene.is_queue_empty());
+    wait_for("three findings and a call", || scene.told().len() >= 4);
+    run.end();
+    let out = scene.text("out");
+    for (action, path) in
+        [("log_digest_unchecked", own), ("log_file_unchecked", &cut), ("log_file_altered", &altered)]
+    {
+        let found = out.lines().any(|line| line.contains(action) && line.contains(path));
+        assert!(found, "{action} {path}: {out}");
+    }
+    assert_eq!(scene.told().len(), 4, "what is left out is hashed and not fed: {out}");
+    assert_eq!(scene.dead_letters(), [Value::Null; 0]);
+}
