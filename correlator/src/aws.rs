@@ -2,7 +2,7 @@
 //!
 //! The SDK waits in its own threads; what reads records stays as plain as it is for files, on threads of its own.
 
-mod access;
+pub(crate) mod access;
 mod bucket;
 mod dead_letter;
 mod digests;

@@ -7,6 +7,8 @@
 //! [`crew`] (all of a run), `account` (how each is), then the transports.
 
 mod account;
+#[cfg(feature = "aws")]
+mod aws;
 mod backoff;
 pub mod crew;
 mod dead;
@@ -65,6 +67,10 @@ pub enum SinkError {
     Secret(#[from] SecretError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(
+        "this groundtrail was built without what asks AWS: take a released one, or build it with --features aws"
+    )]
+    NoAws,
 }
 
 /// The way out that a sink's settings describe. Nobody is contacted yet.
@@ -79,6 +85,16 @@ pub fn open(sink: &Sink) -> Result<Box<dyn Transport + Send>, SinkError> {
         To::Elastic(to) => Box::new(elastic::Bulk::open(to, format)?),
         To::Splunk(to) => Box::new(splunk::Collector::open(to, format)?),
         To::Syslog(to) => Box::new(syslog::Wire::open(to, format)?),
+        #[cfg(feature = "aws")]
+        To::S3(to) => Box::new(aws::Objects::new(to.clone(), format)),
+        #[cfg(feature = "aws")]
+        To::Sqs(to) => Box::new(aws::Queue::new(to.clone(), format)),
+        #[cfg(feature = "aws")]
+        To::Sns(to) => Box::new(aws::Topic::new(to.clone(), format)),
+        #[cfg(feature = "aws")]
+        To::SecurityHub(to) => Box::new(aws::Hub::new(to.clone())),
+        #[cfg(not(feature = "aws"))]
+        To::S3(_) | To::Sqs(_) | To::Sns(_) | To::SecurityHub(_) => return Err(SinkError::NoAws),
         To::Journald(path) => Box::new(journald::Journal::new(path.clone(), format, duration(sink.timeout))),
     })
 }

@@ -66,7 +66,16 @@ impl Clients {
     }
 }
 
-async fn load(access: &Access) -> SdkConfig {
+/// A client of a bucket that is written to.
+pub(crate) async fn s3(access: &Access) -> aws_sdk_s3::Client {
+    let shared = load(access).await;
+    // An endpoint of one's own has no name for each bucket.
+    let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(access.endpoint.is_some());
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// What the clients of a source or a sink share.
+pub(crate) async fn load(access: &Access) -> SdkConfig {
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build();
@@ -96,7 +105,7 @@ async fn load(access: &Access) -> SdkConfig {
 
 /// Why a call came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// What was asked for is not there.
     Missing(String),
     /// It is there, and never to be had this way.
@@ -112,7 +121,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Missing(reason)
             | Self::Never(reason)
@@ -125,7 +134,7 @@ impl Failure {
 }
 
 /// What an error of the SDK comes to, in words without keys or signatures.
-pub(super) fn failure<E>(error: &SdkError<E>) -> Failure
+pub(crate) fn failure<E>(error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {

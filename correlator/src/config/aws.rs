@@ -199,7 +199,7 @@ fn keys(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Keys {
     Keys { keep: list("keep_keys"), drop: list("drop_keys") }
 }
 
-fn access(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Access {
+pub(super) fn access(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Access {
     let region = table.str("region", ctx).map(|at| at.value);
     let profile = table.str("profile", ctx).map(|at| at.value);
     let arn = table.str("role", ctx);
@@ -268,13 +268,13 @@ fn moment(table: &mut Table<'_, '_>, key: &'static str, ctx: &mut Context<'_>) -
     Some(At { value, span: text.span })
 }
 
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace))
 }
 
 /// `https://sqs.eu-west-1.amazonaws.com/…`, in any of AWS's partitions.
-fn region_of(url: &str) -> Option<String> {
+pub(super) fn region_of(url: &str) -> Option<String> {
     let host = url.split_once("://")?.1.split('/').next()?;
     let mut parts = host.split('.');
     let region = match (parts.next()?, parts.next()?) {

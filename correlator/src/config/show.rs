@@ -140,7 +140,7 @@ fn write_keys(keys: &Keys, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
+pub(super) fn write_access(access: &Access, out: &mut String) -> std::fmt::Result {
     let Access { region, profile, role, endpoint } = access;
     let arn = role.as_ref().map(|role| &role.arn);
     let external_id = role.as_ref().and_then(|role| role.external_id.as_ref());

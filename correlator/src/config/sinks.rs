@@ -1,5 +1,6 @@
 //! `[[sink]]`: where alerts go besides standard output.
 
+mod cloud;
 mod peer;
 mod secrets;
 mod to;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use rules::event::Span;
 use rules::rule::Severity;
 
+pub use cloud::{Hub, Messages, S3};
 pub use peer::{Facility, Peer};
 pub use to::{Documents, Elastic, FileOutput, Splunk, Syslog, To, Webhook};
 pub use url::Url;

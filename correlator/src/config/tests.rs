@@ -43,7 +43,7 @@ fn every_example_of_the_shipped_file_is_accepted() {
     assert_eq!(config.known_endpoints.len(), 3);
     assert_eq!(config.exceptions.len(), 1);
     assert_eq!(config.exceptions[0].expires.map(|at| at.to_string()).as_deref(), Some("2030-01-01"));
-    assert_eq!(config.sinks.len(), 9);
+    assert_eq!(config.sinks.len(), 13);
     let (spelled, defaults) = (&config.sources[3], Source::new(config.sources[3].input.clone()));
     assert_eq!(spelled, &defaults, "the file states the defaults of a CloudTrail source");
 }
@@ -531,7 +531,7 @@ url = "https://user:canary@siem.example.net/"
             3 | type = "webhock"
               |        ^^^^^^^^^
               |
-              = help: did you mean "webhook"? possible: file, webhook, elasticsearch, opensearch, splunk, syslog, journald
+              = help: did you mean "webhook"? possible: file, webhook, elasticsearch, opensearch, splunk, syslog, journald, s3, sqs, sns, securityhub
 
             error: "http://siem.example.net" would get the secret unencrypted
              --> /etc/groundtrail/groundtrail.toml:5:1

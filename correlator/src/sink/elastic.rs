@@ -14,7 +14,7 @@ use super::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
 use crate::config::sinks::{Documents, Elastic};
 
 /// Receivers take up to 100 MB, and do better with less.
-const PORTION: Portion = Portion { items: 500, bytes: 5 << 20 };
+const PORTION: Portion = Portion::of(500, 5 << 20);
 /// All that is read of an answer: without it, it repeats what every item was.
 const PATH: &str = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason";
 

@@ -92,7 +92,7 @@ impl Transport for RotatedFile {
     fn portion(&self) -> Portion {
         // A portion never goes past a file's size by itself, unless one line does.
         let bytes = usize::try_from(self.output.max_bytes).unwrap_or(usize::MAX).min(1 << 20);
-        Portion { items: 256, bytes }
+        Portion::of(256, bytes)
     }
 
     fn send<'t>(&'t mut self, items: &'t [Item]) -> Sending<'t> {

@@ -90,7 +90,7 @@ fn field(entry: &mut Vec<u8>, name: &str, value: &str) {
 
 impl Transport for Journal {
     fn portion(&self) -> Portion {
-        Portion { items: 64, bytes: 1 << 20 }
+        Portion::of(64, 1 << 20)
     }
 
     fn send<'t>(&'t mut self, items: &'t [Item]) -> Sending<'t> {

@@ -16,7 +16,7 @@ use crate::config::sinks::Splunk;
 use crate::time;
 
 /// A collector takes 1 MB unless it was set up otherwise.
-const PORTION: Portion = Portion { items: 100, bytes: 800 << 10 };
+const PORTION: Portion = Portion::of(100, 800 << 10);
 const PATH: &str = "/services/collector/event";
 
 pub(super) struct Collector {

@@ -188,7 +188,7 @@ impl Transport for Wire {
         // What was written before a time limit cut in is written again; one message at a time that is one.
         match self.to.peer {
             Peer::Tcp { .. } | Peer::Tls { .. } => Portion::ONE,
-            Peer::Udp { .. } | Peer::Unix(_) => Portion { items: 64, bytes: 1 << 20 },
+            Peer::Udp { .. } | Peer::Unix(_) => Portion::of(64, 1 << 20),
         }
     }
 

@@ -105,10 +105,16 @@ impl Answer {
 pub struct Portion {
     pub items: usize,
     pub bytes: usize,
+    /// How long a portion that is not full waits for more.
+    pub wait: Duration,
 }
 
 impl Portion {
-    pub const ONE: Self = Self { items: 1, bytes: usize::MAX };
+    pub const ONE: Self = Self::of(1, usize::MAX);
+
+    pub const fn of(items: usize, bytes: usize) -> Self {
+        Self { items, bytes, wait: Duration::ZERO }
+    }
 }
 
 pub type Sending<'t> = Pin<Box<dyn Future<Output = Answer> + 't>>;

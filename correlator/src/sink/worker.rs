@@ -13,7 +13,7 @@ use super::account::Account;
 use super::backoff::Backoff;
 use super::dead::{DeadLetters, Letter};
 use super::progress::Progress;
-use super::transport::{Answer, Item, Transport, Verdict};
+use super::transport::{Answer, Item, Portion, Transport, Verdict};
 use crate::health::millis;
 use crate::store::{Reader, Waiting};
 use crate::time::{Clock, SystemClock};
@@ -110,6 +110,7 @@ impl Worker {
                     changed = self.closing.changed() => return changed.is_ok(),
                 }
             }
+            Ok(waiting) if self.may_grow(&waiting, &portion).await => {}
             Ok(waiting) => {
                 at.cursor = waiting.last().map_or(at.cursor, |last| last.seq);
                 for waiting in waiting {
@@ -124,6 +125,26 @@ impl Worker {
                 let pause = at.backoff.next(None);
                 return !self.sleep(pause).await;
             }
+        }
+        true
+    }
+
+    /// Waits for a portion to fill, for as long as its first may be held back. True: it is to be read again.
+    async fn may_grow(&mut self, waiting: &[Waiting], portion: &Portion) -> bool {
+        let n_bytes: usize = waiting.iter().map(|waiting| waiting.document.len()).sum();
+        let is_full = waiting.len() >= portion.items || n_bytes > portion.bytes / 2;
+        let queued_ms = waiting.first().map_or(0, |first| first.queued_ms);
+        let age_ms = u64::try_from(millis(SystemClock.now()) - queued_ms).unwrap_or_default();
+        let left = portion.wait.saturating_sub(Duration::from_millis(age_ms));
+        if is_full || left.is_zero() || self.is_closing() {
+            return false;
+        }
+        self.account.set_oldest(Some(queued_ms));
+        let line = Arc::clone(self.account.line());
+        tokio::select! {
+            () = line.news() => {}
+            () = tokio::time::sleep(left) => {}
+            _ = self.closing.changed() => {}
         }
         true
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::reader::{Context, Table};
 use super::super::show::{quote, quote_path, size};
+use super::cloud::{self, Hub, Messages, S3};
 use super::peer::{self, Facility, Peer};
 use super::secrets;
 use super::url::{self, Url};
@@ -19,6 +20,10 @@ pub enum To {
     Syslog(Syslog),
     /// The socket of systemd's journal.
     Journald(PathBuf),
+    S3(S3),
+    Sqs(Messages),
+    Sns(Messages),
+    SecurityHub(Hub),
 }
 
 /// A file that is set aside once it is full.
@@ -92,9 +97,13 @@ enum Type {
     Splunk,
     Syslog,
     Journald,
+    S3,
+    Sqs,
+    Sns,
+    SecurityHub,
 }
 
-const TYPES: [(&str, Type); 7] = [
+const TYPES: [(&str, Type); 11] = [
     ("file", Type::File),
     ("webhook", Type::Webhook),
     ("elasticsearch", Type::Elastic),
@@ -102,6 +111,10 @@ const TYPES: [(&str, Type); 7] = [
     ("splunk", Type::Splunk),
     ("syslog", Type::Syslog),
     ("journald", Type::Journald),
+    ("s3", Type::S3),
+    ("sqs", Type::Sqs),
+    ("sns", Type::Sns),
+    ("securityhub", Type::SecurityHub),
 ];
 
 const DOCUMENTS: [(&str, Documents); 2] = [("alert", Documents::Alert), ("revision", Documents::Revision)];
@@ -149,8 +162,12 @@ pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<T
         Some(Type::Journald) => {
             Some(To::Journald(table.path("socket", ctx).unwrap_or_else(|| JOURNAL.into())))
         }
+        Some(Type::S3) => cloud::s3(table, ctx).map(To::S3),
+        Some(Type::Sqs) => cloud::sqs(table, ctx).map(To::Sqs),
+        Some(Type::Sns) => cloud::sns(table, ctx).map(To::Sns),
+        Some(Type::SecurityHub) => cloud::hub(table, ctx).map(To::SecurityHub),
         None => {
-            KEYS.iter().for_each(|key| table.ask(key));
+            KEYS.iter().chain(cloud::KEYS).for_each(|key| table.ask(key));
             None
         }
     }
@@ -271,6 +288,10 @@ pub(super) fn write(to: &To, out: &mut String) -> std::fmt::Result {
             write_ca(ca.as_deref(), out)
         }
         To::Journald(path) => writeln!(out, "socket = {}", quote_path(path)),
+        To::S3(s3) => cloud::write_s3(s3, out),
+        To::Sqs(queue) => cloud::write_messages("queue", queue, out),
+        To::Sns(topic) => cloud::write_messages("topic", topic, out),
+        To::SecurityHub(hub) => cloud::write_hub(hub, out),
     }
 }
 
@@ -288,6 +309,10 @@ impl To {
             Self::Splunk(_) => "splunk",
             Self::Syslog(_) => "syslog",
             Self::Journald(_) => "journald",
+            Self::S3(_) => "s3",
+            Self::Sqs(_) => "sqs",
+            Self::Sns(_) => "sns",
+            Self::SecurityHub(_) => "securityhub",
         }
     }
 
@@ -300,6 +325,9 @@ impl To {
             Self::Splunk(splunk) => splunk.url.to_string(),
             Self::Syslog(syslog) => syslog.peer.to_string(),
             Self::Journald(path) => path.display().to_string(),
+            Self::S3(s3) => format!("s3://{}/{}", s3.bucket, s3.prefix),
+            Self::Sqs(to) | Self::Sns(to) => to.target.clone(),
+            Self::SecurityHub(hub) => format!("account {} in {}", hub.account, hub.region),
         }
     }
 }

@@ -1,0 +1,300 @@
+//! A message for each revision, to a queue (SQS) or a topic (SNS). Both take ten at once, and 256 KiB together.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use aws_sdk_sns::types::{MessageAttributeValue as TopicAttribute, PublishBatchRequestEntry};
+use aws_sdk_sqs::types::{MessageAttributeValue as QueueAttribute, SendMessageBatchRequestEntry};
+use serde_json::Value;
+
+use super::{each, judge};
+use crate::aws::access;
+use crate::config::sinks::Messages;
+use crate::sink::format::Format;
+use crate::sink::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
+
+const MAX_ITEMS: usize = 10;
+/// Of messages with their attributes; the limit of both is 256 KiB.
+const MAX_BYTES: usize = 240 << 10;
+/// What a message's attributes and envelope may take.
+const MARGIN: usize = 1 << 10;
+/// Codes by which they say that a message itself is at fault.
+const BLAMES: [&str; 6] = [
+    "BatchRequestTooLong",
+    "InvalidMessageContents",
+    "InvalidParameterValue",
+    "InvalidParameter",
+    "InvalidParameterException",
+    "MessageTooLong",
+];
+
+/// What goes along, to be filtered by.
+const ATTRIBUTES: [(&str, &str); 4] = [
+    ("severity", "/groundtrail/alert/severity"),
+    ("state", "/groundtrail/alert/state"),
+    ("rule_id", "/rule/id"),
+    ("account", "/cloud/account/id"),
+];
+
+pub(in crate::sink) struct Queue {
+    to: Messages,
+    format: Format,
+    client: Option<aws_sdk_sqs::Client>,
+}
+
+pub(in crate::sink) struct Topic {
+    to: Messages,
+    format: Format,
+    client: Option<aws_sdk_sns::Client>,
+}
+
+/// Whether order is kept, and repetition noticed, by names that we give.
+fn is_fifo(to: &Messages) -> bool {
+    to.target.ends_with(".fifo")
+}
+
+/// What does not fit into a message is sent in short.
+fn bodies(items: &[Item], format: Format) -> Vec<Option<String>> {
+    let body = |item: &Item| {
+        let whole = item.line(format);
+        match whole.len() + MARGIN {
+            0..=MAX_BYTES => Some(whole),
+            _ => format.short(&item.document, MAX_BYTES - MARGIN),
+        }
+    };
+    items.iter().map(body).collect()
+}
+
+/// Stretches that fit into one request each.
+fn stretches(bodies: &[Option<String>]) -> Vec<Range<usize>> {
+    let (mut stretches, mut start, mut n_bytes) = (Vec::new(), 0, 0);
+    for (at, body) in bodies.iter().enumerate() {
+        let size = body.as_ref().map_or(0, String::len) + MARGIN;
+        if at > start && (at - start == MAX_ITEMS || n_bytes + size > MAX_BYTES) {
+            stretches.push(start..at);
+            (start, n_bytes) = (at, 0);
+        }
+        n_bytes += size;
+    }
+    stretches.push(start..bodies.len());
+    stretches
+}
+
+fn attributes(item: &Item) -> Vec<(&'static str, String)> {
+    let text = |pointer: &str| item.document.pointer(pointer).and_then(Value::as_str).map(plain);
+    let mut attributes = vec![("alert_id", plain(&item.alert_id)), ("revision", item.revision.to_string())];
+    attributes.extend(ATTRIBUTES.iter().filter_map(|(name, pointer)| Some((*name, text(pointer)?))));
+    attributes.retain(|(_, value)| !value.is_empty());
+    attributes
+}
+
+/// An attribute may hold no controls, and not be long.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(128).collect()
+}
+
+fn place(id: &str) -> Option<usize> {
+    id.parse().ok()
+}
+
+fn verdict(is_our_fault: bool, code: &str, message: Option<&str>) -> Verdict {
+    let reason =
+        format!("AWS refused this message: {code}{}", message.map(|m| format!(": {m}")).unwrap_or_default());
+    let is_blamed = BLAMES.iter().any(|blame| code.ends_with(blame));
+    if is_our_fault && is_blamed { Verdict::Refused(reason) } else { Verdict::Later(reason) }
+}
+
+/// One of the two services.
+trait Service {
+    fn format(&self) -> Format;
+
+    /// At most ten, that fit together. Those without a body are left out.
+    async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer;
+}
+
+/// All of them, one request after the other.
+async fn deliver(service: &mut impl Service, items: &[Item]) -> Answer {
+    let bodies = bodies(items, service.format());
+    let mut verdicts = Vec::new();
+    for stretch in stretches(&bodies) {
+        let is_all = stretch.len() == items.len();
+        let answer = service.request(&items[stretch.clone()], &bodies[stretch]).await;
+        if is_all {
+            return answer;
+        }
+        verdicts.extend(answer.verdicts);
+    }
+    Answer::each(verdicts)
+}
+
+/// Those that no message can hold.
+fn bodiless(bodies: &[Option<String>]) -> impl Iterator<Item = (usize, Verdict)> {
+    let missing = bodies.iter().enumerate().filter(|(_, body)| body.is_none());
+    missing.map(|(at, _)| (at, Verdict::Refused("not even its short form fits into a message".to_owned())))
+}
+
+impl Queue {
+    pub(in crate::sink) fn new(to: Messages, format: Format) -> Self {
+        Self { to, format, client: None }
+    }
+}
+
+impl Service for Queue {
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer {
+        let n = items.len();
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => aws_sdk_sqs::Client::new(&access::load(&self.to.access).await),
+        };
+        self.client = Some(client.clone());
+        let mut entries = Vec::new();
+        for (at, (item, body)) in items.iter().zip(bodies).enumerate() {
+            let Some(body) = body else { continue };
+            let attribute = |(name, value): (&str, String)| {
+                let value = QueueAttribute::builder().data_type("String").string_value(value).build().ok()?;
+                Some((name.to_owned(), value))
+            };
+            let attributes: HashMap<_, _> = attributes(item).into_iter().filter_map(attribute).collect();
+            let mut entry = SendMessageBatchRequestEntry::builder()
+                .id(at.to_string())
+                .message_body(body)
+                .set_message_attributes(Some(attributes));
+            if is_fifo(&self.to) {
+                entry =
+                    entry.message_group_id(plain(&item.alert_id)).message_deduplication_id(plain(&item.id()));
+            }
+            entries.extend(entry.build().ok());
+        }
+        let sent =
+            client.send_message_batch().queue_url(&self.to.target).set_entries(Some(entries)).send().await;
+        match sent {
+            Ok(said) => each(
+                n,
+                said.successful().iter().filter_map(|entry| place(entry.id())),
+                said.failed()
+                    .iter()
+                    .filter_map(|entry| {
+                        Some((
+                            place(entry.id())?,
+                            verdict(entry.sender_fault(), entry.code(), entry.message()),
+                        ))
+                    })
+                    .chain(bodiless(bodies)),
+            ),
+            Err(error) => judge(n, &error, &BLAMES),
+        }
+    }
+}
+
+impl Topic {
+    pub(in crate::sink) fn new(to: Messages, format: Format) -> Self {
+        Self { to, format, client: None }
+    }
+}
+
+impl Service for Topic {
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer {
+        let n = items.len();
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => aws_sdk_sns::Client::new(&access::load(&self.to.access).await),
+        };
+        self.client = Some(client.clone());
+        let mut entries = Vec::new();
+        for (at, (item, body)) in items.iter().zip(bodies).enumerate() {
+            let Some(body) = body else { continue };
+            let attribute = |(name, value): (&str, String)| {
+                let value = TopicAttribute::builder().data_type("String").string_value(value).build().ok()?;
+                Some((name.to_owned(), value))
+            };
+            let attributes: HashMap<_, _> = attributes(item).into_iter().filter_map(attribute).collect();
+            let mut entry = PublishBatchRequestEntry::builder()
+                .id(at.to_string())
+                .message(body)
+                .set_message_attributes(Some(attributes));
+            if is_fifo(&self.to) {
+                entry =
+                    entry.message_group_id(plain(&item.alert_id)).message_deduplication_id(plain(&item.id()));
+            }
+            entries.extend(entry.build().ok());
+        }
+        let sent = client
+            .publish_batch()
+            .topic_arn(&self.to.target)
+            .set_publish_batch_request_entries(Some(entries))
+            .send()
+            .await;
+        match sent {
+            Ok(said) => each(
+                n,
+                said.successful().iter().filter_map(|entry| place(entry.id()?)),
+                said.failed()
+                    .iter()
+                    .filter_map(|entry| {
+                        Some((
+                            place(entry.id())?,
+                            verdict(entry.sender_fault(), entry.code(), entry.message()),
+                        ))
+                    })
+                    .chain(bodiless(bodies)),
+            ),
+            Err(error) => judge(n, &error, &BLAMES),
+        }
+    }
+}
+
+impl Transport for Queue {
+    fn portion(&self) -> Portion {
+        Portion::of(MAX_ITEMS, 1 << 20)
+    }
+
+    fn send<'t>(&'t mut self, items: &'t [Item]) -> Sending<'t> {
+        Box::pin(deliver(self, items))
+    }
+}
+
+impl Transport for Topic {
+    fn portion(&self) -> Portion {
+        Portion::of(MAX_ITEMS, 1 << 20)
+    }
+
+    fn send<'t>(&'t mut self, items: &'t [Item]) -> Sending<'t> {
+        Box::pin(deliver(self, items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_holds_ten_messages_and_no_more_than_a_service_takes() {
+        let of = |sizes: &[usize]| -> Vec<Option<String>> {
+            sizes.iter().map(|size| Some("x".repeat(*size))).collect()
+        };
+        assert_eq!(stretches(&of(&[1; 23])), [0..10, 10..20, 20..23]);
+        assert_eq!(stretches(&of(&[200 << 10, 100 << 10, 10, 230 << 10])), [0..1, 1..3, 3..4]);
+        assert_eq!(stretches(&of(&[5])).len(), 1);
+    }
+
+    #[test]
+    fn attributes_hold_nothing_that_a_service_would_refuse() {
+        let item = crate::sink::transport::item(
+            "a\nb",
+            1,
+            serde_json::json!({"rule": {"id": "\u{0}".to_owned() + &"r".repeat(1_000)}, "cloud": {"account": {"id": ""}}}),
+        );
+        let attributes = attributes(&item);
+        assert_eq!(attributes[0], ("alert_id", "ab".to_owned()));
+        assert_eq!(attributes.len(), 3, "{attributes:?}");
+        assert!(attributes.iter().all(|(_, value)| (1..=128).contains(&value.len())));
+    }
+}
