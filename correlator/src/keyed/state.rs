@@ -22,6 +22,12 @@ pub(crate) enum Turn {
 /// hits cost one pass over the key's history and not a thousand.
 const EAGER: usize = 64;
 
+/// Of a long history, the state is kept as it was so many hits ago. What comes a little out of order, as calls of one second
+/// do, is worked in from there and not from the beginning. Small in tests, so that all of them go through it.
+const NEAR: usize = if cfg!(test) { 2 } else { 64 };
+/// A history is long, and what came since the state was kept is much.
+const FAR: usize = 4 * NEAR;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct KeyState {
     /// Everything before `hits`, for good. None: it amounts to nothing.
@@ -31,10 +37,20 @@ pub(crate) struct KeyState {
     /// `base` after all of `hits`. Not written: it follows from the two.
     #[serde(skip, default = "Stepped::blank")]
     tip: Stepped,
+    /// Not written: it follows, too.
+    #[serde(skip)]
+    mark: Option<Box<Mark>>,
     disorder: Seldom<Disorder>,
     /// What the world has been told.
     shown: BTreeMap<Anchor, Arc<Match>>,
     newest: EventTime,
+}
+
+/// `base` after the first so many of `hits`, of which there are [`NEAR`] more at least: the last of them may yet be replaced.
+#[derive(Debug, Clone)]
+struct Mark {
+    n_hits: usize,
+    state: Stepped,
 }
 
 /// What came otherwise than in event order.
@@ -62,6 +78,7 @@ impl KeyState {
             base: None,
             hits: VecDeque::new(),
             tip: Stepped::new(shape),
+            mark: None,
             disorder: Seldom::default(),
             shown: BTreeMap::new(),
             newest: EventTime(i64::MIN),
@@ -123,6 +140,7 @@ impl KeyState {
         if self.n_hits() == n_before {
             return;
         }
+        self.mark = None;
         self.disorder.make().is_stale = true;
         if self.n_hits() <= EAGER {
             self.refresh(shape, limits, watermark, turns);
@@ -204,6 +222,9 @@ impl KeyState {
             self.hits = VecDeque::new();
         }
         self.tip.expire(shape, closed);
+        if let Some(mark) = &mut self.mark {
+            mark.state.expire(shape, closed);
+        }
         let kept = &self.tip.matches.by_anchor;
         self.shown.retain(|anchor, _| kept.contains_key(anchor));
     }
@@ -223,9 +244,13 @@ impl KeyState {
         let late = self.disorder.get_mut().map(|disorder| std::mem::take(&mut disorder.late));
         let Some(mut late) = late.filter(|late| !late.is_empty()) else { return };
         late.sort_by(|a, b| a.order().cmp(&b.order()));
-        let mut all = Vec::with_capacity(self.hits.len() + late.len());
+        let first = late[0].order();
+        let from = self.hits.partition_point(|hit| hit.order() < first);
+        self.mark.take_if(|mark| from < mark.n_hits);
+        let behind = self.hits.split_off(from);
+        let mut all = Vec::with_capacity(behind.len() + late.len());
         let mut late = late.into_iter().peekable();
-        for hit in self.hits.drain(..) {
+        for hit in behind {
             while let Some(first) = late.next_if(|late| late.order() < hit.order()) {
                 all.push(first);
             }
@@ -233,7 +258,7 @@ impl KeyState {
         }
         all.extend(late);
         all.dedup_by(|a, b| a.order() == b.order());
-        self.hits = all.into();
+        self.hits.extend(all);
     }
 
     fn rerun(&mut self, shape: &Shape, limits: &Limits) {
@@ -242,8 +267,24 @@ impl KeyState {
             disorder.is_stale = false;
         }
         self.disorder.tidy();
-        self.tip = self.base.as_deref().cloned().unwrap_or_else(|| Stepped::new(shape));
-        for hit in &self.hits {
+        let from = match &self.mark {
+            Some(mark) => {
+                self.tip = mark.state.clone();
+                mark.n_hits
+            }
+            None => {
+                self.tip = self.base.as_deref().cloned().unwrap_or_else(|| Stepped::new(shape));
+                0
+            }
+        };
+        let next_mark = self.hits.len().saturating_sub(NEAR);
+        let is_far = self.hits.len() - from > FAR;
+        for (idx, hit) in self.hits.iter().enumerate().skip(from) {
+            if is_far && idx == next_mark {
+                let mut state = self.tip.clone();
+                state.matches.touched.clear();
+                self.mark = Some(Box::new(Mark { n_hits: idx, state }));
+            }
             self.tip.step(shape, hit, limits);
         }
         self.tip.settle_soon(shape, limits);
@@ -254,6 +295,10 @@ impl KeyState {
             let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
             base.step(shape, &hit, limits);
             base.matches.touched.clear();
+            self.mark.take_if(|mark| mark.n_hits <= 1);
+            if let Some(mark) = &mut self.mark {
+                mark.n_hits -= 1;
+            }
         }
     }
 
@@ -329,6 +374,7 @@ impl KeyState {
         }
         let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
         base.learn_term(time);
+        self.mark = None;
         match self.n_hits() {
             0 => self.tip.learn_term(time),
             // What is open may be no news any more.
@@ -341,6 +387,7 @@ impl KeyState {
     pub(crate) fn seed_term(&mut self, shape: &Shape, first: Option<EventTime>, last: EventTime) {
         let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
         base.seed_term(first, last);
+        self.mark = None;
         self.tip.seed_term(first, last);
         self.newest = self.newest.max(last);
     }
