@@ -10,6 +10,7 @@ pub(crate) mod book;
 pub(crate) mod cast;
 mod document;
 pub(crate) mod family;
+mod gathered;
 mod matched;
 pub(crate) mod processes;
 pub(crate) mod signal;

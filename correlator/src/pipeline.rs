@@ -31,6 +31,8 @@ mod tests;
 mod torn;
 
 pub(crate) use engine::MAX_IDENTITIES;
+#[cfg(test)]
+pub(crate) use engine::single;
 pub use engine::{Engine, Mode};
 pub use reload::{Reload, Staged};
 pub use replay::{Replayed, finish, finish_with_signals, replay, sort_finals};

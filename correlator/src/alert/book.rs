@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rules::event::{EventTime, Span};
 use rules::program::Program;
-use rules::rule::{Rule, Severity};
+use rules::rule::{Context, Rule, Severity};
 use rules::schema::Schema;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use super::absence::{Claim, LOOK, Stake, Withheld};
 use super::blind::Blind;
 use super::cast::{Cast, CastFields};
 use super::document::{self, Explained, Parts};
+use super::gathered::{Attached, Gathered};
 use super::matched;
 use super::suppression::Suppressions;
 use super::{AlertChange, AlertId, AlertState};
@@ -110,6 +111,8 @@ struct Alert {
     withheld: Option<&'static str>,
     /// Bit n: when it was last told, its nth context had events.
     explained: u64,
+    /// Of what it was last told from: see [`Gathered::digest`]. Not known after a restart.
+    digest: Option<[u8; 16]>,
 }
 
 /// When an alert that has changed may be told again, on the clock of [`Book::tell_due`].
@@ -255,6 +258,7 @@ impl Book {
                     stake,
                     withheld,
                     explained,
+                    digest: None,
                 };
                 self.alerts.insert(id.clone(), alert);
                 match told {
@@ -338,8 +342,21 @@ impl Book {
         if found.is_absence {
             self.absences.insert(id.clone());
         }
-        let alert =
-            Alert { rule, key, found, links, is_gone, told, closes, pace, stake, withheld, explained };
+        let digest = None;
+        let alert = Alert {
+            rule,
+            key,
+            found,
+            links,
+            is_gone,
+            told,
+            closes,
+            pace,
+            stake,
+            withheld,
+            explained,
+            digest,
+        };
         self.alerts.insert(id, alert);
         true
     }
@@ -498,7 +515,12 @@ impl Book {
         if is_quiet && told.is_none_or(|told| told.is_withdrawn) {
             return None;
         }
-        let document = self.document(view, id, alert);
+        let gathered = self.gather(view, id, alert);
+        let digest = gathered.digest(&alert.found);
+        if !is_quiet && alert.digest == Some(digest) && told.is_some_and(|told| !told.is_withdrawn) {
+            return None;
+        }
+        let document = Self::document(view, id, alert, gathered);
         let content = fingerprint(&document);
         let revision = told.map_or(1, |told| told.revision + 1);
         let state = match told {
@@ -519,7 +541,7 @@ impl Book {
         let told = Told { revision, content, is_withdrawn: is_quiet };
         let explained = explained(view, alert);
         if let Some(alert) = self.alerts.get_mut(id) {
-            (alert.told, alert.explained) = (Some(told), explained);
+            (alert.told, alert.explained, alert.digest) = (Some(told), explained, Some(digest));
         }
         self.touch(id);
         Some(change)
@@ -560,7 +582,7 @@ impl Book {
         if self.is_quiet(alert, id) {
             return None;
         }
-        let document = self.document(view, id, alert);
+        let document = Self::document(view, id, alert, self.gather(view, id, alert));
         Some(AlertChange {
             id: id.clone(),
             time: alert.found.at.time,
@@ -595,7 +617,7 @@ impl Book {
         }
     }
 
-    fn document(&self, view: &View<'_>, id: &AlertId, alert: &Alert) -> Value {
+    fn gather(&self, view: &View<'_>, id: &AlertId, alert: &Alert) -> Gathered {
         let rule = &view.rules[alert.rule as usize];
         let found = &alert.found;
         let mut severity = mapped_severity(view, rule, found);
@@ -608,16 +630,12 @@ impl Book {
         let reads = view.contexts.reads(alert.rule).iter().zip(&alert.links);
         for (context, (reads, links)) in rule.contexts.iter().zip(reads) {
             let attached = view.contexts.find(reads, links, found.start, found.end);
-            let records: Vec<_> = attached.events.iter().map(|event| view.archive.open(event)).collect();
+            let mut records: Vec<_> = attached.events.iter().map(|event| view.archive.open(event)).collect();
             records.iter().for_each(|record| cast.add(view.cast, record));
             let is_evidence =
                 |record: &Arc<Record>| found.evidence.iter().any(|item| item.event.id == record.event.id);
-            let events: Vec<_> = records
-                .iter()
-                .filter(|record| !is_evidence(record))
-                .map(|record| record.document())
-                .collect();
-            if !events.is_empty() {
+            records.retain(|record| !is_evidence(record));
+            if !records.is_empty() {
                 severity = severity.max(context.raise_severity.unwrap_or(severity));
             }
             if attached.n_lost > 0 {
@@ -626,36 +644,53 @@ impl Book {
                     context.name, attached.n_lost
                 ));
             }
-            contexts.push(Explained {
-                name: context.name.clone(),
-                events,
-                n_more: attached.n_more,
-                is_told: !context.is_circumstantial,
-            });
+            contexts.push(Attached { records, n_more: attached.n_more });
         }
-        let risk_score = risk_score(rule, severity);
         let (hosts, keys) = cast.cards(view.identities, found.end);
         let mut could_not_see =
             view.blind.could_not_see(rule, found, &evidence, view.keyed.eviction(alert.rule));
         could_not_see.extend(lost);
         could_not_see.extend(view.history.missing(alert.rule, found.at.time));
-        document::build(Parts {
-            id,
-            hosts,
-            keys,
-            rule,
-            key: &alert.key,
-            key_names: &view.facts[alert.rule as usize].key_names,
-            found,
-            at: view.archive.open(&found.at),
-            matched: matched(view, rule, found, &evidence),
+        Gathered {
             evidence,
+            at: view.archive.open(&found.at),
             contexts,
             could_not_see,
             rests_on: alert.stake.as_ref().and_then(|stake| stake.weigh(view.blind).ok()).unwrap_or_default(),
             severity,
-            risk_score,
             n_suppressed: self.suppressions.n_suppressed_by(id),
+            hosts,
+            keys,
+        }
+    }
+
+    fn document(view: &View<'_>, id: &AlertId, alert: &Alert, gathered: Gathered) -> Value {
+        let rule = &view.rules[alert.rule as usize];
+        let found = &alert.found;
+        let explained = |(context, attached): (&Context, Attached)| Explained {
+            name: context.name.clone(),
+            events: attached.records.iter().map(|record| record.document()).collect(),
+            n_more: attached.n_more,
+            is_told: !context.is_circumstantial,
+        };
+        let contexts = rule.contexts.iter().zip(gathered.contexts).map(explained).collect();
+        document::build(Parts {
+            id,
+            hosts: gathered.hosts,
+            keys: gathered.keys,
+            rule,
+            key: &alert.key,
+            key_names: &view.facts[alert.rule as usize].key_names,
+            found,
+            at: gathered.at,
+            matched: matched(view, rule, found, &gathered.evidence),
+            evidence: gathered.evidence,
+            contexts,
+            could_not_see: gathered.could_not_see,
+            rests_on: gathered.rests_on,
+            severity: gathered.severity,
+            risk_score: risk_score(rule, gathered.severity),
+            n_suppressed: gathered.n_suppressed,
         })
     }
 

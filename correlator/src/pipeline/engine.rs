@@ -795,7 +795,7 @@ fn conflict(source: &Arc<str>, record: &Record) -> Rejected {
 }
 
 /// A rule of single events: the event is the match.
-pub(super) fn single(record: &Arc<Record>) -> Match {
+pub(crate) fn single(record: &Arc<Record>) -> Match {
     let time = record.event.time;
     let event = Arc::new(EventRef::of(record));
     Match {
