@@ -31,6 +31,7 @@ pub(crate) const FEATURES: &str = "tests/aws";
 
 /// Runs every step, the later ones even where an earlier one failed, so that one run shows everything.
 pub(crate) fn run() -> Result<(), Failure> {
+    refuse_blessing(env::var_os("UPDATE_EXPECT").is_some())?;
     let mut steps = Vec::new();
     let mut step = |name: &'static str, work: &dyn Fn() -> Result<Outcome, Failure>| {
         shell::say(format!("== {name}"));
@@ -65,6 +66,17 @@ pub(crate) fn run() -> Result<(), Failure> {
     println!("\n{}", table(&steps));
     let n_failed = steps.iter().filter(|step| matches!(step.outcome, Outcome::Failed(_))).count();
     if n_failed == 0 { Ok(()) } else { Err(Failure(format!("{n_failed} of {} steps failed", steps.len()))) }
+}
+
+/// With that variable expected files are rewritten, and no test of them can fail.
+fn refuse_blessing(is_set: bool) -> Result<(), Failure> {
+    match is_set {
+        false => Ok(()),
+        true => Err(Failure(
+            "UPDATE_EXPECT is set, with which tests rewrite what they expect: unset it, or run `cargo xtask bless`"
+                .to_owned(),
+        )),
+    }
 }
 
 impl Outcome {
@@ -109,6 +121,12 @@ fn table(steps: &[Step]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_would_rewrite_what_they_expect_are_not_run() {
+        assert!(refuse_blessing(true).is_err_and(|failure| failure.0.contains("cargo xtask bless")));
+        assert!(refuse_blessing(false).is_ok());
+    }
 
     #[test]
     fn what_was_skipped_is_in_the_table_with_its_reason() {
