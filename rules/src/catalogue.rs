@@ -35,6 +35,8 @@ pub struct Loaded {
     pub reports: Vec<Report>,
     /// Files read, good or bad.
     pub n_files: usize,
+    /// Of these, files of folders that are no rules: other TOML and YAML that lies there.
+    pub n_passed_over: usize,
     texts: BTreeMap<PathBuf, Arc<str>>,
     /// Sigma documents refer to each other, so they are compiled once all are read.
     sigma: Library,
@@ -56,18 +58,16 @@ pub fn load_with<P: AsRef<Path>>(
 ) -> Loaded {
     let mut loaded = Loaded::default();
     let paths: Vec<PathBuf> = paths.into_iter().map(|path| path.as_ref().to_owned()).collect();
-    let files = paths.iter().flat_map(|path| walk::files(path)).collect();
-    for outcome in read::all(files, schema, watch) {
-        match outcome {
-            // A checkout holds other TOML beside its rules.
-            Ok(file) if !paths.contains(&file.path) && is_other_toml(&file.path, &file.text) => {}
-            Ok(ReadFile { path, text, compiled: Some((rule, findings)) }) => {
-                loaded.begin(&path, &text);
-                loaded.rules.extend(rule);
-                loaded.report(&path, findings);
-            }
-            Ok(ReadFile { path, text, compiled: None }) => loaded.add(&path, &text, schema),
-            Err(fault) => loaded.add_unreadable(&fault),
+    let by_path: Vec<_> = paths.iter().map(|path| walk::files(path)).collect();
+    let counts: Vec<usize> = by_path.iter().map(Vec::len).collect();
+    let mut outcomes = read::all(by_path.into_iter().flatten().collect(), schema, watch).into_iter();
+    for (path, n_files) in paths.iter().zip(counts) {
+        let n_before = loaded.n_passed_over;
+        for outcome in outcomes.by_ref().take(n_files) {
+            loaded.take(outcome, &paths, schema);
+        }
+        if loaded.n_passed_over - n_before == n_files && path.is_dir() {
+            loaded.report_empty_folder(path, n_files);
         }
     }
     loaded.compile_sigma(options, schema);
@@ -84,7 +84,7 @@ pub fn files(path: &Path) -> Vec<Result<PathBuf, String>> {
 pub fn builtin(schema: &mut Schema) -> Loaded {
     let mut loaded = Loaded::default();
     for (path, text) in shipped::FILES {
-        loaded.add(Path::new(path), text, schema);
+        loaded.add(Path::new(path), text, true, schema);
     }
     loaded.settle();
     loaded
@@ -93,7 +93,7 @@ pub fn builtin(schema: &mut Schema) -> Loaded {
 /// One file's text, from wherever it comes.
 pub fn text(path: &Path, text: &str, schema: &mut Schema) -> Loaded {
     let mut loaded = Loaded::default();
-    loaded.add(path, text, schema);
+    loaded.add(path, text, true, schema);
     loaded.compile_sigma(&sigma::Options::default(), schema);
     loaded.settle();
     loaded
@@ -108,6 +108,7 @@ impl Loaded {
         self.drops.extend(other.drops);
         self.reports.extend(other.reports);
         self.n_files += other.n_files;
+        self.n_passed_over += other.n_passed_over;
         self.texts.extend(other.texts);
         self.settle();
         self
@@ -117,15 +118,55 @@ impl Loaded {
         self.reports.iter().any(Report::has_errors)
     }
 
+    /// `named`: what was asked for by itself, and is a rule or an error.
+    fn take(&mut self, outcome: read::Outcome, named: &[PathBuf], schema: &mut Schema) {
+        match outcome {
+            Ok(ReadFile { path, text, compiled }) => {
+                let is_named = named.contains(&path);
+                match compiled {
+                    // A checkout holds other TOML beside its rules.
+                    _ if !is_named && is_other_toml(&path, &text) => {
+                        self.begin(&path, &text);
+                        self.n_passed_over += 1;
+                    }
+                    Some((rule, findings)) => {
+                        self.begin(&path, &text);
+                        self.rules.extend(rule);
+                        self.report(&path, findings);
+                    }
+                    None => self.add(&path, &text, is_named, schema),
+                }
+            }
+            Err(fault) => self.add_unreadable(&fault),
+        }
+    }
+
+    fn report_empty_folder(&mut self, path: &Path, n_files: usize) {
+        let message = match n_files {
+            0 => format!("no rule file lies in \"{}\"", path.to_string_lossy()),
+            n => format!("none of the {n} TOML and YAML files in \"{}\" is a rule", path.to_string_lossy()),
+        };
+        let diagnostic = Diagnostic::warning(Code::NoRule, 0..0, message)
+            .with_help("name the folder that the rules are in, or leave this one out");
+        self.report(path, vec![Finding { diagnostic, query: None }]);
+    }
+
     fn begin(&mut self, path: &Path, text: &str) {
         self.n_files += 1;
         self.texts.insert(path.to_owned(), text.into());
     }
 
-    fn add(&mut self, path: &Path, text: &str, schema: &mut Schema) {
+    fn add(&mut self, path: &Path, text: &str, is_named: bool, schema: &mut Schema) {
         self.begin(path, text);
         let findings = match is_drop_list(text) {
-            _ if is_yaml(path) => self.sigma.add(path, text),
+            _ if is_yaml(path) => match self.sigma.add(path, text, is_named) {
+                Some(findings) => findings,
+                None if is_named => vec![no_sigma(text)],
+                None => {
+                    self.n_passed_over += 1;
+                    Vec::new()
+                }
+            },
             true => {
                 let (drops, findings) = drops::read(text, schema);
                 self.drops.extend(drops);
@@ -220,6 +261,13 @@ impl Loaded {
         let start = self.texts.get(path).and_then(|file| file.find(text));
         start.map_or(0..0, |start| start..start + text.len())
     }
+}
+
+fn no_sigma(text: &str) -> Finding {
+    let message = "no Sigma rule stands in this file";
+    let diagnostic = Diagnostic::error(Code::NoRule, 0..text.lines().next().map_or(0, str::len), message)
+        .with_help("a document needs a \"detection\", a \"correlation\" or a \"filter\" at its top: is it spelt otherwise?");
+    Finding { diagnostic, query: None }
 }
 
 /// Nothing in the text is of a rule file: some tool's own configuration.

@@ -48,19 +48,20 @@ pub struct Library {
 pub(crate) type Found = (PathBuf, Vec<Finding>);
 
 impl Library {
-    /// Reads a file's documents. Says what is wrong with them by themselves.
-    pub(crate) fn add(&mut self, path: &Path, text: &str) -> Vec<Finding> {
+    /// Reads a file's documents. Says what is wrong with them by themselves. `None`: nothing in the file is Sigma's.
+    pub(crate) fn add(&mut self, path: &Path, text: &str, is_named: bool) -> Option<Vec<Finding>> {
         // A folder holds other YAML as well: what a document of Sigma's cannot do without is looked for first.
-        if !["detection", "correlation", "filter"].iter().any(|key| text.contains(key)) {
-            return Vec::new();
+        if !is_named && !["detection", "correlation", "filter"].iter().any(|key| text.contains(key)) {
+            return None;
         }
+        let n_before = self.documents.len();
         let (nodes, mut found) = yaml::parse(text);
         let file = document::File { path: path.into(), text: text.into() };
         let file = Arc::new(file);
         for node in nodes {
             self.documents.extend(document::read(&file, node, &mut found));
         }
-        findings(found)
+        (self.documents.len() > n_before || !found.is_empty()).then(|| findings(found))
     }
 
     /// Compiles everything: detections with the filters that name them, then correlations over them.

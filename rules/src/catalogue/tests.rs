@@ -4,9 +4,13 @@ use super::*;
 use crate::diagnostic::Severity;
 use crate::diagnostic::render::Style;
 
+/// What stands before a number that is a rule's id.
+const UUID: &str = "00000000-0000-4000-8000-00000000000";
+
 fn rule_text(id: &str, more: &str) -> String {
+    let uuid = if id.parse::<u8>().is_ok() { UUID } else { "" };
     format!(
-        "[rule]\nname = \"{id}\"\nrule_id = \"{id}\"\nseverity = \"low\"\nrisk_score = 21\ntype = \"query\"\n\
+        "[rule]\nname = \"{id}\"\nrule_id = \"{uuid}{id}\"\nseverity = \"low\"\nrisk_score = 21\ntype = \"query\"\n\
          query = 'event.action:exec'\n{more}"
     )
 }
@@ -32,7 +36,7 @@ impl Drop for Folder {
 }
 
 fn ids(loaded: &Loaded) -> Vec<&str> {
-    loaded.rules.iter().map(|rule| rule.id.as_str()).collect()
+    loaded.rules.iter().map(|rule| rule.id.strip_prefix(UUID).unwrap_or(&rule.id)).collect()
 }
 
 #[test]
@@ -55,6 +59,7 @@ fn a_bad_file_leaves_the_others() {
         loaded.reports.iter().map(|report| report.path.strip_prefix(&folder.0).expect("below")).collect();
     assert_eq!(bad, [Path::new("a/bad.toml"), Path::new("c.toml")]);
     assert_eq!(loaded.n_files, 4);
+    assert_eq!(loaded.n_passed_over, 0);
 }
 
 #[test]
@@ -62,6 +67,7 @@ fn a_path_that_is_not_there_is_reported() {
     let loaded = load(["/nonexistent/rules"], &mut Schema::builtin());
     let text = loaded.reports[0].render(Style::Plain);
     assert!(loaded.has_errors() && text.contains("cannot read \"/nonexistent/rules\""), "{text}");
+    assert!(!text.contains('^') && !text.contains(":1:1"), "there is no line to show: {text}");
 }
 
 #[test]
@@ -70,7 +76,7 @@ fn the_second_of_two_equal_ids_names_both_files() {
     let loaded = load([&folder.0], &mut Schema::builtin());
     assert_eq!(ids(&loaded), ["1"]);
     let text = loaded.reports[0].render(Style::Plain);
-    assert!(text.contains("a.toml") && text.contains("b.toml:2:9"), "{text}");
+    assert!(text.contains("a.toml") && text.contains("b.toml:3:12"), "{text}");
 }
 
 #[test]
@@ -125,7 +131,7 @@ fn many_files_load_alike_on_any_number_of_threads() {
     for path in walk::files(folder.path()) {
         let path = path.expect("a readable file");
         let text = walk::read(&path, u64::MAX).expect("a readable file");
-        one_by_one.add(&path, &text, &mut expected_schema);
+        one_by_one.add(&path, &text, false, &mut expected_schema);
     }
     let mut schema = Schema::builtin();
     let told = std::sync::atomic::AtomicUsize::new(0);
@@ -143,8 +149,63 @@ fn other_toml_of_a_folder_is_left_alone_and_one_that_is_named_is_not() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("pyproject.toml");
     fs::write(&path, "[project]\nname = \"x\"\n").expect("written");
-    assert!(load([dir.path()], &mut Schema::builtin()).reports.is_empty());
+    let of_folder = load([dir.path()], &mut Schema::builtin());
+    assert!(!of_folder.has_errors() && of_folder.n_passed_over == 1);
     assert!(load([&path], &mut Schema::builtin()).has_errors());
     fs::write(&path, "[metadata]\n[rul]\nname = \"x\"\n").expect("written");
     assert!(load([dir.path()], &mut Schema::builtin()).has_errors(), "a slip of the pen is no other file");
+}
+
+#[test]
+fn a_file_that_is_named_is_a_rule_or_an_error_and_a_folder_counts_what_it_passes_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let files = [
+        ("broken.yml", "title: [", "GT701"),
+        ("misspelt.yml", "title: x\ndetektion:\n  a: b\n", "GT512"),
+        ("empty.yaml", "", "GT512"),
+        ("other.toml", "[project]\nname = \"x\"\n", "GT503"),
+    ];
+    for (name, text, code) in files {
+        let path = dir.path().join(name);
+        fs::write(&path, text).expect("written");
+        let loaded = load([&path], &mut Schema::builtin());
+        assert!(loaded.has_errors(), "{name}");
+        let codes: Vec<&str> =
+            loaded.reports[0].findings.iter().map(|found| found.diagnostic.code.as_str()).collect();
+        assert!(codes.contains(&code), "{name}: {codes:?}");
+    }
+    let loaded = load([dir.path()], &mut Schema::builtin());
+    assert!(!loaded.has_errors());
+    assert_eq!((loaded.n_files, loaded.n_passed_over), (4, 4));
+    let said = loaded.reports[0].render(Style::Plain);
+    assert!(said.contains("none of the 4 TOML and YAML files in"), "{said}");
+    fs::write(dir.path().join("rule.toml"), rule_text("1", "")).expect("written");
+    assert_eq!(load([dir.path()], &mut Schema::builtin()).n_passed_over, 4);
+    let empty = tempfile::tempdir().expect("a folder");
+    let said = load([empty.path()], &mut Schema::builtin()).reports[0].render(Style::Plain);
+    assert!(said.contains("no rule file lies in") && said.contains("GT512"), "{said}");
+}
+
+#[test]
+fn an_id_is_there_and_better_a_uuid() {
+    let read = |id: &str| {
+        let text = rule_text("x", "").replace("rule_id = \"x\"", &format!("rule_id = \"{id}\""));
+        let loaded = text_of(&text);
+        let codes: Vec<&str> = loaded
+            .reports
+            .iter()
+            .flat_map(|report| &report.findings)
+            .map(|found| found.diagnostic.code.as_str())
+            .collect();
+        (loaded.rules.len(), codes.join(" "))
+    };
+    assert_eq!(read(""), (0, "GT505".to_owned()));
+    assert_eq!(read("  "), (0, "GT505".to_owned()));
+    assert_eq!(read("mine"), (1, "GT513".to_owned()));
+    assert_eq!(read("5a0e6a52-64f5-4b0e-a1c3-6f2f6f1f3a1x"), (1, "GT513".to_owned()));
+    assert_eq!(read("5a0e6a52-64f5-4b0e-a1c3-6f2f6f1f3a10"), (1, String::new()));
+}
+
+fn text_of(rule: &str) -> Loaded {
+    text(Path::new("rule.toml"), rule, &mut Schema::builtin())
 }

@@ -60,6 +60,8 @@ pub enum Code {
     NoCases,
     Unreadable,
     IgnoredKey,
+    NoRule,
+    NotUuid,
 
     UnsupportedCommand,
     UnknownColumn,
@@ -130,6 +132,8 @@ impl Code {
             Self::NoCases => "GT509",
             Self::Unreadable => "GT510",
             Self::IgnoredKey => "GT511",
+            Self::NoRule => "GT512",
+            Self::NotUuid => "GT513",
             Self::UnsupportedCommand => "GT601",
             Self::UnknownColumn => "GT602",
             Self::MixedTypes => "GT603",

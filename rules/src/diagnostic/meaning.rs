@@ -53,6 +53,8 @@ impl Code {
             Self::NoCases => "a rule without cases",
             Self::Unreadable => "a file that cannot be read",
             Self::IgnoredKey => "a key that is not followed here",
+            Self::NoRule => "a file or folder that was named and holds no rule",
+            Self::NotUuid => "a rule id that is no UUID",
             Self::UnsupportedCommand => "a command of ES|QL that is not run",
             Self::UnknownColumn => "no such column at this place of the pipeline",
             Self::MixedTypes => "a column of two types",

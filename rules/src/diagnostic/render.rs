@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use super::{Diagnostic, Severity};
 
@@ -144,8 +144,12 @@ fn render_one(renderer: &Renderer, source: Source<'_>, diagnostic: &Diagnostic) 
     if !label.is_empty() {
         mark = mark.label(label);
     }
-    let snippet = Snippet::source(shown).path(path).annotation(mark);
-    let mut group = level.primary_title(message).id(diagnostic.code.as_str()).element(snippet);
+    let title = level.primary_title(message).id(diagnostic.code.as_str());
+    let mut group = match shown.is_empty() {
+        // Of a file that could not be read there is no line to show.
+        true => title.element(Origin::path(path)),
+        false => title.element(Snippet::source(shown).path(path).annotation(mark)),
+    };
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(neutral(help)));
     }

@@ -96,7 +96,7 @@ fn read_rule(
     schema: &mut Schema,
     found: &mut Findings,
 ) -> Option<Rule<Expr>> {
-    let id = table.needed_text("rule_id", found);
+    let id = table.needed_text("rule_id", found).and_then(|at| checked_id(at, found));
     let name = table.needed_text("name", found);
     let kind = read_kind(table, found);
     let severity = table.needed_text("severity", found).and_then(|at| read_severity(&at, found));
@@ -171,6 +171,27 @@ fn read_rule(
         path: Path::new("").into(),
         hash: String::new(),
     })
+}
+
+/// Alerts, exceptions and states go by it.
+fn checked_id(id: At<String>, found: &mut Findings) -> Option<At<String>> {
+    const HELP: &str = "write a new UUID, as `groundtrail rule new` or `uuidgen` makes one";
+    if id.value.trim().is_empty() {
+        let message = "\"rule_id\" is empty: alerts, exceptions and `--only` name the rule by it";
+        found.add(Diagnostic::error(Code::BadValue, id.span, message).with_help(HELP));
+        return None;
+    }
+    if !is_uuid(&id.value) {
+        let message = "\"rule_id\" is no UUID: rules of others may come to have the same";
+        found.add(Diagnostic::warning(Code::NotUuid, id.span.clone(), message).with_help(HELP));
+    }
+    Some(id)
+}
+
+fn is_uuid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(is_hex)
 }
 
 /// The type, and the language that goes with it.

@@ -15,8 +15,12 @@ struct Loaded {
 fn load(text: &str, options: &Options) -> Loaded {
     let mut schema = Schema::builtin();
     let mut library = Library::default();
-    let mut found: Vec<Diagnostic> =
-        library.add(Path::new("a.yml"), text).into_iter().map(|finding| finding.diagnostic).collect();
+    let mut found: Vec<Diagnostic> = library
+        .add(Path::new("a.yml"), text, false)
+        .into_iter()
+        .flatten()
+        .map(|finding| finding.diagnostic)
+        .collect();
     let (rules, more) = library.finish(options, &mut schema);
     found.extend(more.into_iter().flat_map(|(_, findings)| findings).map(|finding| finding.diagnostic));
     for diagnostic in &found {
