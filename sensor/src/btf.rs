@@ -91,7 +91,8 @@ impl<'a> Btf<'a> {
     }
 
     /// Number of types, without `void`.
-    pub fn n_types(&self) -> usize {
+    #[cfg(test)]
+    fn n_types(&self) -> usize {
         self.starts.len()
     }
 

@@ -1,6 +1,7 @@
 //! The configuration file and the flags that override it, checked whole: a [`Config`] that exists is right.
 
 mod env;
+mod place;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,9 @@ pub enum ConfigError {
     UnknownKey { key: String, nearest: Option<String> },
     #[error("\"{key}\" is wrong: {reason}")]
     Value { key: &'static str, reason: String },
+    /// One of those above, with its place.
+    #[error("{0}")]
+    InFile(String),
 }
 
 /// Every key there is. A table of the file is known if some key starts with it.
@@ -214,7 +218,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text)
+        Self::parse(&text).map_err(|err| ConfigError::InFile(place::point(path, &text, &err)))
     }
 
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::clock;
 use crate::config::{Config, HostConfig, OutputConfig};
 use crate::host::{HostFacts, instance};
-use crate::loader::{Kernel, LoadOptions, has_embedded_object, is_in_root_pid_namespace};
+use crate::loader::{Kernel, LoadError, LoadOptions, has_embedded_object, is_in_root_pid_namespace};
 use crate::output;
 use crate::probes::OLDEST_KERNEL;
 use crate::selftest;
@@ -288,10 +288,7 @@ fn certificate(ends: i64, now: i64) -> Finding {
 pub fn try_out(load: &LoadOptions) -> Vec<Finding> {
     let mut kernel = match Kernel::load(load) {
         Ok(kernel) => kernel,
-        Err(err) => {
-            let fix = "the self-test needs what a run needs: mend the lines above, or be root";
-            return vec![lacking("hooks", Verdict::Limited, format!("not tried: {err}"), fix)];
-        }
+        Err(err) => return vec![not_loaded(&err)],
     };
     let mut findings: Vec<Finding> = kernel
         .coverage()
@@ -325,9 +322,65 @@ pub fn try_out(load: &LoadOptions) -> Vec<Finding> {
     findings
 }
 
+/// Without the programs there is no sensor; only for want of privileges nobody knows yet.
+fn not_loaded(err: &LoadError) -> Finding {
+    let (verdict, fix) = match err {
+        LoadError::NotPermitted { .. } => {
+            (Verdict::Limited, "the self-test needs what a run needs: mend the lines above, or be root")
+        }
+        LoadError::KernelTooOld { .. } => (Verdict::Bad, "run a newer kernel"),
+        LoadError::NoBtf { .. } | LoadError::Btf { .. } => {
+            (Verdict::Bad, "run one of the distribution's own kernels, which show their types")
+        }
+        LoadError::LockedDown => (Verdict::Bad, "boot with lockdown=integrity or none"),
+        LoadError::NoObject
+        | LoadError::ReadObject { .. }
+        | LoadError::AbiVersion { .. }
+        | LoadError::NotOurs
+        | LoadError::Map { .. } => {
+            (Verdict::Bad, "use the object of this very version: a released sensor has it built in")
+        }
+        LoadError::Object { .. } | LoadError::Probe { .. } => {
+            (Verdict::Bad, "the kernel refuses the programs: run another one, and please report this one")
+        }
+    };
+    let cause = std::error::Error::source(err).map_or_else(String::new, |cause| format!(" ({cause})"));
+    lacking("hooks", verdict, format!("not loaded: {err}{cause}"), fix)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_that_do_not_load_are_the_end_unless_privileges_are_missing() {
+        let io = || std::io::Error::other("why");
+        for bad in [
+            LoadError::NotOurs,
+            LoadError::NoObject,
+            LoadError::LockedDown,
+            LoadError::AbiVersion { found: 1, expected: 2 },
+            LoadError::ReadObject { path: "x.o".into(), source: io() },
+            LoadError::NoBtf { source: io() },
+            LoadError::Probe { probe: "sched_process_exec", reason: "refused".into() },
+        ] {
+            let finding = not_loaded(&bad);
+            assert_eq!(finding.verdict, Verdict::Bad, "{finding}");
+            assert!(finding.fix.is_some_and(|fix| !fix.contains("be root")), "{finding}");
+        }
+        let finding = not_loaded(&LoadError::NotPermitted { missing: "CAP_BPF".into(), source: io() });
+        assert_eq!(finding.verdict, Verdict::Limited, "{finding}");
+        assert!(finding.to_string().contains("why"), "the cause is told: {finding}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_object_of_ours_is_bad() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.o");
+        fs::write(&path, "no object").expect("written");
+        let load = LoadOptions { object: Some(path), ..LoadOptions::default() };
+        assert!(try_out(&load).iter().any(|finding| finding.verdict == Verdict::Bad));
+    }
 
     fn verdict(files: &[(&str, &str)], subject: &str) -> Verdict {
         let dir = tempfile::tempdir().expect("a directory");

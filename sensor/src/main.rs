@@ -159,6 +159,11 @@ fn main() -> ExitCode {
     };
     match common.read() {
         Ok((config, load)) => act(&cli.verb, config, &load),
+        // Several lines: the excerpt of the file is among them.
+        Err(ConfigError::InFile(shown)) => {
+            eprintln!("groundtrail-sensor: {shown}");
+            ExitCode::from(MISUSED)
+        }
         Err(err) => fail(&err, MISUSED),
     }
 }
