@@ -16,6 +16,7 @@ pub mod sinks;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,8 @@ pub use reader::Fault;
 pub(crate) use reader::closest;
 use reader::{Context, Table};
 
-/// The commented default, as `config default` prints it and packages install it.
-pub const DEFAULT: &str = include_str!("../../packaging/groundtrail.toml");
+/// The commented default, as `config default` prints it. What packages install is short, and lies beside it.
+pub const DEFAULT: &str = include_str!("../../packaging/config-default.toml");
 
 /// Where packages put the file.
 pub const SYSTEM_PATH: &str = "/etc/groundtrail/groundtrail.toml";
@@ -273,12 +274,21 @@ pub struct Metrics {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read \"{path}\": {source}")]
+    #[error("cannot read \"{path}\": {source}; {}", way_out(.source))]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{} in \"{}\"", count(.faults.len()), .layers.names_of(.faults))]
     Faults { layers: Layers, faults: Vec<Fault> },
     #[error("the variable {name} sets no key; did you mean {near}?")]
     Variable { name: String, near: String },
+}
+
+fn way_out(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "check the path given with --config",
+        ErrorKind::IsADirectory => "name the file itself: what lies in conf.d beside it is read as well",
+        ErrorKind::InvalidData => "save it as UTF-8 text",
+        _ => "check that this user may read it",
+    }
 }
 
 fn count(n_faults: usize) -> String {

@@ -451,7 +451,7 @@ fn the_shipped_file_shows_every_key_that_is_read() {
             let is_table = shipped.iter().any(|known| known.path.starts_with(&format!("{table}.{key}.")));
             !is_table && !has(&table, key)
         });
-        assert_eq!(keys, [""; 0], "[{table}] has keys that packaging/groundtrail.toml does not show");
+        assert_eq!(keys, [""; 0], "[{table}] has keys that packaging/config-default.toml does not show");
     }
 }
 
