@@ -49,11 +49,13 @@ use clap::{Parser, Subcommand};
 
 use terminal::{ColorChoice, Terminal};
 
+use crate::config::ConfigError;
+
 const EXIT_CODES: &str = "Exit codes:
   0  done, and nothing wrong was found
   1  faults in what was looked at: failed rule tests, findings of a check, unreadable records
   2  the command line or the configuration is wrong; nothing was run
-  3  the run itself failed: a file, a socket or the store";
+  3  the run itself failed: a file, a socket or the store, also one that is not there";
 
 /// Watches hosts and AWS together: which process, started by whom, made which API call as which principal.
 #[derive(Debug, Parser)]
@@ -155,6 +157,9 @@ pub(crate) enum CliError {
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
+    /// As [`CliError::Usage`], and what is wrong has been said.
+    #[error("see above")]
+    Told,
     #[error("{what}: {source}")]
     Run { what: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot write: {0}")]
@@ -164,7 +169,7 @@ pub(crate) enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Config(_) | Self::Usage(_) | Self::Told => 2,
             Self::Run { .. } | Self::Output(_) => 3,
         }
     }
@@ -185,7 +190,11 @@ pub fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             match &error {
-                CliError::Config(faults) => terminal.block(&faults.render(terminal.is_stderr_coloured)),
+                CliError::Config(faults @ ConfigError::Faults { .. }) => {
+                    terminal.block(&faults.render(terminal.is_stderr_coloured))
+                }
+                // The diagnostic stands above, with all there is to say.
+                CliError::Told => {}
                 other => terminal.note("error", &crate::untrusted::Untrusted(other.to_string()).to_string()),
             }
             ExitCode::from(error.exit_code())

@@ -155,33 +155,6 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// `Aug 2, 2024, 11:08:56 AM` or `Jan 22, 2021 3:59:16 AM`: how SSM and STS write dates into their answers.
-pub fn parse_us(text: &str) -> Option<EventTime> {
-    if text.len() > 64 {
-        return None;
-    }
-    // Newer Java puts a narrow no-break space before AM and PM.
-    let text = text.replace(['\u{202f}', '\u{a0}', ','], " ");
-    let mut words = text.split_whitespace();
-    let month = words.next()?;
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)? as i64 + 1;
-    let day = digits(words.next()?.as_bytes())?;
-    let year = words.next().filter(|year| year.len() == 4).and_then(|year| digits(year.as_bytes()))?;
-    let mut clock = words
-        .next()?
-        .splitn(3, ':')
-        .map(|part| if part.is_empty() || part.len() > 2 { None } else { digits(part.as_bytes()) });
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let hour = match (words.next(), hour) {
-        (Some("AM"), 12) => 0,
-        (Some("PM"), 1..=11) => hour + 12,
-        (Some("AM" | "PM") | None, _) => hour,
-        _ => return None,
-    };
-    parse(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
-}
-
 /// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by size: the ranges for the years
 /// 1971 to 5138 do not overlap.
 pub fn from_epoch(number: i64) -> Option<EventTime> {
@@ -273,15 +246,6 @@ mod tests {
     }
 
     #[test]
-    fn dates_in_answers_of_ssm_and_sts() {
-        assert_eq!(parse_us("Nov 21, 2026, 1:08:56 PM"), Some(EventTime(DAY + 47_336_000_000_000)));
-        assert_eq!(parse_us("Nov 21, 2026 12:00:00 AM"), Some(EventTime(DAY)));
-        assert_eq!(parse_us("Nov 21, 2026, 12:00:00\u{202f}AM"), Some(EventTime(DAY)));
-        assert_eq!(parse_us("Foo 21, 2026, 1:08:56 PM"), None);
-        assert_eq!(parse_us("Nov 31, 2026, 1:08:56 PM"), None);
-    }
-
-    #[test]
     fn epochs_are_told_apart_by_size() {
         let seconds = DAY / 1_000_000_000;
         for number in [seconds, seconds * 1_000, seconds * 1_000_000, DAY] {
@@ -321,7 +285,6 @@ mod tests {
         #[test]
         fn no_text_panics(text in ".{0,70}") {
             let _ = parse(&text);
-            let _ = parse_us(&text);
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Issue {
     #[command(flatten)]
     at: At,
     /// For the correlator: a name or address under which sensors reach it; may be repeated
-    #[arg(long, value_name = "NAME", required_unless_present = "host", conflicts_with = "host")]
+    #[arg(long, value_name = "NAME", conflicts_with = "host")]
     server: Vec<String>,
     /// For a sensor: the host.id it speaks for, as `groundtrail-sensor doctor` prints it
     #[arg(long, value_name = "ID")]
@@ -130,6 +130,10 @@ pub(super) fn run(what: What, terminal: &Terminal) -> Result<Outcome, CliError> 
 fn issue(flags: &Issue, now: EventTime, terminal: &Terminal) -> Result<Outcome, CliError> {
     let subject = match &flags.host {
         Some(host) => Subject::Sensor { host: host.clone(), instance: flags.instance.clone() },
+        None if flags.server.is_empty() => {
+            let text = "for whom? give --host ID for a sensor, or --server NAME for the correlator";
+            return Err(CliError::Usage(text.to_owned()));
+        }
         None => Subject::Server(flags.server.clone()),
     };
     let read = |path: &PathBuf| {

@@ -66,6 +66,12 @@ pub(super) fn run(
     let all = set.rules.clone();
     if let Some(text) = &flags.only {
         set.rules.retain(|rule| rule.name.contains(text.as_str()) || rule.id.contains(text.as_str()));
+        if set.rules.is_empty() {
+            let text = Untrusted(text);
+            return Err(CliError::Usage(format!(
+                "no rule's name or id holds \"{text}\": `groundtrail rules list` names them"
+            )));
+        }
     }
     let bench = Bench::new(set.schema, set.drops);
     let suites: Vec<Suite> = set.rules.iter().map(|rule| bench.run(rule, &all)).collect();

@@ -5,6 +5,7 @@ mod groups;
 mod sarif;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -117,94 +118,89 @@ pub(super) fn run(
 }
 
 fn check_sources(config: &Config) -> Vec<Finding> {
-    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
-    let mut found = |subject: &Path, message: String| {
-        findings.push(Finding {
-            is_error: true,
-            area: "source",
-            subject: subject.display().to_string(),
-            message,
-        });
+    let mut findings = Vec::new();
+    let mut found = |is_error: bool, subject: &Path, message: String| {
+        findings.push(Finding { is_error, area: "source", subject: subject.display().to_string(), message });
     };
     for source in &config.sources {
         match &source.input {
             Input::Sensor(SensorInput::Stdin) => {}
-            Input::Sensor(SensorInput::File { path, .. }) => {
+            Input::Sensor(SensorInput::File { path, follow }) => {
                 // A pipe is not opened: that would wait for its writer.
                 match std::fs::metadata(path) {
                     Ok(data) if data.is_file() => {
                         if let Err(error) = std::fs::File::open(path) {
-                            found(path, format!("cannot read the sensor's file: {error}"));
+                            found(true, path, format!("cannot read the sensor's file: {error}"));
                         }
                     }
                     Ok(data) => {
                         if let Err(error) = stream::refuse(path, data.file_type()) {
-                            found(path, error.to_string());
+                            found(true, path, error.to_string());
                         }
                     }
-                    Err(error) => found(path, format!("cannot read the sensor's file: {error}")),
+                    Err(error) if *follow && error.kind() == ErrorKind::NotFound => {
+                        found(false, path, "the sensor's file is not there: a run waits for it".to_owned());
+                    }
+                    Err(error) => found(true, path, format!("cannot read the sensor's file: {error}")),
                 }
             }
             Input::Sensor(SensorInput::Unix(path)) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                if folder.is_some_and(|folder| !folder.is_dir()) {
-                    found(path, "cannot listen here: the socket's folder does not exist".to_owned());
+                if let Some(message) = lacks_folder("the socket", path) {
+                    found(false, path, message);
                 }
             }
             // Whether AWS lets us is for the run to find out: a check asks nobody.
             Input::Queue(_) | Input::Bucket(_) => {
                 if let Err(reason) = follow::is_built_for_aws() {
-                    found(Path::new(&follow::name(&source.input)), reason.to_owned());
+                    found(true, Path::new(&follow::name(&source.input)), reason.to_owned());
                 }
             }
             Input::Sensors(Settings { place: Place::Unix { path, users }, .. }) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                if folder.is_some_and(|folder| !folder.is_dir()) {
-                    found(path, "cannot listen here: the socket's folder does not exist".to_owned());
+                if let Some(message) = lacks_folder("the socket", path) {
+                    found(false, path, message);
                 }
                 for user in users.iter().filter(|user| people::user(user).is_none()) {
-                    warnings.push((
-                        path.clone(),
-                        format!("there is no user \"{user}\" here, who is to speak for a sensor"),
-                    ));
+                    let message = format!("there is no user \"{user}\" here, who is to speak for a sensor");
+                    found(false, path, message);
                 }
             }
             Input::Sensors(Settings { place: Place::Tls { files, .. }, .. }) => match files.check() {
-                Err(error) => found(&files.certificate, error.to_string()),
+                Err(error) => found(true, &files.certificate, error.to_string()),
                 Ok(not_after) => {
                     let left = not_after.map(|not_after| not_after - SystemClock.now());
                     match left {
                         Some(left) if left <= Span(0) => {
-                            found(
-                                &files.certificate,
-                                "the certificate has expired: issue it anew".to_owned(),
-                            );
+                            let message = "the certificate has expired: issue it anew".to_owned();
+                            found(true, &files.certificate, message);
                         }
                         Some(left) if left < SOON => {
                             let days = left.0 / (24 * 3_600 * 1_000_000_000);
-                            warnings.push((
-                                files.certificate.clone(),
-                                format!("the certificate ends in {days} days: issue it anew"),
-                            ));
+                            let message = format!("the certificate ends in {days} days: issue it anew");
+                            found(false, &files.certificate, message);
                         }
                         _ => {}
                     }
                 }
             },
-            Input::Folder { kind, path, .. } => {
-                if let Err(error) = std::fs::read_dir(path) {
-                    found(path, format!("cannot read the {} folder: {error}", kind.name()));
+            Input::Folder { kind, path, follow } => match std::fs::read_dir(path) {
+                Ok(_) => {}
+                Err(error) if *follow && error.kind() == ErrorKind::NotFound => {
+                    let message = format!("the {} folder is not there: a run waits for it", kind.name());
+                    found(false, path, message);
                 }
-            }
+                Err(error) => found(true, path, format!("cannot read the {} folder: {error}", kind.name())),
+            },
         }
     }
-    findings.extend(warnings.into_iter().map(|(path, message)| Finding {
-        is_error: false,
-        area: "source",
-        subject: path.display().to_string(),
-        message,
-    }));
+    findings.sort_by_key(|finding| !finding.is_error);
     findings
+}
+
+/// A warning: systemd makes the folders of the unit (`RuntimeDirectory=`, `StateDirectory=`) right before a run.
+fn lacks_folder(what: &str, path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    (!folder.is_dir())
+        .then(|| format!("{what}'s folder is not there: a run fails unless something makes it first"))
 }
 
 /// Said of a certificate that ends sooner than this.
@@ -212,13 +208,8 @@ const SOON: Span = Span::from_secs(30 * 24 * 3_600);
 
 fn check_store(config: &Config) -> Option<Finding> {
     let path = config.store.as_ref()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
-    (!folder.is_dir()).then(|| Finding {
-        is_error: true,
-        area: "store",
-        subject: path.display().to_string(),
-        message: "the store's folder does not exist".to_owned(),
-    })
+    let message = lacks_folder("the store", path)?;
+    Some(Finding { is_error: false, area: "store", subject: path.display().to_string(), message })
 }
 
 /// What is wrong on this machine. Nobody is contacted: `sink test` does that.
@@ -396,7 +387,14 @@ fn counts(set: &RuleSet, remarks: &[&Remark], findings: &[Finding], config: &Con
         n => format!("{n} sources"),
     };
     let drops = set.drops.len();
-    format!("{n_errors} errors, {n_warnings} warnings; {drops} drop lines; {sources}\n")
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (errors, warnings, drops) =
+        (count(n_errors, "error"), count(n_warnings, "warning"), count(drops, "drop line"));
+    let others = match set.n_passed_over {
+        0 => String::new(),
+        n => format!("{} that are no rules passed over; ", count(n, "file")),
+    };
+    format!("{errors}, {warnings}; {drops}; {others}{sources}\n")
 }
 
 fn sarif(set: &RuleSet, remarks: &[&Remark], findings: &[Finding]) -> String {
@@ -439,6 +437,6 @@ fn json(set: &RuleSet, remarks: &[&Remark], findings: &[Finding], config: &Confi
     }));
     let (n_errors, n_warnings) = tally(set, remarks, findings);
     lines.push(json!({"summary": {"rules": set.rules.len(), "drop_lines": set.drops.len(),
-        "errors": n_errors, "warnings": n_warnings, "census": Census::take(set, config).json()}}));
+        "passed_over": set.n_passed_over, "errors": n_errors, "warnings": n_warnings, "census": Census::take(set, config).json()}}));
     load::json_lines(&lines)
 }

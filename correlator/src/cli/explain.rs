@@ -7,6 +7,7 @@ use clap::Args;
 use super::flags::FormatFlag;
 use super::load::Configured;
 use super::output;
+use super::stored::must_exist;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::render;
@@ -34,10 +35,7 @@ pub(super) fn run(
     let Some(path) = flags.store.or(configured.config.store) else {
         return Err(CliError::Usage("no store is configured: give --store PATH".to_owned()));
     };
-    // Opening would make an empty one.
-    if !path.exists() {
-        return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
-    }
+    must_exist(&path)?;
     let failed = |source| CliError::Run { what: "cannot look the alert up".to_owned(), source };
     let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
     let Some(alert) = store.alert(&flags.id).map_err(|error| failed(error.into()))? else {

@@ -155,10 +155,9 @@ fn start_one(
             stream.read_until_stopped("stdin", || Box::new(io::stdin().lock()), normalizer, outlet, stop)
         })),
         Input::Sensor(SensorInput::Unix(path)) => {
-            let listener = stream.listen(&path).map_err(|source| CliError::Run {
-                what: format!("cannot listen on \"{}\"", path.display()),
-                source: source.into(),
-            })?;
+            let listener = stream
+                .listen(&path)
+                .map_err(|source| CliError::Run { what: "cannot start".to_owned(), source: source.into() })?;
             spawn(Box::new(move |around| listener.run(&around.normalizer, &around.outlet, &around.stop)))
         }
         Input::Sensors(settings) => {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
+
 use super::terminal::Terminal;
 use crate::merge::{Merge, Merged, Outlet, Pace};
 use crate::source::feed::{Feed, Limits};
@@ -65,7 +67,12 @@ fn is_flow_log(path: &Path) -> bool {
 pub(super) struct Read {
     pub(super) records: Vec<(Arc<str>, Record)>,
     pub(super) rejected: Vec<Rejected>,
+    /// What was read to its end and held neither an event nor anything that could not be read.
+    pub(super) empty: Vec<Empty>,
 }
+
+/// The name of an input in which nothing was.
+pub(super) struct Empty(String);
 
 pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
     read_all_by(None, inputs, normalizer)
@@ -74,16 +81,17 @@ pub(super) fn read_all(inputs: &[Input], normalizer: &Normalizer) -> Read {
 /// The same, with workers that read and ask the rules.
 pub(super) fn read_all_by(stage: Option<Stage>, inputs: &[Input], normalizer: &Normalizer) -> Read {
     let mut records = Vec::new();
-    let rejected = read(stage, inputs, normalizer, |source, record| records.push((source, record)));
-    Read { records, rejected }
+    let (rejected, empty) = read(stage, inputs, normalizer, |source, record| records.push((source, record)));
+    Read { records, rejected, empty }
 }
 
-/// The same, an event at a time: there may be more of them than fit into memory. Returns what could not be read.
+/// The same, an event at a time: there may be more of them than fit into memory. Returns what could not be read, and in what
+/// nothing was.
 pub(super) fn read_each(
     inputs: &[Input],
     normalizer: &Normalizer,
     each: impl FnMut(Arc<str>, Record),
-) -> Vec<Rejected> {
+) -> (Vec<Rejected>, Vec<Empty>) {
     read(None, inputs, normalizer, each)
 }
 
@@ -92,7 +100,7 @@ fn read(
     inputs: &[Input],
     normalizer: &Normalizer,
     mut each: impl FnMut(Arc<str>, Record),
-) -> Vec<Rejected> {
+) -> (Vec<Rejected>, Vec<Empty>) {
     let clock = Arc::new(VirtualClock::default());
     let mut merge = Merge::new(CAPACITY, Pace::Replay, clock).with_stage(stage);
     let outlets: Vec<(&Input, Arc<str>, Outlet)> = inputs
@@ -102,6 +110,8 @@ fn read(
             (input, Arc::clone(&name), merge.add(name, Lateness::CLOUDTRAIL))
         })
         .collect();
+    let names: Vec<Arc<str>> = outlets.iter().map(|(_, name, _)| Arc::clone(name)).collect();
+    let mut heard: FxHashSet<Arc<str>> = FxHashSet::default();
     let mut all = Vec::new();
     std::thread::scope(|scope| {
         for (input, name, outlet) in outlets {
@@ -109,8 +119,17 @@ fn read(
         }
         loop {
             match merge.next(Duration::from_secs(1)) {
-                Some(Merged::Record(id, record)) => each(Arc::clone(merge.name(id)), record),
-                Some(Merged::Rejected(rejected)) => all.push(rejected),
+                Some(Merged::Record(id, record)) => {
+                    let name = merge.name(id);
+                    if !heard.contains(name) {
+                        heard.insert(Arc::clone(name));
+                    }
+                    each(Arc::clone(name), record);
+                }
+                Some(Merged::Rejected(rejected)) => {
+                    heard.insert(Arc::clone(&rejected.source));
+                    all.push(rejected);
+                }
                 Some(
                     Merged::Position(_)
                     | Merged::Receipt(_)
@@ -123,7 +142,8 @@ fn read(
             }
         }
     });
-    all
+    let empty = names.iter().filter(|name| !heard.contains(*name)).map(|name| Empty(name.to_string()));
+    (all, empty.collect())
 }
 
 impl Input {
@@ -149,6 +169,9 @@ impl Input {
             Self::Host(path) => {
                 let stream = Stream { source, limits };
                 stream.read_file(path, normalizer, outlet).map(|_| ()).map_err(|error| error.to_string())
+            }
+            Self::Feed(_, path) if !path.exists() => {
+                Err("there is no file or folder at this path; check it, and that this user may read what is above it".to_owned())
             }
             Self::Feed(content, path) if std::fs::metadata(path).is_ok_and(|data| !data.is_dir()) => {
                 match File::open(path) {
@@ -182,6 +205,13 @@ impl Input {
             let _ = outlet.send(SourceItem::Rejected(rejected));
         }
         let _ = outlet.send(SourceItem::End);
+    }
+}
+
+/// Tells in what nothing was: a wrong path looks like a quiet day.
+pub(super) fn say_empty(empty: &[Empty], terminal: &Terminal) {
+    for Empty(name) in empty {
+        terminal.note("warning", &format!("{}: no event is in it; is the path right?", Untrusted(name)));
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct RuleSet {
     pub(super) rules: Vec<Rule<Expr>>,
     pub(super) drops: Vec<DropLine<Expr>>,
     pub(super) reports: Vec<Report>,
+    /// Files of rule folders that are no rules.
+    pub(super) n_passed_over: usize,
     pub(super) remarks: Vec<Remark>,
     pub(super) schema: Schema,
 }
@@ -79,8 +81,8 @@ pub(super) fn rules_onto(configured: &Configured, mut schema: Schema) -> RuleSet
     let progress = Progress::of("reading rules");
     let sigma = sigma::Options { placeholders: config.placeholders.clone(), is_raw: false };
     let own = catalogue::load_with(paths, &sigma, &mut schema, &|n_done, n_all| progress.tell(n_done, n_all));
-    let Loaded { rules, drops, reports, .. } = builtin.join(own);
-    let mut set = RuleSet { rules, drops, reports, remarks: Vec::new(), schema };
+    let Loaded { rules, drops, reports, n_passed_over, .. } = builtin.join(own);
+    let mut set = RuleSet { rules, drops, reports, n_passed_over, remarks: Vec::new(), schema };
     set.disable(&config.rules.disabled);
     if config.rules.tells_building_blocks {
         set.rules.iter_mut().for_each(|rule| rule.notifies = true);
@@ -205,10 +207,16 @@ pub(super) fn indicators(config: &Config) -> (Indicators, Vec<Remark>) {
         let path = list.path.display().to_string();
         let shown = Untrusted(&path);
         match std::fs::read_to_string(&list.path) {
-            Err(error) => remarks.push(Remark {
-                is_error: true,
-                text: format!("cannot read indicators \"{shown}\": {error}"),
-            }),
+            Err(error) => {
+                let way_out = match error.kind() {
+                    std::io::ErrorKind::InvalidData => {
+                        "it is no text: save it as UTF-8, an address or network a line"
+                    }
+                    _ => "check the path and its permissions",
+                };
+                let text = format!("cannot read indicators \"{shown}\": {error}; {way_out}");
+                remarks.push(Remark { is_error: true, text });
+            }
             Ok(text) => {
                 let loaded = indicators.load(&text, &list.provider);
                 remarks.extend(loaded.bad.iter().take(5).map(|bad| Remark {

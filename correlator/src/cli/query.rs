@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use rules::adhoc::{self, Language, Query};
+use rules::adhoc::{self, Language, Meaning, Query};
 use rules::diagnostic::render::{self, Source};
-use rules::schema::Schema;
+use rules::diagnostic::{Code, Diagnostic};
+use rules::schema::{Schema, UnknownField};
 
 use super::inputs::{self, Input};
 use super::listing::Form;
@@ -26,7 +27,7 @@ use crate::untrusted::Untrusted;
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// File with the query
-    #[arg(value_name = "FILE", required_unless_present = "expression", conflicts_with = "expression")]
+    #[arg(value_name = "FILE", conflicts_with = "expression")]
     file: Option<PathBuf>,
     /// The query itself
     #[arg(short = 'e', long = "expression", value_name = "QUERY")]
@@ -86,22 +87,27 @@ impl From<LanguageFlag> for Language {
 }
 
 pub(super) fn run(flags: Flags, terminal: &Terminal) -> Result<Outcome, CliError> {
+    let (name, text) = flags.text()?;
     let inputs = flags.inputs();
     if inputs.is_empty() {
         return Err(CliError::Usage("no events to ask: give --events PATH".to_owned()));
     }
-    let (name, text) = flags.text()?;
     let language = flags.language(&text);
     let mut schema = Schema::builtin();
     let query = compile(language, &name, &text, &mut schema, terminal)?;
-    for column in &flags.columns {
-        // A column may also be one that the query computes.
-        let _ = schema.resolve(column);
-    }
+    let unknown: Vec<(String, UnknownField)> = flags
+        .columns
+        .iter()
+        .filter(|column| !answer::OF_EVERY_EVENT.contains(&column.as_str()))
+        .filter_map(|column| Some((column.clone(), schema.resolve(column).err()?)))
+        .collect();
+    let has_own_columns = matches!(query.meaning, Meaning::Table { .. });
+    refuse_columns(unknown.iter().filter(|_| !has_own_columns), terminal)?;
     let schema = Arc::new(schema);
     let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
     let mut read = inputs::read_all(&inputs, &normalizer);
     inputs::say_rejected(&read.rejected, terminal);
+    inputs::say_empty(&read.empty, terminal);
     let has_faults = !read.rejected.is_empty();
     read.records.sort_by(|(_, left), (_, right)| order(left).cmp(&order(right)));
     let mut records: Vec<Record> = read.records.into_iter().map(|(_, record)| record).collect();
@@ -118,6 +124,8 @@ pub(super) fn run(flags: Flags, terminal: &Terminal) -> Result<Outcome, CliError
         what: "cannot finish the query".to_owned(),
         source: error.into(),
     })?;
+    // A table may also have computed them.
+    refuse_columns(unknown.iter().filter(|(column, _)| !answer.columns.contains(column)), terminal)?;
     let n_rows = answer.rows.len();
     let n_shown = flags.limit.unwrap_or(usize::MAX).min(n_rows);
     terminal.data(&print::print(&answer, flags.output, n_shown, terminal))?;
@@ -132,6 +140,26 @@ pub(super) fn run(flags: Flags, terminal: &Terminal) -> Result<Outcome, CliError
         terminal.note("answer", &format!("{n_rows} {rows}{shown} from {n_read} events"));
     }
     Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
+}
+
+/// # Errors
+/// There is a column that is neither a field nor made by the query; which was said.
+fn refuse_columns<'u>(
+    unknown: impl Iterator<Item = &'u (String, UnknownField)>,
+    terminal: &Terminal,
+) -> Result<(), CliError> {
+    let mut is_refused = false;
+    for (column, error) in unknown {
+        let message = format!("no field is called \"{column}\"");
+        let mut diagnostic = Diagnostic::error(Code::UnknownField, 0..column.len(), message);
+        if let Some(suggestion) = &error.suggestion {
+            diagnostic = diagnostic.with_help(format!("did you mean \"{suggestion}\"?"));
+        }
+        let style = load::style(terminal.is_stderr_coloured);
+        terminal.block(&render::render(Source::query("--columns", column), &[diagnostic], style));
+        is_refused = true;
+    }
+    if is_refused { Err(CliError::Told) } else { Ok(()) }
 }
 
 fn compile(
@@ -154,7 +182,7 @@ fn compile(
         }
         Err(found) => {
             show(&found);
-            Err(CliError::Usage("the query is wrong, see above".to_owned()))
+            Err(CliError::Told)
         }
     }
 }
@@ -182,7 +210,10 @@ impl Flags {
                     .map_err(|error| CliError::Usage(format!("cannot read the query \"{name}\": {error}")))?;
                 Ok((name, text))
             }
-            (None, expression) => Ok(("query".to_owned(), expression.clone().unwrap_or_default())),
+            (None, Some(expression)) => Ok(("query".to_owned(), expression.clone())),
+            (None, None) => {
+                Err(CliError::Usage("no query: give -e QUERY, or the FILE that it is in".to_owned()))
+            }
         }
     }
 

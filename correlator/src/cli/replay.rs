@@ -63,6 +63,7 @@ pub(super) fn run(
     let stage = flags::stage(&configured.config, &normalizer, &program);
     let mut read = inputs::read_all_by(stage, &inputs, &normalizer);
     inputs::say_rejected(&read.rejected, terminal);
+    inputs::say_empty(&read.empty, terminal);
     has_faults |= !read.rejected.is_empty();
     match flags.shuffle {
         Some(seed) => shuffle(&mut read.records, seed),

@@ -44,6 +44,7 @@ pub(super) struct New {
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
+    /// The rule file, or a folder of them
     #[arg(value_name = "FILE")]
     path: PathBuf,
 }
@@ -81,7 +82,12 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
     written.map_err(|source| CliError::Run {
         what: format!("cannot write \"{}\"", path.display()),
-        source: source.into(),
+        source: match source.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                "it is there already, and is left alone: name another file, or move that one away".into()
+            }
+            _ => source.into(),
+        },
     })
 }
 

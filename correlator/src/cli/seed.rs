@@ -76,13 +76,14 @@ pub(super) fn run(
     let mut store = Store::open_for_run(&path).map_err(|error| failed(error.into()))?;
     let mut seeder = Seeder::new(program, &schema, &store).map_err(|error| failed(error.into()))?;
     let mut n_events = 0_u64;
-    let rejected = inputs::read_each(&inputs, &normalizer, |_, record| {
+    let (rejected, empty) = inputs::read_each(&inputs, &normalizer, |_, record| {
         if flags.until.is_none_or(|until| record.event.time < until) {
             n_events += 1;
             seeder.learn(&record);
         }
     });
     inputs::say_rejected(&rejected, terminal);
+    inputs::say_empty(&empty, terminal);
     let learned = seeder.finish(&mut store).map_err(|error| failed(error.into()))?;
     let mut table = Table::new(&["rule", "terms", "known since", "window"]);
     for rule in &learned {

@@ -32,8 +32,13 @@ pub(super) fn completion(flags: &Completion, terminal: &Terminal) -> Result<Outc
 
 pub(super) fn man(flags: &Man, terminal: &Terminal) -> Result<Outcome, CliError> {
     let failed = |source: io::Error| CliError::Run {
-        what: format!("cannot write manual pages to \"{}\"", flags.folder.display()),
-        source: source.into(),
+        what: format!("cannot write manual pages into the folder \"{}\"", flags.folder.display()),
+        source: match source.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                "this is a file: name a folder".into()
+            }
+            _ => source.into(),
+        },
     };
     fs::create_dir_all(&flags.folder).map_err(failed)?;
     clap_mangen::generate_to(Cli::command(), &flags.folder).map_err(failed)?;

@@ -9,6 +9,7 @@ use rules::event::EventTime;
 use rules::rule::Severity;
 
 use super::load::Configured;
+use super::stored::must_exist;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
@@ -23,6 +24,9 @@ const EXIT_CODES: &str = "Exit codes:
   1  degraded: the reasons are printed
   2  the command line or the configuration is wrong
   3  no answer: nothing listens there, or the store cannot be read";
+
+/// Hosts that are listed.
+const MAX_CLOCKS: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
@@ -93,6 +97,7 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(what: &str) -> impl Fn(E
 }
 
 fn look_into(path: &Path, now: EventTime) -> Result<Seen, CliError> {
+    must_exist(path)?;
     let store = Store::open_to_look(path).map_err(failed("no status"))?;
     let (health, stored) = (store.health(), store.n_alerts_by_severity());
     let stored = stored.map_err(failed("no status"))?;
@@ -153,6 +158,7 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
         out.push('\n');
         out.push_str(&sinks(health).render(width.max(160)));
     }
+    out.push_str(&clocks(health, millis(now), width));
     out
 }
 
@@ -170,6 +176,42 @@ fn sinks(health: &Health) -> Table {
     table
 }
 
+/// Hosts, and accounts and regions, of all sources: those that were silent longest first.
+fn clocks(health: &Health, now_ms: i64, width: usize) -> String {
+    let mut clocks: Vec<(&SourceHealth, &PartitionHealth)> = health
+        .sources
+        .iter()
+        .flat_map(|source| source.partitions.iter().map(move |partition| (source, partition)))
+        .collect();
+    if clocks.is_empty() {
+        return String::new();
+    }
+    clocks.sort_by_key(|(_, clock)| clock.newest_ms);
+    let headings = ["host, or account and region", "source", "last event", "lag p95", "missing", "losses"];
+    let mut table = Table::new(&headings);
+    for (source, clock) in clocks.iter().take(MAX_CLOCKS) {
+        table.row(vec![
+            clock.name.clone(),
+            source.name.clone(),
+            ago(clock.newest_ms, now_ms),
+            clock.lag_p95_ms.map_or_else(|| "-".to_owned(), span),
+            clock.n_missing.to_string(),
+            clock.n_losses.to_string(),
+        ]);
+    }
+    let mut out = format!("\n{}", table.render(width.max(120)));
+    let n_all: u64 = health.sources.iter().map(|source| source.n_partitions).sum();
+    let n_more = n_all.saturating_sub(MAX_CLOCKS as u64);
+    if n_more > 0 {
+        let _ = writeln!(out, "… and {n_more} more that were heard of later");
+    }
+    out
+}
+
+fn ago(at_ms: Option<i64>, now_ms: i64) -> String {
+    at_ms.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now_ms - at)))
+}
+
 /// Of the worst clock of the source, which is what holds others up.
 fn row(source: &SourceHealth, now_ms: i64) -> Vec<String> {
     let worst =
@@ -179,8 +221,7 @@ fn row(source: &SourceHealth, now_ms: i64) -> Vec<String> {
         (true, true) => "ended",
         (true, false) => "open",
     };
-    let newest =
-        source.newest_ms.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now_ms - at)));
+    let newest = ago(source.newest_ms, now_ms);
     let counts = &source.counts;
     let mut row = vec![source.name.clone(), state.to_owned(), newest];
     row.extend([worst(|of| of.lag_p50_ms), worst(|of| of.lag_p95_ms), worst(|of| of.lag_p99_ms)]);
@@ -196,4 +237,31 @@ fn alerts(by_severity: &BTreeMap<String, u64>) -> String {
     let told: Vec<String> =
         known.filter_map(|severity| Some(format!("{} {severity}", by_severity.get(severity)?))).collect();
     if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_that_was_silent_longest_stands_first_and_the_rest_is_counted() {
+        let host = |n: i64| PartitionHealth {
+            name: format!("web-{n}"),
+            newest_ms: Some(1_000_000 - n * 1_000),
+            lag_p95_ms: Some(40),
+            ..PartitionHealth::default()
+        };
+        let source = |hosts: std::ops::Range<i64>, n_partitions| SourceHealth {
+            name: "sensors".to_owned(),
+            partitions: hosts.map(host).collect(),
+            n_partitions,
+            ..SourceHealth::default()
+        };
+        let health = Health { sources: vec![source(0..3, 3), source(10..40, 700)], ..Health::default() };
+        let told = clocks(&health, 1_000_000, 80);
+        let lines: Vec<&str> = told.lines().filter(|line| !line.is_empty()).collect();
+        assert!(lines[1].starts_with("web-39 ") && lines[1].contains("39 s ago"), "{told}");
+        assert_eq!((lines.len(), lines[21]), (22, "… and 683 more that were heard of later"), "{told}");
+        assert_eq!(clocks(&Health::default(), 0, 80), "");
+    }
 }

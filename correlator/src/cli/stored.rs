@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::CliError;
+use crate::alert::view::text;
 use crate::store::Store;
 
 /// Where alerts are.
@@ -45,11 +46,22 @@ fn none() -> CliError {
 /// # Errors
 /// There is no store, or it cannot be read.
 pub(super) fn open(path: &Path) -> Result<Store, CliError> {
-    // Opening would make an empty one, or say less.
-    if !path.exists() {
-        return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
-    }
+    must_exist(path)?;
     Store::open_to_look(path).map_err(failed)
+}
+
+/// Opening would make an empty one, or say less.
+///
+/// # Errors
+/// Nothing is at the path.
+pub(super) fn must_exist(path: &Path) -> Result<(), CliError> {
+    if path.exists() {
+        return Ok(());
+    }
+    Err(CliError::Run {
+        what: format!("there is no store at \"{}\"", path.display()),
+        source: "`groundtrail run --store PATH` makes one".into(),
+    })
 }
 
 /// # Errors
@@ -65,17 +77,24 @@ pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(source: E) ->
 
 fn from_file(path: &Path) -> Result<Vec<Value>, CliError> {
     let failed = |what: String, source| CliError::Run { what, source };
-    let text = match path == Path::new("-") {
+    let content = match path == Path::new("-") {
         true => std::io::read_to_string(std::io::stdin()),
         false => fs::read_to_string(path),
     };
-    let text = text.map_err(|error| failed(format!("cannot read \"{}\"", path.display()), error.into()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let content = content.map_err(|error| failed(format!("cannot read \"{}\"", path.display()), error.into()))?;
+    let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(idx, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                failed(format!("\"{}\" line {} is no alert document", path.display(), idx + 1), error.into())
-            })
+            let failed = |source| {
+                failed(format!("\"{}\" line {} is no alert document", path.display(), idx + 1), source)
+            };
+            let document: Value = serde_json::from_str(line).map_err(|error| failed(error.into()))?;
+            match text(&document, "groundtrail.alert.id") {
+                Some(_) => Ok(document),
+                None => Err(failed(
+                    "it has no groundtrail.alert.id; give what `run` or `replay -o ndjson` wrote".into(),
+                )),
+            }
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::load::Configured;
 use super::sieve::Sieve;
-use super::stored::failed;
+use super::stored::{failed, must_exist};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::render;
@@ -54,12 +54,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     let Some(path) = flags.store.clone().or(configured.config.store) else {
         return Err(CliError::Usage("no store is configured: give --store PATH".to_owned()));
     };
-    if !path.exists() {
-        return Err(CliError::Usage(format!(
-            "there is no store at \"{}\": `groundtrail run --store` makes it",
-            path.display()
-        )));
-    }
+    must_exist(&path)?;
     let mut follower = Follower::open(&path).map_err(failed)?;
     let is_wanted = |alert: &StoredAlert| document(alert).is_ok_and(|document| flags.sieve.lets(&document));
     for alert in follower.newest(flags.lines, is_wanted).map_err(failed)? {

@@ -141,8 +141,9 @@ fn read_recorded(paths: &[PathBuf], told: &mut Told, terminal: &Terminal) -> boo
         return false;
     }
     let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::new(Indicators::default()));
-    let rejected = inputs::read_each(&inputs, &normalizer, |_, record| told.add(record.document()));
+    let (rejected, empty) = inputs::read_each(&inputs, &normalizer, |_, record| told.add(record.document()));
     inputs::say_rejected(&rejected, terminal);
+    inputs::say_empty(&empty, terminal);
     !rejected.is_empty()
 }
 

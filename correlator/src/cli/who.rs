@@ -10,6 +10,7 @@ use rules::schema::Schema;
 use super::flags::RecordedFlags;
 use super::inputs;
 use super::load::Configured;
+use super::stored::must_exist;
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
@@ -61,9 +62,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         ));
     }
     if let Some(path) = path {
-        if !path.exists() {
-            return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
-        }
+        must_exist(&path)?;
         let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
         let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
         identities.restore(store.identities().map_err(|error| failed(error.into()))?);
@@ -73,6 +72,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         let normalizer = Normalizer::new(schema, Arc::new(Indicators::default()));
         let read = inputs::read_all(&recorded, &normalizer);
         inputs::say_rejected(&read.rejected, terminal);
+        inputs::say_empty(&read.empty, terminal);
         has_faults = !read.rejected.is_empty();
         for (_, record) in &read.records {
             identities.learn(record);
@@ -88,7 +88,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     }
     if answers.is_empty() {
         let of_time = flags.at.map(|at| format!(" by {}", time::format(at))).unwrap_or_default();
-        terminal.note("nothing known", &format!("of \"{}\"{of_time}", Untrusted(&flags.name)));
+        terminal.note("note", &format!("nothing is known of \"{}\"{of_time}", Untrusted(&flags.name)));
         has_faults = true;
     }
     Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::flags::{RecordedFlags, RuleFlags};
 use super::inputs::{self, Input};
 use super::load::{self, Configured, RuleSet};
+use super::stored::must_exist;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::keyed::{Eviction, Limits};
@@ -205,9 +206,7 @@ fn records(
     let mut records = Vec::new();
     let (mut evicted, mut behind) = (None, None);
     if let Some(path) = path {
-        if !path.exists() {
-            return Err(CliError::Usage(format!("there is no store at \"{}\"", path.display())));
-        }
+        must_exist(&path)?;
         let failed = |source| CliError::Run { what: "cannot ask the store".to_owned(), source };
         let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
         let mut held = store.contexts().map_err(|error| failed(error.into()))?;
@@ -226,6 +225,7 @@ fn records(
     }
     let read = inputs::read_all(&recorded, normalizer);
     inputs::say_rejected(&read.rejected, terminal);
+    inputs::say_empty(&read.empty, terminal);
     records.extend(read.records.into_iter().map(|(_, record)| record));
     records.sort_by(|a, b| order(a).cmp(&order(b)));
     records.dedup_by(|next, held| next.event.id == held.event.id);
@@ -363,15 +363,19 @@ fn no_alert(rule: &Rule<Expr>) -> String {
     }
 }
 
+fn events(n: usize) -> String {
+    if n == 1 { "1 event".to_owned() } else { format!("{n} events") }
+}
+
 fn page(said: &Said) -> String {
     let safe = |text: &str| Untrusted(text).to_string();
     let mut lines = vec![format!("{} ({})", safe(&said.rule.name), safe(&said.rule.id))];
     let mut put = |line: String| lines.push(line);
     let late = said.late.iter().map(|reason| format!("late: {}", safe(&reason.text)));
     if said.fired.is_empty() {
-        put(format!("did not fire on {} events. It reached: {}", said.n_events, safe(&said.answer.reached)));
+        put(format!("did not fire on {}. It reached: {}", events(said.n_events), safe(&said.answer.reached)));
     } else {
-        put(format!("fired on {} events:", said.n_events));
+        put(format!("fired on {}:", events(said.n_events)));
         said.fired.iter().for_each(|fired| put(format!("  alert {} at {}", fired.alert, fired.time)));
         late.for_each(put);
         return lines.join("\n") + "\n";
@@ -385,8 +389,14 @@ fn page(said: &Said) -> String {
         said.answer.found.iter().for_each(|found| put(seen(found)));
     }
     if let Some(nearest) = &said.answer.nearest {
-        put("nearest:".to_owned());
-        put(seen(nearest));
+        // Of what was looked for by name, the name says already what it is.
+        let line = seen(nearest);
+        if nearest.stage.starts_with("nearest") {
+            put(line.trim_start().to_owned());
+        } else {
+            put("nearest:".to_owned());
+            put(line);
+        }
     }
     if !said.answer.reasons.is_empty() {
         put("what stood in the way:".to_owned());

@@ -168,3 +168,15 @@ pub(super) fn migrate(conn: &mut Connection, found: u32) -> rusqlite::Result<()>
     }
     conn.pragma_update(None, "application_id", APPLICATION)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::VERSION;
+
+    #[test]
+    fn the_changelog_names_the_format() {
+        let said =
+            format!("The store's format is {VERSION}; stores of formats 1 to {} are taken over", VERSION - 1);
+        assert!(include_str!("../../../CHANGELOG.md").contains(&said), "CHANGELOG.md lacks: {said}");
+    }
+}

@@ -27,7 +27,7 @@ fn who_answers_from_recorded_events_and_says_when_nothing_is_known() {
     let early = ["who", "i-0123456789abcdef0", "--cloudtrail", "trail.json", "--at", "2026-11-01T00:00:00Z"];
     let told = groundtrail(folder.path(), &early, "");
     assert_eq!((told.code, told.stdout.as_str()), (1, ""));
-    assert!(told.stderr.contains("nothing known"), "{}", told.stderr);
+    assert!(told.stderr.contains("note: nothing is known of \"i-0123456789abcdef0\""), "{}", told.stderr);
     let told = groundtrail(folder.path(), &["who", "x"], "");
     assert_eq!(told.code, 2, "{}", told.stderr);
     assert!(told.stderr.contains("--store PATH"), "{}", told.stderr);
@@ -52,10 +52,27 @@ fn incidents_tell_alerts_as_stories() {
 
     assert_eq!(groundtrail(folder.path(), &["incidents", "zz", "--alerts", alerts], "").code, 1);
     assert_eq!(groundtrail(folder.path(), &["incidents"], "").code, 2);
-    fs::write(folder.path().join("bad.ndjson"), "{}\nnonsense\n").unwrap();
-    let refused = groundtrail(folder.path(), &["incidents", "--alerts", "bad.ndjson"], "");
-    assert_eq!(refused.code, 3);
-    assert!(refused.stderr.contains("line 2"), "{}", refused.stderr);
+    let first = fs::read_to_string(alerts).unwrap().lines().next().unwrap().to_owned();
+    for no_alert in ["nonsense", "{}", r#"{"@timestamp":"2026-11-02T10:00:00Z","event":{"action":"exec"}}"#] {
+        fs::write(folder.path().join("bad.ndjson"), format!("{first}\n{no_alert}\n")).unwrap();
+        let refused = groundtrail(folder.path(), &["incidents", "--alerts", "bad.ndjson"], "");
+        assert_eq!((refused.code, refused.stdout.as_str()), (3, ""));
+        assert!(refused.stderr.contains("line 2 is no alert document"), "{}", refused.stderr);
+    }
+    for verb in [
+        &["incidents"][..],
+        &["report", "--alert", "x", "-o", "-"],
+        &["explain", "x"],
+        &["who", "x"],
+        &["tail", "--no-follow"],
+        &["tree", "h"],
+        &["why-not", "ee605a11"],
+        &["status"],
+    ] {
+        let missing = groundtrail(folder.path(), &[verb, &["--store", "nowhere.db"]].concat(), "");
+        assert_eq!(missing.code, 3, "{verb:?}: {}", missing.stderr);
+        assert!(missing.stderr.contains("there is no store at \"nowhere.db\""), "{}", missing.stderr);
+    }
 }
 
 #[test]
@@ -93,6 +110,7 @@ fn why_not_says_what_was_missing_and_whether_it_fired_after_all() {
     let missed = ask("ee605a11", "system5", &[]);
     let absent = "groundtrail.endpoint.domain is absent; the rule asks for a value";
     assert!(missed.code == 0 && missed.stdout.contains(absent), "{}", missed.stdout);
+    assert_eq!(missed.stdout.matches("nearest").count(), 1, "{}", missed.stdout);
     let missed = ask("ee605a11", "system5", &["-o", "json"]);
     let said: serde_json::Value = serde_json::from_str(&missed.stdout).unwrap();
     assert_eq!((&said["reasons"][0]["kind"], &said["is_met"]), (&"absent".into(), &false.into()));

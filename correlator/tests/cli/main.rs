@@ -7,6 +7,7 @@
 
 mod ask;
 mod config;
+mod faults;
 mod reload;
 mod replay;
 mod rules;

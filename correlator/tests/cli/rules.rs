@@ -153,18 +153,27 @@ fn check_tells_what_can_never_fire_and_what_to_add() {
     assert_eq!(check(&["--sensor", "-", "--deny-warnings"]).code, 1);
     let quiet = check(&["--sensor", "-", "--quiet"]);
     assert_eq!((quiet.code, quiet.stdout.lines().count()), (0, 1), "{}", quiet.stdout);
-    assert!(quiet.stdout.starts_with("0 errors, 1 warnings; "), "{}", quiet.stdout);
+    assert!(quiet.stdout.starts_with("0 errors, 1 warning; "), "{}", quiet.stdout);
     fs::create_dir(folder.path().join("trail")).unwrap();
     let full = check(&["--cloudtrail", "trail"]);
     assert!(!full.stdout.contains("never fire"), "{}", full.stdout);
-    for more in [&["--cloudtrail", "nowhere"][..], &["--cloudtrail", "nowhere", "-q"]] {
-        let missing = check(more);
-        assert_eq!(missing.code, 1);
-        assert!(
-            missing.stdout.contains("source \"nowhere\": cannot read the cloudtrail folder"),
-            "{}",
-            missing.stdout
-        );
+    // A run waits for it, and systemd makes the folders of its unit right before: neither is a reason not to start.
+    let missing = check(&["--cloudtrail", "nowhere"]);
+    assert_eq!(missing.code, 0, "{}", missing.stdout);
+    let said = "warning: source \"nowhere\": the cloudtrail folder is not there: a run waits for it";
+    assert!(missing.stdout.contains(said), "{}", missing.stdout);
+    let config = "[store]\npath = \"none/gt.db\"\n[[source]]\ntype = \"sensors\"\nunix = \"none/s.sock\"\n\
+                  [[source]]\ntype = \"cloudtrail\"\npath = \"none\"\nfollow = false\n";
+    fs::write(folder.path().join("gt.toml"), config).unwrap();
+    let told = check(&["-c", "gt.toml"]);
+    assert_eq!(told.code, 1, "a folder that is read once has to be there: {}", told.stdout);
+    for said in [
+        "gt.db\": the store's folder is not there",
+        "s.sock\": the socket's folder is not there",
+        "error: source",
+        "1 error, ",
+    ] {
+        assert!(told.stdout.contains(said), "{said}: {}", told.stdout);
     }
 }
 
@@ -174,6 +183,33 @@ fn what_is_shipped_checks_clean() {
     let said = groundtrail(folder.path(), &["check"], "");
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(said.stdout.contains("\n0 errors, 0 warnings;"), "{}", said.stdout);
+}
+
+#[test]
+fn a_rule_file_that_is_named_is_a_rule_or_an_error() {
+    let folder = rule_folder("");
+    fs::write(folder.path().join("s2.yml"), "title: [").unwrap();
+    fs::write(folder.path().join("s4.yml"), "title: x\ndetektion:\n  a: b\n").unwrap();
+    fs::create_dir(folder.path().join("d.toml")).unwrap();
+    let alone = ["--no-builtin-rules"];
+    for (file, code) in [("s2.yml", "GT701"), ("s4.yml", "GT512")] {
+        let checked = groundtrail(folder.path(), &[&["check", file][..], &alone].concat(), "");
+        assert_eq!(checked.code, 1, "{}", checked.stdout);
+        assert!(checked.stdout.contains(code), "{}", checked.stdout);
+        let tested = groundtrail(folder.path(), &["test", file], "");
+        assert!(tested.code == 1 && tested.stderr.contains(code), "{}", tested.stderr);
+    }
+    let checked = groundtrail(folder.path(), &[&["check", "."][..], &alone].concat(), "");
+    assert_eq!(checked.code, 0, "{}", checked.stdout);
+    assert!(checked.stdout.contains("2 files that are no rules passed over"), "{}", checked.stdout);
+    let checked = groundtrail(folder.path(), &[&["check", "d.toml/"][..], &alone].concat(), "");
+    assert_eq!(checked.code, 0, "{}", checked.stdout);
+    assert!(checked.stdout.contains("no rule file lies in \"d.toml/\""), "{}", checked.stdout);
+    assert!(checked.stdout.contains("0 errors, 1 warning;"), "{}", checked.stdout);
+
+    let none = groundtrail(folder.path(), &["test", "rule.toml", "--only", "zzzz"], "");
+    assert_eq!((none.code, none.stdout.as_str()), (2, ""), "{}", none.stderr);
+    assert!(none.stderr.contains("no rule's name or id holds \"zzzz\""), "{}", none.stderr);
 }
 
 #[test]

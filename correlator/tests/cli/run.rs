@@ -55,7 +55,7 @@ fn a_run_ends_with_its_input_and_its_alerts_can_be_explained_later() {
     assert!(matched.to_string().contains(r#""value":"CreateAccessKey""#), "{matched}");
     let unknown = groundtrail(folder.path(), &["explain", "nothing", "--store", "gt.db"], "");
     assert_eq!(unknown.code, 1);
-    assert_eq!(groundtrail(folder.path(), &["explain", "x", "--store", "nowhere.db"], "").code, 2);
+    assert_eq!(groundtrail(folder.path(), &["explain", "x", "--store", "nowhere.db"], "").code, 3);
     assert!(!folder.path().join("nowhere.db").exists());
 }
 

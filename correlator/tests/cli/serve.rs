@@ -144,7 +144,7 @@ fn what_cannot_be_is_refused_before_anything_is_served() {
     let refused = groundtrail(demo(), &["serve", "--store", "gt.db", "--listen", "0.0.0.0:0"], "");
     assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));
     assert!(refused.stderr.contains("--allow-remote"), "{}", refused.stderr);
-    assert_eq!(groundtrail(demo(), &["serve", "--store", "no.db"], "").code, 2);
+    assert_eq!(groundtrail(demo(), &["serve", "--store", "no.db"], "").code, 3);
     assert_eq!(groundtrail(demo(), &["serve"], "").code, 2);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();

@@ -83,7 +83,7 @@ fn what_a_run_writes_later_is_shown_when_it_is_there() {
 fn a_store_that_is_not_there_is_no_empty_one() {
     let folder = tempfile::tempdir().unwrap();
     let refused = groundtrail(folder.path(), &["tail", "--store", "gt.db"], "");
-    assert_eq!(refused.code, 2);
+    assert_eq!(refused.code, 3);
     assert!(refused.stderr.contains("gt.db") && refused.stderr.contains("run --store"), "{}", refused.stderr);
     assert!(!folder.path().join("gt.db").exists());
 }

@@ -70,5 +70,5 @@ fn whoever_is_not_known_is_answered_with_who_is() {
     assert_eq!(unknown.code, 1);
     assert_eq!(groundtrail(demo(), &["tree", "--store", "gt.db"], "").code, 2);
     assert_eq!(groundtrail(demo(), &["tree", HOST, "1"], "").code, 2);
-    assert_eq!(groundtrail(demo(), &["tree", HOST, "1", "--store", "no.db"], "").code, 2);
+    assert_eq!(groundtrail(demo(), &["tree", HOST, "1", "--store", "no.db"], "").code, 3);
 }

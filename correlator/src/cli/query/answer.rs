@@ -29,6 +29,9 @@ const TELLING: &[&str] = &[
     "process.command_line",
 ];
 
+/// Columns that are in no field table.
+pub(super) const OF_EVERY_EVENT: &[&str] = &["@timestamp", "_id", "_index"];
+
 pub(super) struct Answer {
     pub(super) columns: Vec<String>,
     /// A null is an empty list.

@@ -29,6 +29,10 @@ pub(super) fn run(flags: &Fmt, terminal: &Terminal) -> Result<Outcome, CliError>
             has_faults |= stdin(flags.check, terminal)?;
             continue;
         }
+        if let Err(source) = fs::metadata(path) {
+            let what = format!("cannot read \"{}\"", path.display());
+            return Err(CliError::Run { what, source: source.into() });
+        }
         for found in catalogue::files(path) {
             let done = found.and_then(|file| {
                 // A folder may hold Sigma rules beside ours.
