@@ -81,7 +81,8 @@ fn from_file(path: &Path) -> Result<Vec<Value>, CliError> {
         true => std::io::read_to_string(std::io::stdin()),
         false => fs::read_to_string(path),
     };
-    let content = content.map_err(|error| failed(format!("cannot read \"{}\"", path.display()), error.into()))?;
+    let content =
+        content.map_err(|error| failed(format!("cannot read \"{}\"", path.display()), error.into()))?;
     let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(idx, line)| {
