@@ -216,20 +216,21 @@ fn check_store(config: &Config) -> Option<Finding> {
 fn check_sinks(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     for sink in &config.sinks {
-        let mut found = |message: String| {
+        let mut found = |is_error: bool, message: String| {
             let subject = sink.name.clone();
-            findings.push(Finding { is_error: true, area: "sink", subject, message });
+            findings.push(Finding { is_error, area: "sink", subject, message });
         };
         if config.store.is_none() {
-            found("it keeps in the store what it has not delivered, and [store] path is not set".to_owned());
+            let message = "it keeps in the store what it has not delivered, and [store] path is not set";
+            found(true, message.to_owned());
         }
         if let Err(error) = sink::open(sink) {
-            found(error.to_string());
+            found(true, error.to_string());
         }
         if let To::File(file) = &sink.to
-            && !file.path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir())
+            && let Some(message) = lacks_folder("the file", &file.path)
         {
-            found(format!("the folder of \"{}\" does not exist", file.path.display()));
+            found(false, message);
         }
     }
     findings
