@@ -153,7 +153,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
+    Config(#[from] ConfigError),
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 
 /// Where `cargo xtask` shows what was skipped: the runner holds back what a test that passes prints.
 #[path = "../../tests/harness/skip.rs"]
+#[expect(unreachable_pub, reason = "the harness offers it to other crates")]
 mod skip;
 
 /// What a query of the older, nameless suite holds where its answer is another one than Elasticsearch's and ours: there texts

@@ -16,6 +16,7 @@ use rules::schema::Schema;
 
 /// Where `cargo xtask` shows what was skipped: the runner holds back what a test that passes prints.
 #[path = "../../tests/harness/skip.rs"]
+#[expect(unreachable_pub, reason = "the harness offers it to other crates")]
 mod skip;
 
 /// The folder of a set, or none, which is said.

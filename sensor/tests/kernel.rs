@@ -38,6 +38,7 @@ use sensor_ebpf::abi::text::Walk;
 
 /// Where `cargo xtask` shows what was skipped: the runner holds back what a test that passes prints.
 #[path = "../../tests/harness/skip.rs"]
+#[expect(unreachable_pub, reason = "the harness offers it to other crates")]
 mod skip;
 
 #[path = "kernel/coverage.rs"]

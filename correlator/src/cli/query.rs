@@ -170,7 +170,7 @@ fn compile(
     terminal: &Terminal,
 ) -> Result<Query, CliError> {
     let style = load::style(terminal.is_stderr_coloured);
-    let show = |found: &[rules::diagnostic::Diagnostic]| {
+    let show = |found: &[Diagnostic]| {
         if !found.is_empty() {
             terminal.block(&render::render(Source::query(name, text), found, style));
         }

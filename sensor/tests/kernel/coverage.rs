@@ -219,7 +219,7 @@ fn watched(role: &str, port: u16) -> Option<(u32, Records)> {
     let (tgid, status, records) = watch(&mut kernel, helper(role, port));
     // Without 32-bit system calls their interrupt is a fault.
     if status.code() == Some(NOT_HERE) || status.signal() == Some(libc::SIGSEGV) {
-        crate::skip::say(&format!("this kernel has no {role}"));
+        skip::say(&format!("this kernel has no {role}"));
         return None;
     }
     assert!(status.success(), "{status}");
@@ -332,7 +332,7 @@ fn links_and_loaders_and_deleted_files_are_told_for_what_they_are() {
 
     let loaders = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];
     let Some(loader) = loaders.iter().find(|loader| Path::new(loader).exists()) else {
-        crate::skip::say("no dynamic loader here");
+        skip::say("no dynamic loader here");
         return;
     };
     let (tgid, _, records) =

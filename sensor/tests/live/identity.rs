@@ -242,7 +242,7 @@ fn a_pid_that_comes_round_is_another_process_each_time() {
     let events = sensor.end();
     let children = execs(&events, "gt-reused-");
     if children.is_empty() {
-        crate::skip::say("this kernel does not let a pid be chosen (CONFIG_CHECKPOINT_RESTORE)");
+        skip::say("this kernel does not let a pid be chosen (CONFIG_CHECKPOINT_RESTORE)");
         return;
     }
     assert_eq!(children.len(), N_REUSED);
