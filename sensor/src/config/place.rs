@@ -34,7 +34,11 @@ pub(super) fn point(path: &Path, text: &str, err: &ConfigError) -> String {
 fn span(text: &str, err: &ConfigError) -> Option<Range<usize>> {
     match err {
         ConfigError::Syntax(err) => err.span(),
-        ConfigError::UnknownKey { key, .. } => find(text, key, false),
+        ConfigError::UnknownKey { key, .. } => {
+            let section = key.split('.').next().unwrap_or(key);
+            let is_known = super::KEYS.iter().any(|known| known.split('.').next() == Some(section));
+            find(text, if is_known { key } else { section }, false)
+        }
         ConfigError::Value { key, .. } => find(text, key, true),
         ConfigError::Read { .. } | ConfigError::InFile(_) => None,
     }
