@@ -38,7 +38,9 @@ mod stored;
 mod table;
 mod tail;
 mod terminal;
+mod top;
 mod tree;
+mod tune;
 mod who;
 mod why_not;
 
@@ -104,10 +106,14 @@ enum Verb {
     Serve(serve::Flags),
     /// Say how a run is: its sources, their lag and counts, open state, alerts
     Status(status::Flags),
+    /// Watch a run: rates, lag, losses, hot rules, open state
+    Top(top::Flags),
     /// Say what is known of an instance, address, key, principal, command or session
     Who(who::Flags),
     /// Show what kept a rule from firing: the nearest miss
     WhyNot(why_not::Flags),
+    /// Propose an exception for what keeps firing a rule, and prove what it does
+    Tune(tune::Flags),
     /// Run the cases inside rule files
     Test(cases::Flags),
     /// Check configuration, rules and sources as `run` would load them
@@ -220,8 +226,10 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Explain(flags) => explain::run(flags, load::config(path)?, terminal),
         Verb::Incidents(flags) => incidents::run(flags, load::config(path)?, terminal),
         Verb::Report(flags) => report::run(flags, load::config(path)?, terminal),
+        Verb::Tune(flags) => tune::run(flags, load::config(path)?, terminal),
         Verb::Serve(flags) => serve::run(flags, load::config(path)?, terminal),
         Verb::Status(flags) => status::run(flags, load::config(path)?, terminal),
+        Verb::Top(flags) => top::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Sink { what } => sinks::run(what, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),

@@ -227,6 +227,10 @@ pub struct Exception {
     pub reason: String,
     /// From the start of this day (UTC, event time) on the exception is void.
     pub expires: Option<Date>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Events that it must take, as JSON.
+    pub takes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -606,6 +610,8 @@ fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exceptio
     let query = table.required("query", ctx);
     let reason = table.required("reason", ctx);
     let expires = table.str("expires", ctx);
+    let owner = table.str("owner", ctx);
+    let takes = table.strings("takes", ctx);
     table.finish(ctx);
     let expires = match expires {
         None => None,
@@ -625,6 +631,8 @@ fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exceptio
         query_in: None,
         reason: reason?.value,
         expires,
+        owner: owner.map(|owner| owner.value),
+        takes: takes.into_iter().map(|event| event.value).collect(),
     })
 }
 

@@ -45,6 +45,7 @@ pub mod store;
 mod tally;
 pub mod terms;
 pub mod time;
+mod tune;
 pub mod untrusted;
 pub mod why_not;
 pub mod window;

@@ -99,21 +99,21 @@ pub(super) fn failures(rules: &[Rule<Expr>], schema: Schema) -> Vec<String> {
 }
 
 /// What every case runs with.
-struct Bench {
-    schema: Arc<Schema>,
+pub(super) struct Bench {
+    pub(super) schema: Arc<Schema>,
     drops: Vec<DropLine<Expr>>,
     normalizer: Normalizer,
 }
 
 impl Bench {
-    fn new(schema: Schema, drops: Vec<DropLine<Expr>>) -> Self {
+    pub(super) fn new(schema: Schema, drops: Vec<DropLine<Expr>>) -> Self {
         let schema = Arc::new(schema);
         let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
         Self { schema, drops, normalizer }
     }
 
     /// A rule runs alone; one over alerts, with all rules whose alerts it may read.
-    fn run(&self, rule: &Rule<Expr>, all: &[Rule<Expr>]) -> Suite {
+    pub(super) fn run(&self, rule: &Rule<Expr>, all: &[Rule<Expr>]) -> Suite {
         let is_with = |other: &&Rule<Expr>| other.id != rule.id && !other.is_over_alerts(&self.schema);
         let others = match rule.is_over_alerts(&self.schema) {
             true => all.iter().filter(is_with).cloned().collect(),

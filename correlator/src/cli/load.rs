@@ -19,8 +19,10 @@ use rules::sigma;
 use super::CliError;
 use super::progress::Progress;
 use super::terminal::Terminal;
+use super::tune;
 use crate::config::{Config, Exception, Layers, SYSTEM_PATH};
 use crate::indicator::Indicators;
+use crate::source::normalize::Normalizer;
 use crate::untrusted::Untrusted;
 
 /// A configuration and the file it came from.
@@ -148,6 +150,7 @@ impl RuleSet {
             }
             Err(diagnostics) => return self.remark_on_query(exception, &diagnostics),
         };
+        self.remark_on_takes(exception, &predicate);
         let Some(rule) = self.rules.iter_mut().find(|rule| rule.id == exception.rule_id) else {
             // A setting of its own may well be about a rule that is not loaded.
             if !exception.query_at.is_empty() {
@@ -162,6 +165,20 @@ impl RuleSet {
             expires: exception.expires,
             predicate,
         });
+    }
+
+    /// Where an exception no longer does what its author meant, somebody should know.
+    fn remark_on_takes(&mut self, exception: &Exception, predicate: &Expr) {
+        if exception.takes.is_empty() {
+            return;
+        }
+        let normalizer = Normalizer::new(Arc::new(self.schema.clone()), Arc::new(Indicators::default()));
+        for place in tune::not_taken(&exception.takes, predicate, &normalizer) {
+            let (id, reason) = (Untrusted(&exception.rule_id), Untrusted(&exception.reason));
+            self.remark(format!(
+                "the exception \"{reason}\" of rule \"{id}\" does not take event {place} of its `takes`"
+            ));
+        }
     }
 
     fn remark(&mut self, text: String) {

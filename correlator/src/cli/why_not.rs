@@ -142,7 +142,11 @@ pub(super) fn run(
 }
 
 /// The rule that is meant, by id, beginning of an id, or name.
-fn find<'s>(set: &'s RuleSet, wanted: &str, disabled: &[String]) -> Result<&'s Rule<Expr>, CliError> {
+pub(super) fn find<'s>(
+    set: &'s RuleSet,
+    wanted: &str,
+    disabled: &[String],
+) -> Result<&'s Rule<Expr>, CliError> {
     if let Some(rule) =
         set.rules.iter().find(|rule| rule.id == wanted || rule.name.eq_ignore_ascii_case(wanted))
     {

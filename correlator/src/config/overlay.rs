@@ -19,6 +19,8 @@ impl Config {
             query_in: None,
             reason: "[endpoints] known".to_owned(),
             expires: None,
+            owner: None,
+            takes: Vec::new(),
         }));
         if let Some(query) = principal_query(&self.discovery_allowed) {
             exceptions.extend(DISCOVERY_RULES.map(|rule_id| Exception {
@@ -28,6 +30,8 @@ impl Config {
                 query_in: None,
                 reason: "[discovery] allowed".to_owned(),
                 expires: None,
+                owner: None,
+                takes: Vec::new(),
             }));
         }
         exceptions

@@ -61,6 +61,12 @@ impl Config {
             if let Some(expires) = exception.expires {
                 writeln!(out, "expires = \"{expires}\"")?;
             }
+            if let Some(owner) = &exception.owner {
+                writeln!(out, "owner = {}", quote(owner))?;
+            }
+            if !exception.takes.is_empty() {
+                writeln!(out, "takes = {}", list(exception.takes.iter().map(|event| quote(event))))?;
+            }
         }
         writeln!(
             out,

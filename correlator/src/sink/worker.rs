@@ -144,7 +144,7 @@ impl Worker {
         tokio::select! {
             () = line.news() => {}
             () = tokio::time::sleep(left) => {}
-            _ = self.closing.changed() => {}
+            changed = self.closing.changed() => return changed.is_ok(),
         }
         true
     }

@@ -15,6 +15,7 @@ mod run;
 mod serve;
 mod tail;
 mod tree;
+mod tune;
 
 use std::fs;
 use std::io::Write;

@@ -193,6 +193,22 @@ fn a_run_says_how_it_is_and_status_reads_it() {
     assert_eq!(status.code, 0, "{}{}", status.stdout, status.stderr);
     let json: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(json["sources"][0]["counts"]["received"], 3, "{json}");
+    let rules = ["--config", "gt.toml"];
+    let top = groundtrail(
+        folder.path(),
+        &[&["top", "--url", &url, "-n", "2", "--interval", "1"], &rules[..]].concat(),
+        "",
+    );
+    assert_eq!(top.code, 0, "{}", top.stderr);
+    for part in [
+        "well, from http://",
+        "cloudtrail trail  0.0 ",
+        "5a0e6a52-64f5-4b0e-a1c3-6f2f6f1f3a10",
+        "1 new, 0 revised",
+    ] {
+        assert!(top.stdout.contains(part), "{part} is missing: {}", top.stdout);
+    }
+    assert!(!top.stdout.contains('\x1b'), "a pipe gets no cursor movements");
 
     let changed = format!("{config}[[source]]\ntype = \"guardduty\"\npath = \"findings\"\n");
     fs::write(folder.path().join("gt.toml"), changed).unwrap();
