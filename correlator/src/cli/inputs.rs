@@ -171,7 +171,7 @@ impl Input {
                 stream.read_file(path, normalizer, outlet).map(|_| ()).map_err(|error| error.to_string())
             }
             Self::Feed(_, path) if !path.exists() => {
-                Err("there is no file or folder at this path; check it, and that this user may read what is above it".to_owned())
+                Err("cannot read this: there is no file or folder at this path; check it, and that this user may read what is above it".to_owned())
             }
             Self::Feed(content, path) if std::fs::metadata(path).is_ok_and(|data| !data.is_dir()) => {
                 match File::open(path) {
