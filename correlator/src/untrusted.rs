@@ -38,15 +38,15 @@ impl<T: AsRef<str>> Display for Untrusted<T> {
 
 /// Whether a terminal or a viewer would do something with the character other than draw it.
 ///
-/// Controls, everything that reorders or hides text, invisible fillers, tag and variation characters, and line and
-/// paragraph separators.
+/// Controls, everything that reorders or hides text, invisible fillers, tag and variation characters, line and paragraph
+/// separators, and what is no character: receivers refuse a text for it.
 pub fn is_active(c: char) -> bool {
     matches!(c,
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
         | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{fffe}' | '\u{ffff}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Terminal columns of a string that is already safe.

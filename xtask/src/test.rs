@@ -49,7 +49,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     });
     step("clippy, bpf", &|| done(ebpf::clippy()));
     step("unit and integration tests", &|| {
-        let mut command = shell::cargo(&["test", "--workspace", "--features", FEATURES]);
+        let mut command = shell::cargo(&["test", "--workspace", "--features", FEATURES, "--no-fail-fast"]);
         skips::succeed(command.env("GROUNDTRAIL_BINS_ARE_BUILT", "1")).map(Outcome::but_for)
     });
     step("live kernel tests", &|| live::tests(&live::Live::default()));

@@ -133,7 +133,11 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     if !broken.is_empty() {
         return refuse("nothing is written: the rule would not find what it is there to find".to_owned());
     }
-    terminal.note("cases", &format!("all {n_must_fire} cases that must fire still do"));
+    match n_must_fire {
+        0 => terminal
+            .note("warning", "no case of the rule says that it must fire: nothing proves that it still does"),
+        n => terminal.note("cases", &format!("all {n} cases that must fire still do")),
+    }
     if n(Fate::Silenced) == 0 {
         return refuse("nothing is written: it would silence none of these alerts".to_owned());
     }

@@ -125,8 +125,15 @@ fn judge(reply: &Reply, n: usize) -> Answer {
 }
 
 /// Faults of an index and its settings, under a status that is else about the document.
-const OF_THE_INDEX: [&str; 3] =
-    ["illegal_argument_exception", "validation_exception", "invalid_index_name_exception"];
+const OF_THE_INDEX: [&str; 2] = ["validation_exception", "invalid_index_name_exception"];
+/// The same, of a kind that documents have faults of, too: a data stream wants `create`, an alias has no index to write to.
+const ARGUMENT: &str = "illegal_argument_exception";
+const OF_ITS_TARGET: [&str; 2] = ["op_type", "write index"];
+
+fn is_of_the_index(fault: &Fault) -> bool {
+    OF_THE_INDEX.contains(&&*fault.kind)
+        || (fault.kind == ARGUMENT && OF_ITS_TARGET.iter().any(|part| fault.reason.contains(part)))
+}
 
 fn verdict(outcome: &Outcome) -> Verdict {
     let reason = || {
@@ -139,9 +146,7 @@ fn verdict(outcome: &Outcome) -> Verdict {
         // Full, blocked, not allowed, no such index: nothing that the alert is to blame for.
         401 | 403 | 404 | 429 | 500.. => Verdict::Later(reason()),
         // A data stream that wants another operation, an alias that cannot be written, too many shards: the same.
-        400 if outcome.error.as_ref().is_some_and(|fault| OF_THE_INDEX.contains(&&*fault.kind)) => {
-            Verdict::Later(reason())
-        }
+        400 if outcome.error.as_ref().is_some_and(is_of_the_index) => Verdict::Later(reason()),
         _ => Verdict::Refused(reason()),
     }
 }

@@ -43,6 +43,8 @@ impl RotatedFile {
             self.rotate()?;
             open = Open::at(&self.output.path)?;
         }
+        // Others may have cut or added to it meanwhile: log rotation by copying does.
+        open.n_bytes = open.file.metadata()?.len();
         // One write call: a reader that follows the file never sees half a line of ours next to another's.
         if let Err(error) = open.file.write_all(lines.as_bytes()).and_then(|()| open.file.sync_data()) {
             // What a full disk took of it would be half a line, and come again.

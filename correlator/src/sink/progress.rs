@@ -63,7 +63,11 @@ impl Progress {
     /// The next of those that were put by, where it is time.
     pub(super) fn next_put_by(&mut self) -> Option<Item> {
         self.put_by_until.filter(|until| *until <= Instant::now())?;
-        self.put_by.pop_front()
+        let next = self.put_by.pop_front();
+        if next.is_none() {
+            self.put_by_until = None;
+        }
+        next
     }
 
     /// How long until then.
@@ -81,10 +85,15 @@ impl Progress {
         self.put_by_until = Some(Instant::now() + pause);
     }
 
-    /// Puts the first of `pending` by, with what must not pass it, if it failed often enough.
-    pub(super) fn let_others_pass(&mut self, pause: Duration) {
+    /// Puts the first of `pending` by, with what must not pass it, if it failed often enough. Where it failed with others,
+    /// they are sent one by one from here on: any of them may be to blame.
+    pub(super) fn let_others_pass(&mut self, n_sent: usize, pause: Duration) {
         let tries = |item: &Item| self.failed.get(&item.seq).map_or(0, |(_, tries)| *tries);
         let Some(first) = self.pending.first().filter(|first| tries(first) >= MAX_TRIES) else { return };
+        if n_sent > 1 {
+            self.n_alone = n_sent.min(self.pending.len());
+            return;
+        }
         let id = first.alert_id.clone();
         let n_own = self.pending.iter().filter(|item| item.alert_id == id).count();
         if self.put_by.len() + n_own > MAX_PUT_BY {

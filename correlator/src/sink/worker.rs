@@ -68,7 +68,7 @@ impl Worker {
             let Some(answer) = self.send(&at.pending[..n]).await else { return };
             let wish = answer.retry_after;
             if self.sort(answer, &mut at) {
-                at.let_others_pass(self.retry.longest);
+                at.let_others_pass(n, self.retry.longest);
                 let pause = at.backoff.next(wish);
                 if self.sleep(pause).await {
                     return;

@@ -37,8 +37,7 @@ impl Hub {
         self.client = Some(client.clone());
         // A request must not hold two findings of one id: the last revision of each speaks for those before it.
         let is_last = |at: &usize| !items[at + 1..].iter().any(|other| other.alert_id == items[*at].alert_id);
-        let (last, before): (Vec<usize>, Vec<usize>) = (0..n).partition(is_last);
-        let findings = last.iter().map(|at| finding(&self.to, &items[*at])).collect();
+        let findings = (0..n).filter(is_last).map(|at| finding(&self.to, &items[at])).collect();
         let said = match client.batch_import_findings().set_findings(Some(findings)).send().await {
             Ok(said) => said,
             Err(error) => return judge(n, &error, &["InvalidInputException", "InvalidInput"]),
@@ -57,8 +56,9 @@ impl Hub {
             })
             .collect();
         let of = |at: &usize| failed.get(id(&items[*at]).as_str()).cloned();
-        let taken = last.iter().filter(|at| of(at).is_none()).chain(&before).copied();
-        let refused = last.iter().filter_map(|at| Some((*at, of(at)?)));
+        // What the last revision came to holds for those before it, which were not sent.
+        let taken = (0..n).filter(|at| of(at).is_none());
+        let refused = (0..n).filter_map(|at| Some((at, of(&at)?)));
         each(n, taken, refused)
     }
 }
