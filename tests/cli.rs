@@ -190,7 +190,7 @@ fn unreadable_folder_is_named_and_the_other_source_read() {
     fs::write(folder.path().join("feed.json"), json!({ "Records": [record(9)] }).to_string()).unwrap();
 
     let said = groundtrail(&[&REPLAY[..], &["nowhere", "--cloudtrail", "feed.json"]].concat(), folder.path());
-    said.line("nowhere", &["cannot read", "check that"]);
+    said.line("nowhere", &["cannot read", "there is no file or folder", "check it"]);
     assert_eq!(said.trails(), ["9"]);
     assert_eq!(said.code, Some(1));
 }
@@ -203,7 +203,7 @@ fn rule_that_never_can_fire_is_named_with_the_source_it_lacks() {
         "Unusual process asks the instance metadata service",
         &["can never fire", "endpoint.events.process", "--sensor"],
     );
-    said.line("GuardDuty finding", &["can never fire", "--guardduty DIR"]);
+    said.line("\"GuardDuty finding\"", &["can never fire", "--guardduty DIR"]);
     assert!(!said.out.contains("CloudTrail logging stopped\": can never fire"), "{}", said.out);
 }
 
