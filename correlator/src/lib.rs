@@ -12,6 +12,7 @@ mod archive;
 mod aws;
 mod aws_cli;
 pub mod ca;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod context;

@@ -15,6 +15,7 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use crate::causes::chain;
 use crate::config::aws::Access;
 use crate::source::notice::is_region;
 
@@ -194,20 +195,6 @@ fn of_answer(status: u16, code: &str, text: String) -> Failure {
         (_, 400..500) => Failure::Refused(text),
         _ => Failure::Unreachable(text),
     }
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !said.iter().any(|held| held.contains(&text)) {
-            said.push(text);
-        }
-        next = error.source();
-    }
-    said.join(": ")
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use aws_sdk_s3::primitives::ByteStream;
 use tokio::runtime::Handle;
 
-use super::access::{Clients, Failure, chain, failure};
+use super::access::{Clients, Failure, failure};
+use crate::causes::chain;
 use crate::source::feed::INTERRUPTED;
 use crate::source::notice::ObjectAt;
 use crate::source::stop::Stop;

@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::tls::{self, TlsError};
+use crate::causes::chain;
 use crate::config::sinks::Url;
 use crate::health::millis;
 use crate::time::{Clock as _, SystemClock};
@@ -219,20 +220,6 @@ fn retry_after(text: &str) -> Option<Duration> {
 
 fn until(then_ms: i64, now: EventTime) -> Option<Duration> {
     u64::try_from(then_ms - millis(now)).ok().map(Duration::from_millis)
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut said: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !said.iter().any(|held| held.contains(&text)) {
-            said.push(text);
-        }
-        next = error.source();
-    }
-    said.join(": ")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod ask;
 mod config;
 mod faults;
+mod query;
 mod reload;
 mod replay;
 mod rules;

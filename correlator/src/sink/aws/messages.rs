@@ -1,6 +1,6 @@
 //! A message for each revision, to a queue (SQS) or a topic (SNS). Both take ten at once, and 256 KiB together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use aws_sdk_sns::types::{MessageAttributeValue as TopicAttribute, PublishBatchRequestEntry};
@@ -112,17 +112,30 @@ trait Service {
     async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer;
 }
 
-/// All of them, one request after the other.
+/// One request after the other, as far as everything is taken or refused: what is waited for is not passed by.
 async fn deliver(service: &mut impl Service, items: &[Item]) -> Answer {
     let bodies = bodies(items, service.format());
+    let mut left: VecDeque<Range<usize>> = stretches(&bodies).into();
     let mut verdicts = Vec::new();
-    for stretch in stretches(&bodies) {
-        let is_all = stretch.len() == items.len();
-        let answer = service.request(&items[stretch.clone()], &bodies[stretch]).await;
-        if is_all {
+    while let Some(stretch) = left.pop_front() {
+        let n = stretch.len();
+        let answer = service.request(&items[stretch.clone()], &bodies[stretch.clone()]).await;
+        if n == items.len() {
             return answer;
         }
+        let is_refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+        if answer.is_whole && n > 1 && answer.verdicts.iter().all(is_refused) {
+            // One of them is to blame, and not the others.
+            stretch.rev().for_each(|at| left.push_front(at..at + 1));
+            continue;
+        }
+        let waits = answer.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Later(_)));
         verdicts.extend(answer.verdicts);
+        if waits {
+            let behind = Verdict::Later("those before it are waited for".to_owned());
+            verdicts.resize(items.len(), behind);
+            return Answer { retry_after: answer.retry_after, ..Answer::each(verdicts) };
+        }
     }
     Answer::each(verdicts)
 }

@@ -1,41 +1,14 @@
-//! `groundtrail query` as people call it.
-
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, and these helpers are no tests by name"
-)]
+//! `groundtrail query`: hunting in recorded events.
 
 use std::fs;
-use std::io::Write;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
+use crate::{Ended, groundtrail};
 
 #[track_caller]
 fn query(folder: &Path, args: &[&str], stdin: &str) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
-        .arg("query")
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program that does not read its input may be gone by now.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Ended {
-        code: output.status.code().expect("it ended by itself"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    groundtrail(folder, &[&["query"], args].concat(), stdin)
 }
 
 fn exec(second: u32, name: &str, args: &str) -> String {
