@@ -310,4 +310,55 @@ mod tests {
         assert_eq!(attributes.len(), 3, "{attributes:?}");
         assert!(attributes.iter().all(|(_, value)| (1..=128).contains(&value.len())));
     }
+
+    /// Refuses a request as a whole for one bad message in it, and has no time for those that are busy.
+    #[derive(Default)]
+    struct Choosy {
+        requests: Vec<usize>,
+    }
+
+    impl Service for Choosy {
+        fn format(&self) -> Format {
+            Format::Ecs
+        }
+
+        async fn request(&mut self, items: &[Item], _bodies: &[Option<String>]) -> Answer {
+            self.requests.push(items.len());
+            let is = |item: &Item, what: &str| item.alert_id.starts_with(what);
+            if items.iter().any(|item| is(item, "bad")) {
+                return Answer::whole(items.len(), Verdict::Refused("bad".to_owned()));
+            }
+            let busy = |item: &Item| {
+                if is(item, "busy") { Verdict::Later("busy".to_owned()) } else { Verdict::Taken }
+            };
+            Answer::each(items.iter().map(busy).collect())
+        }
+    }
+
+    fn delivered(ids: &[&str]) -> (Vec<Verdict>, Vec<usize>) {
+        let large = "x".repeat(100 << 10);
+        let items: Vec<Item> = ids
+            .iter()
+            .map(|id| crate::sink::transport::item(id, 1, serde_json::json!({ "message": large })))
+            .collect();
+        let mut service = Choosy::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = runtime.block_on(deliver(&mut service, &items));
+        (answer.verdicts, service.requests)
+    }
+
+    #[test]
+    fn one_bad_message_takes_no_other_with_it() {
+        let (verdicts, requests) = delivered(&["a", "bad", "c", "d", "e"]);
+        let is_taken: Vec<bool> = verdicts.iter().map(|verdict| *verdict == Verdict::Taken).collect();
+        assert_eq!(is_taken, [true, false, true, true, true]);
+        assert_eq!(requests, [2, 1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn nothing_passes_what_waits() {
+        let (verdicts, requests) = delivered(&["a", "busy", "c", "d"]);
+        assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Taken).count(), 1);
+        assert_eq!((verdicts.len(), requests), (4, vec![2]));
+    }
 }
