@@ -29,6 +29,8 @@ pub(crate) struct Run {
 
 /// What the demo replays where it cannot watch this kernel.
 const RECORDED: &str = "tests/traces/demo";
+/// Whoever runs this for the first time waits for the build.
+const PROFILE: &str = "quick";
 /// How long the demo waits for the last alerts once its scenario is over.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -41,7 +43,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
         return replay_instead(&format!("the eBPF object cannot be built here: {err}"));
     }
     build(&["sensor", "correlator"], run.demo)?;
-    let sensor = release("groundtrail-sensor");
+    let sensor = built("groundtrail-sensor");
     if let Some(refusal) = live::refusal(&sensor)? {
         return replay_instead(&format!("this kernel refuses the sensor: {refusal}"));
     }
@@ -50,7 +52,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
     let mut crew = Crew::default();
     let correlator = crew.start(
         "groundtrail",
-        Command::new(release("groundtrail")).arg("--config").arg(&place.config).arg("run"),
+        Command::new(built("groundtrail")).arg("--config").arg(&place.config).arg("run"),
     )?;
     place.await_socket(&mut crew, correlator, &stop)?;
     let mut command = Command::new(sensor);
@@ -66,7 +68,7 @@ pub(crate) fn run(run: &Run) -> Result<(), Failure> {
 fn play(crew: &mut Crew, place: &Place, stop: &AtomicBool) -> Result<(), Failure> {
     needs::scenario_programs()?;
     let aws = needs::aws_cli()?;
-    let mut command = Command::new(release("groundtrail-stage"));
+    let mut command = Command::new(built("groundtrail-stage"));
     command.arg("play").args(record::DEMO).arg("--cloudtrail").arg(&place.cloudtrail).arg("--aws").arg(aws);
     // Its progress is for whoever debugs a scene; here it would stand between the alerts.
     let stage = crew.start("groundtrail-stage", command.stdout(Stdio::null()))?;
@@ -82,16 +84,16 @@ fn play(crew: &mut Crew, place: &Place, stop: &AtomicBool) -> Result<(), Failure
 }
 
 fn build(packages: &[&str], with_stage: bool) -> Result<(), Failure> {
-    shell::say("building in release");
-    let mut command = shell::cargo(&["build", "--release", "--bins"]);
+    shell::say("building with optimisation: minutes the first time, seconds after that");
+    let mut command = shell::cargo(&["build", "--profile", PROFILE, "--bins"]);
     for package in packages.iter().chain(with_stage.then_some(&"tests")) {
         command.args(["--package", package]);
     }
     shell::succeed(&mut command)
 }
 
-fn release(binary: &str) -> PathBuf {
-    shell::target().join("release").join(binary)
+fn built(binary: &str) -> PathBuf {
+    shell::target().join(PROFILE).join(binary)
 }
 
 /// Shows a recorded trace through the same correlator.
@@ -99,7 +101,7 @@ fn replay_instead(reason: &str) -> Result<(), Failure> {
     shell::say(format!("cannot watch this kernel: {reason}; replaying a recorded trace instead"));
     build(&["correlator"], false)?;
     let trace = shell::root().join(RECORDED);
-    let mut command = Command::new(release("groundtrail"));
+    let mut command = Command::new(built("groundtrail"));
     command.arg("--config").arg(trace.join("groundtrail.toml")).arg("replay");
     command.arg("--host").arg(trace.join("host.ndjson"));
     for (feed, file) in
