@@ -45,8 +45,7 @@ impl AlertId {
             part(value.as_deref().unwrap_or_default());
         }
         part(&anchor.to_string());
-        let digest = hash.finalize();
-        Self(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        Self(crate::hex::hex(&hash.finalize()[..16]).into())
     }
 
     pub fn from_store(id: &str) -> Self {

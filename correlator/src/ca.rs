@@ -22,6 +22,7 @@ use rcgen::{
 use rules::event::{EventTime, Span};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
 use crate::wire::name;
 use book::Book;
 pub use book::{Entry, Kind, State};
@@ -367,10 +368,6 @@ fn days_long(days: u32) -> Span {
 
 fn since_1970(time: EventTime) -> Duration {
     Duration::from_secs(u64::try_from(time.0 / 1_000_000_000).unwrap_or(0))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hex(text: &str) -> Vec<u8> {

@@ -158,7 +158,7 @@ fn tell(mut members: Vec<&Member<'_>>) -> Incident {
     // Named after its first alert: what comes later does not rename it.
     let digest = Sha256::digest(members.first().map_or("", |member| member.id).as_bytes());
     Incident {
-        id: digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+        id: crate::hex::hex(&digest[..6]),
         severity: severity.to_owned(),
         start: time::format(start),
         end: time::format(end),

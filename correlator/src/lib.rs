@@ -21,6 +21,7 @@ mod describe;
 pub mod detect;
 pub mod endpoint;
 pub mod health;
+mod hex;
 mod history;
 pub mod hunt;
 pub mod identity;

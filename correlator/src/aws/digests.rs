@@ -14,9 +14,10 @@ use tracing::warn;
 
 use super::access::Failure;
 use super::queue::{Shared, Verdict, refused_object, worse};
+use crate::hex::hex;
 use crate::merge::Closed;
 use crate::source::RejectedKind;
-use crate::source::digest::{Digest, Finding, LogFile, PublicKeys, Signed, hex};
+use crate::source::digest::{Digest, Finding, LogFile, PublicKeys, Signed};
 use crate::source::feed::{Feed, INTERRUPTED, Outcome};
 use crate::source::layout::Kind;
 use crate::source::notice::ObjectAt;

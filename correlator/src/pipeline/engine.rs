@@ -734,7 +734,7 @@ impl Engine {
 
     /// A rule's state is named so in the store, for as long as it means the same.
     pub(super) fn since_name(&self, rule: u32) -> String {
-        let fingerprint: String = self.fingerprint(rule).iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = crate::hex::hex(&self.fingerprint(rule)[..]);
         format!("{} {fingerprint}", self.program.rules()[rule as usize].id)
     }
 

@@ -176,5 +176,5 @@ fn sha256(engine: &Engine) -> String {
         hash.update([0]);
         hash.update(fingerprint);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::hex::hex(&hash.finalize())
 }

@@ -12,8 +12,7 @@ pub(super) fn sign(secret: &Text, seconds: i64, body: &[u8]) -> String {
     mac.update(seconds.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("v1={hex}")
+    format!("v1={}", crate::hex::hex(&mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

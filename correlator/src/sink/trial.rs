@@ -59,9 +59,7 @@ pub fn trial(sink: &Sink) -> Result<Trial, TrialError> {
 
 fn marked(severity: Severity, now: EventTime) -> Item {
     let digest = Sha256::digest(now.0.to_le_bytes());
-    let alert_id: String = std::iter::once("test-".to_owned())
-        .chain(digest[..8].iter().map(|byte| format!("{byte:02x}")))
-        .collect();
+    let alert_id = format!("test-{}", crate::hex::hex(&digest[..8]));
     let document = document(&alert_id, severity, now);
     Item { seq: 0, alert_id, revision: 1, queued_ms: millis(now), document: Arc::new(document) }
 }

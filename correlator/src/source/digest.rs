@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 /// The dataset of what feeds say about themselves.
 pub(crate) const DATASET: &str = "groundtrail.feed";
 
@@ -250,10 +252,6 @@ impl PublicKeys {
 fn verify(key: &[u8], text: &[u8], signature: &[u8]) -> bool {
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(text, signature).is_ok()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

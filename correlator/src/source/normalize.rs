@@ -309,8 +309,7 @@ fn no_time(field: &'static str, value: Option<&Json<'_>>) -> Unreadable {
 
 /// An id for an event that has none: the same text always gets the same.
 fn hash_id(raw: &str) -> String {
-    let digest = Sha256::digest(raw.as_bytes());
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    crate::hex::hex(&Sha256::digest(raw.as_bytes())[..16])
 }
 
 /// Passes everything on and remembers the addresses.

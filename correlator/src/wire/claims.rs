@@ -134,7 +134,7 @@ pub(super) fn corrected(text: &str, named: &Named) -> Option<String> {
 }
 
 fn short_name(text: &str) -> String {
-    Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::hex::hex(&Sha256::digest(text.as_bytes())[..16])
 }
 
 fn find(root: &Map<String, Value>, path: &[&str]) -> Option<Value> {

@@ -76,9 +76,7 @@ impl Ledger {
             if !text.is_empty() {
                 text.push(' ');
             }
-            for byte in progress.stream {
-                write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-            }
+            text.push_str(&crate::hex::hex(&progress.stream));
             write!(text, ":{}", progress.taken).expect("writing to a string cannot fail");
         }
         text
