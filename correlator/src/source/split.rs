@@ -17,6 +17,9 @@ const FIRST_KEYS: &[&str] =
 /// So many broken documents in a row, and the rest of the stream is given up: each costs a search.
 const MAX_BROKEN_IN_A_ROW: u32 = 200;
 
+/// Brackets of JSON that is read here nest no deeper.
+const MAX_DEPTH: u32 = 127;
+
 const CHUNK: usize = 64 * 1024;
 
 /// One document, or what was lost.
@@ -93,6 +96,15 @@ enum Scan {
     /// The stream ended first.
     Open,
     TooLarge,
+}
+
+/// A list where none should be.
+enum Nested {
+    /// So many bytes of it.
+    Len(usize),
+    TooDeep,
+    /// Its end is not in sight.
+    Open,
 }
 
 impl<R: Read> Splitter<R> {
@@ -178,6 +190,28 @@ impl<R: Read> Splitter<R> {
                 b'[' if depth_of_lists == 0 => {
                     self.skip(1);
                     depth_of_lists += 1;
+                }
+                // No list of records holds lists.
+                b'[' => {
+                    let at = self.base;
+                    let reason = match self.list_len() {
+                        Nested::Len(len) => {
+                            self.skip(len);
+                            "a list where a record should be"
+                        }
+                        Nested::TooDeep => {
+                            self.skip_to_close(0);
+                            "brackets that nest deeper than 127"
+                        }
+                        Nested::Open => {
+                            self.skip_foreign();
+                            "text between the records"
+                        }
+                    };
+                    self.number += 1;
+                    if !each(Piece::Broken { at, number: self.number, reason }) {
+                        return End::Stopped;
+                    }
                 }
                 b']' if depth_of_lists > 0 => {
                     self.skip(1);
@@ -380,7 +414,11 @@ impl<R: Read> Splitter<R> {
 
     /// To the closing bracket of the object around a list.
     fn skip_wrapper_rest(&mut self) -> bool {
-        let mut depth = 1_u32;
+        self.skip_to_close(1)
+    }
+
+    /// Behind the bracket that closes what is open, or begins here. False: the stream ends first.
+    fn skip_to_close(&mut self, mut depth: u32) -> bool {
         let mut in_string = false;
         loop {
             let Some(byte) = self.byte(0) else { return false };
@@ -396,6 +434,29 @@ impl<R: Read> Splitter<R> {
                 return true;
             }
         }
+    }
+
+    /// The list that begins here, looked at no further than a chunk.
+    fn list_len(&mut self) -> Nested {
+        let (mut depth, mut in_string, mut offset) = (0_u32, false, 0);
+        while offset < CHUNK.min(self.max_len)
+            && let Some(byte) = self.byte(offset)
+        {
+            match byte {
+                b'\\' if in_string => offset += 1,
+                b'"' => in_string = !in_string,
+                b'{' | b'[' if !in_string => depth += 1,
+                b'}' | b']' if !in_string => depth -= 1,
+                _ => {}
+            }
+            offset += 1;
+            match depth {
+                0 => return Nested::Len(offset),
+                1..=MAX_DEPTH => {}
+                _ => return Nested::TooDeep,
+            }
+        }
+        Nested::Open
     }
 
     /// To the next thing that can begin a document or end a list.
@@ -502,6 +563,29 @@ mod tests {
         check(&format!(r#"{{"Records":[{A},{}"#, &B[..15]), &[A], false);
         check(&format!(r#"[{A},"#), &[A], false);
         check(&format!("{A}\n{}", &B[..15]), &[A], false);
+    }
+
+    #[test]
+    fn brackets_that_nest_too_deep_are_called_that_and_not_the_streams_end() {
+        let reasons = |input: &str| {
+            let mut reasons = Vec::new();
+            let end = split(input.as_bytes(), 1_000, &|_| true, &mut |piece| {
+                reasons.extend(match piece {
+                    Piece::Broken { reason, .. } => Some(reason),
+                    _ => None,
+                });
+                true
+            });
+            (reasons, end)
+        };
+        let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+        let (found, end) = reasons(&deep);
+        assert_eq!(found, ["brackets that nest deeper than 127"]);
+        assert_eq!(end, End::Whole);
+        let (found, end) = reasons(&format!("[[[1],\"]\"],{A}]"));
+        assert_eq!((found, end), (vec!["a list where a record should be"], End::Whole));
+        check(&format!("[[[1],\"]\"],{A}]"), &["!", A], true);
+        assert!(matches!(pieces(format!("[[{A}").as_bytes(), 1_000).1, End::Truncated { .. }));
     }
 
     #[test]
