@@ -144,7 +144,7 @@ fn fate(bucket: &Bucket, prefix: &str, is_flat: bool, key: &str, written: EventT
     }
     // The folder's date, not the file's: files of several flow logs lie in one, sorted by whose they are.
     if let (false, Some(until), Some(folder)) = (is_flat, bucket.until, layout::folder_span(key))
-        && folder.begin >= until
+        && folder.begin.0.saturating_sub(layout::reach(key).0) >= until.0
         && let Some(behind) = behind_dates(prefix, key)
     {
         return Fate::Over(behind);
@@ -376,7 +376,7 @@ fn is_dated(folder: &str) -> bool {
 
 /// The last name before those of a day, in a folder with dates below it, whichever way they are written.
 fn before_day(prefix: &str, since: EventTime) -> String {
-    let text = crate::time::format(since);
+    let text = crate::time::format(EventTime(since.0.saturating_sub(layout::reach(prefix).0)));
     let (year, month, day) = (&text[..4], &text[5..7], &text[8..10]);
     if prefix.contains("accountId=") {
         format!("eventDay={year}{month}{day}")
@@ -469,6 +469,23 @@ mod tests {
         let config =
             fate(&bucket, "", false, "AWSLogs/111122223333/Config/eu-west-1/2026/11/2/x.gz", at(after));
         assert_eq!(config, left("logs of other services"));
+        // Flow logs of before midnight end after it, and those of after it may have begun before.
+        let prefix = "AWSLogs/111122223333/vpcflowlogs/eu-west-1/";
+        let bucket = Bucket {
+            since: Some(at("2026-11-02T00:02:00Z")),
+            until: Some(at("2026-11-02T23:56:00Z")),
+            ..bucket
+        };
+        for (name, expect) in [
+            ("2026/11/01/a_20261101T2350Z_b.gz", left("since and until")),
+            ("2026/11/01/a_20261101T2358Z_b.gz", read("2026-11-01T23:48:00Z")),
+            ("2026/11/03/a_20261103T0000Z_b.gz", read("2026-11-02T23:50:00Z")),
+            ("2026/11/03/a_20261103T0010Z_b.gz", left("since and until")),
+            ("2026/11/04/a_20261104T0000Z_b.gz", Fate::Over(format!("{prefix}:"))),
+        ] {
+            assert_eq!(fate(&bucket, prefix, false, &format!("{prefix}{name}"), at(after)), expect, "{name}");
+        }
+        assert_eq!(before_day(prefix, at("2026-11-02T00:02:00Z")), "2026/11/01");
         assert!(*behind_dates(prefix, &format!("{prefix}2026/11/04/x")).unwrap() > *format!("{prefix}9999/"));
         assert!(*behind_dates(prefix, &format!("{prefix}2026/11/04/x")).unwrap() < *format!("{prefix}notes"));
     }

@@ -1,6 +1,6 @@
 //! What the name of an object says before it is read: AWS lays its logs down by service, account, region and time.
 
-use rules::event::EventTime;
+use rules::event::{EventTime, Span};
 
 use crate::time;
 
@@ -79,15 +79,37 @@ pub struct Covered {
 }
 
 impl Covered {
+    fn is_an_hour(&self) -> bool {
+        self.end.0 - self.begin.0 == 3_600_000_000_000
+    }
+
     fn new(begin: EventTime, seconds: i64) -> Self {
         Self { begin, end: EventTime(begin.0.saturating_add(seconds * 1_000_000_000)) }
     }
 }
 
+/// A file of flow logs holds what ended within this after the time in its name,
+const FLOW_FILE: i64 = 300;
+/// and what was gathered for as long before, and came late.
+const FLOW_LAG: i64 = 600;
+
 /// What the object covers, as far as its name tells: the minute in the file's name, or else the hour or day of its folder.
 pub fn span_of(key: &str) -> Option<Covered> {
     let file = key.rsplit_once('/').map_or(key, |(_, file)| file);
-    file.split(['_', '.']).find_map(stamp).or_else(|| folder_span(key))
+    let Some(stamp) = file.split(['_', '.']).find_map(stamp) else { return folder_span(key) };
+    if kind(key) != Kind::VpcFlow {
+        return Some(stamp);
+    }
+    let begin = EventTime(stamp.begin.0.saturating_sub(FLOW_LAG * 1_000_000_000));
+    let own = Covered::new(begin, FLOW_LAG + FLOW_FILE);
+    // Where there is a folder for each hour, a file in it may be the whole hour's.
+    let hour = folder_span(key).filter(Covered::is_an_hour);
+    Some(hour.map_or(own, |hour| Covered { begin: own.begin.min(hour.begin), end: own.end.max(hour.end) }))
+}
+
+/// How far what objects cover reaches over the dates of the folders that they lie in, either way.
+pub fn reach(key: &str) -> Span {
+    if kind(key) == Kind::VpcFlow { Span::from_secs(FLOW_LAG) } else { Span(0) }
 }
 
 /// The hour or day of an object's folder.
@@ -167,7 +189,7 @@ mod tests {
         check(
             "AWSLogs/111122223333/vpcflowlogs/eu-west-1/2026/11/02/111122223333_vpcflowlogs_eu-west-1_fl-0a1b_20261102T1005Z_9f8e.log.gz",
             Kind::VpcFlow,
-            minute,
+            Some("2026-11-02T09:55:00.000Z"),
         );
         check(
             "AWSLogs/aws-account-id=111122223333/aws-service=vpcflowlogs/aws-region=eu-west-1/year=2026/month=11/day=02/hour=10/x.log.parquet",
@@ -187,6 +209,23 @@ mod tests {
             Kind::CloudTrail,
             day,
         );
+    }
+
+    #[test]
+    fn a_file_of_flow_logs_covers_minutes_on_either_side_or_the_hour_of_its_folder() {
+        let span =
+            |key: &str| span_of(key).map(|span| (time::format(span.begin), time::format(span.end))).unwrap();
+        let file = "111122223333_vpcflowlogs_eu-west-1_fl-0a1b_20261102T1005Z_9f8e.log.gz";
+        let pair = |begin: &str, end: &str| (begin.to_owned(), end.to_owned());
+        let folder = "AWSLogs/111122223333/vpcflowlogs/eu-west-1/2026/11/02";
+        assert_eq!(
+            span(&format!("{folder}/{file}")),
+            pair("2026-11-02T09:55:00.000Z", "2026-11-02T10:10:00.000Z")
+        );
+        let hourly = pair("2026-11-02T09:55:00.000Z", "2026-11-02T11:00:00.000Z");
+        assert_eq!(span(&format!("{folder}/10/{file}")), hourly);
+        let hive = "AWSLogs/aws-account-id=111122223333/aws-service=vpcflowlogs/aws-region=eu-west-1/year=2026/month=11/day=02/hour=10";
+        assert_eq!(span(&format!("{hive}/{file}")), hourly);
     }
 
     #[test]
