@@ -25,13 +25,8 @@ where
 }
 
 /// Of those that a service reports on one by one, by their place; what it is silent about is sent again.
-fn each(
-    n: usize,
-    taken: impl Iterator<Item = usize>,
-    failed: impl Iterator<Item = (usize, Verdict)>,
-) -> Answer {
+fn each(n: usize, said: impl Iterator<Item = (usize, Verdict)>) -> Answer {
     let mut verdicts = vec![Verdict::Later("AWS said nothing of it".to_owned()); n];
-    let said = taken.map(|at| (at, Verdict::Taken)).chain(failed);
     for (at, verdict) in said {
         if let Some(place) = verdicts.get_mut(at) {
             *place = verdict;

@@ -57,9 +57,7 @@ impl Hub {
             .collect();
         let of = |at: &usize| failed.get(id(&items[*at]).as_str()).cloned();
         // What the last revision came to holds for those before it, which were not sent.
-        let taken = (0..n).filter(|at| of(at).is_none());
-        let refused = (0..n).filter_map(|at| Some((at, of(&at)?)));
-        each(n, taken, refused)
+        each(n, (0..n).map(|at| (at, of(&at).unwrap_or(Verdict::Taken))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A message for each revision, to a queue (SQS) or a topic (SNS). Both take ten at once, and 256 KiB together.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use aws_sdk_sns::types::{MessageAttributeValue as TopicAttribute, PublishBatchRequestEntry};
@@ -104,12 +104,51 @@ fn verdict(is_our_fault: bool, code: &str, message: Option<&str>) -> Verdict {
     if is_our_fault && is_blamed { Verdict::Refused(reason) } else { Verdict::Later(reason) }
 }
 
+/// One message of a request.
+struct Message {
+    /// Its place among the items.
+    at: usize,
+    body: String,
+    attributes: Vec<(&'static str, String)>,
+    /// Of a target that keeps order: what belongs together, and what is the same when it comes again.
+    fifo: Option<(String, String)>,
+}
+
+/// What a service said of each message, by its place.
+type Said = Vec<(Option<usize>, Verdict)>;
+
 /// One of the two services.
 trait Service {
     fn format(&self) -> Format;
 
-    /// At most ten, that fit together. Those without a body are left out.
-    async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer;
+    fn to(&self) -> &Messages;
+
+    /// At most ten, that fit together.
+    ///
+    /// # Errors
+    /// The answer for all of them, where there is none for each.
+    async fn request(&mut self, messages: Vec<Message>) -> Result<Said, Answer>;
+}
+
+/// Those without a body are left out.
+async fn send(service: &mut impl Service, items: &[Item], bodies: &[Option<String>]) -> Answer {
+    let n = items.len();
+    let is_fifo = is_fifo(service.to());
+    let message = |(at, (item, body)): (usize, (&Item, &Option<String>))| {
+        let fifo = is_fifo.then(|| (plain(&item.alert_id), plain(&item.id())));
+        Some(Message { at, body: body.clone()?, attributes: attributes(item), fifo })
+    };
+    let messages: Vec<Message> = items.iter().zip(bodies).enumerate().filter_map(message).collect();
+    let said = match messages.is_empty() {
+        true => Vec::new(),
+        false => match service.request(messages).await {
+            Ok(said) => said,
+            Err(Answer { verdicts, .. }) => {
+                return Answer::whole(n, verdicts.into_iter().next().unwrap_or(Verdict::Taken));
+            }
+        },
+    };
+    each(n, said.into_iter().filter_map(|(at, verdict)| Some((at?, verdict))).chain(bodiless(bodies)))
 }
 
 /// One request after the other, as far as everything is taken or refused: what is waited for is not passed by.
@@ -119,7 +158,7 @@ async fn deliver(service: &mut impl Service, items: &[Item]) -> Answer {
     let mut verdicts = Vec::new();
     while let Some(stretch) = left.pop_front() {
         let n = stretch.len();
-        let answer = service.request(&items[stretch.clone()], &bodies[stretch.clone()]).await;
+        let answer = send(service, &items[stretch.clone()], &bodies[stretch.clone()]).await;
         if n == items.len() {
             return answer;
         }
@@ -157,49 +196,42 @@ impl Service for Queue {
         self.format
     }
 
-    async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer {
-        let n = items.len();
+    fn to(&self) -> &Messages {
+        &self.to
+    }
+
+    async fn request(&mut self, messages: Vec<Message>) -> Result<Said, Answer> {
         let client = match &self.client {
             Some(client) => client.clone(),
             None => aws_sdk_sqs::Client::new(&access::load(&self.to.access).await),
         };
         self.client = Some(client.clone());
-        let mut entries = Vec::new();
-        for (at, (item, body)) in items.iter().zip(bodies).enumerate() {
-            let Some(body) = body else { continue };
+        let n = messages.len();
+        let entry = |message: Message| {
             let attribute = |(name, value): (&str, String)| {
                 let value = QueueAttribute::builder().data_type("String").string_value(value).build().ok()?;
                 Some((name.to_owned(), value))
             };
-            let attributes: HashMap<_, _> = attributes(item).into_iter().filter_map(attribute).collect();
-            let mut entry = SendMessageBatchRequestEntry::builder()
-                .id(at.to_string())
-                .message_body(body)
-                .set_message_attributes(Some(attributes));
-            if is_fifo(&self.to) {
-                entry =
-                    entry.message_group_id(plain(&item.alert_id)).message_deduplication_id(plain(&item.id()));
-            }
-            entries.extend(entry.build().ok());
-        }
+            let (group, sameness) = message.fifo.unzip();
+            SendMessageBatchRequestEntry::builder()
+                .id(message.at.to_string())
+                .message_body(message.body)
+                .set_message_attributes(Some(message.attributes.into_iter().filter_map(attribute).collect()))
+                .set_message_group_id(group)
+                .set_message_deduplication_id(sameness)
+                .build()
+                .ok()
+        };
+        let entries = messages.into_iter().filter_map(entry).collect();
         let sent =
             client.send_message_batch().queue_url(&self.to.target).set_entries(Some(entries)).send().await;
-        match sent {
-            Ok(said) => each(
-                n,
-                said.successful().iter().filter_map(|entry| place(entry.id())),
-                said.failed()
-                    .iter()
-                    .filter_map(|entry| {
-                        Some((
-                            place(entry.id())?,
-                            verdict(entry.sender_fault(), entry.code(), entry.message()),
-                        ))
-                    })
-                    .chain(bodiless(bodies)),
-            ),
-            Err(error) => judge(n, &error, &BLAMES),
-        }
+        let said = sent.map_err(|error| judge(n, &error, &BLAMES))?;
+        let taken = said.successful().iter().map(|entry| (place(entry.id()), Verdict::Taken));
+        let failed = said
+            .failed()
+            .iter()
+            .map(|entry| (place(entry.id()), verdict(entry.sender_fault(), entry.code(), entry.message())));
+        Ok(taken.chain(failed).collect())
     }
 }
 
@@ -214,53 +246,42 @@ impl Service for Topic {
         self.format
     }
 
-    async fn request(&mut self, items: &[Item], bodies: &[Option<String>]) -> Answer {
-        let n = items.len();
+    fn to(&self) -> &Messages {
+        &self.to
+    }
+
+    async fn request(&mut self, messages: Vec<Message>) -> Result<Said, Answer> {
         let client = match &self.client {
             Some(client) => client.clone(),
             None => aws_sdk_sns::Client::new(&access::load(&self.to.access).await),
         };
         self.client = Some(client.clone());
-        let mut entries = Vec::new();
-        for (at, (item, body)) in items.iter().zip(bodies).enumerate() {
-            let Some(body) = body else { continue };
+        let n = messages.len();
+        let entry = |message: Message| {
             let attribute = |(name, value): (&str, String)| {
                 let value = TopicAttribute::builder().data_type("String").string_value(value).build().ok()?;
                 Some((name.to_owned(), value))
             };
-            let attributes: HashMap<_, _> = attributes(item).into_iter().filter_map(attribute).collect();
-            let mut entry = PublishBatchRequestEntry::builder()
-                .id(at.to_string())
-                .message(body)
-                .set_message_attributes(Some(attributes));
-            if is_fifo(&self.to) {
-                entry =
-                    entry.message_group_id(plain(&item.alert_id)).message_deduplication_id(plain(&item.id()));
-            }
-            entries.extend(entry.build().ok());
-        }
-        let sent = client
-            .publish_batch()
-            .topic_arn(&self.to.target)
-            .set_publish_batch_request_entries(Some(entries))
-            .send()
-            .await;
-        match sent {
-            Ok(said) => each(
-                n,
-                said.successful().iter().filter_map(|entry| place(entry.id()?)),
-                said.failed()
-                    .iter()
-                    .filter_map(|entry| {
-                        Some((
-                            place(entry.id())?,
-                            verdict(entry.sender_fault(), entry.code(), entry.message()),
-                        ))
-                    })
-                    .chain(bodiless(bodies)),
-            ),
-            Err(error) => judge(n, &error, &BLAMES),
-        }
+            let (group, sameness) = message.fifo.unzip();
+            PublishBatchRequestEntry::builder()
+                .id(message.at.to_string())
+                .message(message.body)
+                .set_message_attributes(Some(message.attributes.into_iter().filter_map(attribute).collect()))
+                .set_message_group_id(group)
+                .set_message_deduplication_id(sameness)
+                .build()
+                .ok()
+        };
+        let entries = messages.into_iter().filter_map(entry).collect();
+        let request = client.publish_batch().topic_arn(&self.to.target);
+        let sent = request.set_publish_batch_request_entries(Some(entries)).send().await;
+        let said = sent.map_err(|error| judge(n, &error, &BLAMES))?;
+        let taken = said.successful().iter().map(|entry| (entry.id().and_then(place), Verdict::Taken));
+        let failed = said
+            .failed()
+            .iter()
+            .map(|entry| (place(entry.id()), verdict(entry.sender_fault(), entry.code(), entry.message())));
+        Ok(taken.chain(failed).collect())
     }
 }
 
@@ -312,8 +333,8 @@ mod tests {
     }
 
     /// Refuses a request as a whole for one bad message in it, and has no time for those that are busy.
-    #[derive(Default)]
     struct Choosy {
+        to: Messages,
         requests: Vec<usize>,
     }
 
@@ -322,16 +343,21 @@ mod tests {
             Format::Ecs
         }
 
-        async fn request(&mut self, items: &[Item], _bodies: &[Option<String>]) -> Answer {
-            self.requests.push(items.len());
-            let is = |item: &Item, what: &str| item.alert_id.starts_with(what);
-            if items.iter().any(|item| is(item, "bad")) {
-                return Answer::whole(items.len(), Verdict::Refused("bad".to_owned()));
+        fn to(&self) -> &Messages {
+            &self.to
+        }
+
+        async fn request(&mut self, messages: Vec<Message>) -> Result<Said, Answer> {
+            self.requests.push(messages.len());
+            let is = |message: &Message, what: &str| message.attributes[0].1.starts_with(what);
+            if messages.iter().any(|message| is(message, "bad")) {
+                return Err(Answer::whole(messages.len(), Verdict::Refused("bad".to_owned())));
             }
-            let busy = |item: &Item| {
-                if is(item, "busy") { Verdict::Later("busy".to_owned()) } else { Verdict::Taken }
+            let busy = |message: &Message| match is(message, "busy") {
+                true => (Some(message.at), Verdict::Later("busy".to_owned())),
+                false => (Some(message.at), Verdict::Taken),
             };
-            Answer::each(items.iter().map(busy).collect())
+            Ok(messages.iter().map(busy).collect())
         }
     }
 
@@ -341,7 +367,8 @@ mod tests {
             .iter()
             .map(|id| crate::sink::transport::item(id, 1, serde_json::json!({ "message": large })))
             .collect();
-        let mut service = Choosy::default();
+        let to = Messages { target: "topic".to_owned(), access: crate::config::aws::Access::default() };
+        let mut service = Choosy { to, requests: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let answer = runtime.block_on(deliver(&mut service, &items));
         (answer.verdicts, service.requests)
