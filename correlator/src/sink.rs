@@ -18,6 +18,7 @@ mod format;
 mod http;
 mod journald;
 mod login;
+mod mask;
 mod ndjson;
 mod ocsf;
 mod pretty;

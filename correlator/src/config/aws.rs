@@ -7,6 +7,7 @@ use rules::pattern::Case;
 use rules::pattern::wildcard::{Wildcard, pieces};
 
 use super::reader::{At, Context, Table};
+use super::sinks::Url;
 use crate::time;
 
 /// How AWS is asked.
@@ -226,9 +227,31 @@ pub(super) fn access(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Access
             ctx.fault(endpoint.span, message, "write \"https://…\" or \"http://127.0.0.1:5000\"");
             return None;
         }
+        if let Err((reason, help)) = fit_endpoint(&endpoint.value) {
+            ctx.fault(
+                endpoint.span,
+                format!("\"{}\" is asked with credentials, {reason}", endpoint.value),
+                help,
+            );
+            return None;
+        }
         Some(endpoint.value)
     });
     Access { region, profile, role, endpoint }
+}
+
+/// Requests are signed, and answers are trusted: what is asked is known by TLS or is this machine, and is no metadata service.
+fn fit_endpoint(url: &str) -> Result<(), (&'static str, &'static str)> {
+    const EXAMPLE: &str = "write \"https://…\", or \"http://127.0.0.1:5000\" for a stand-in on this machine";
+    let url = Url::parse(url).map_err(|reason| (reason, EXAMPLE))?;
+    if url.is_metadata() {
+        let help = "leave endpoint out: credentials of the instance or task are found without it";
+        return Err(("and that is a metadata service", help));
+    }
+    if !url.is_tls && !url.is_loopback() {
+        return Err(("and that would be without TLS", EXAMPLE));
+    }
+    Ok(())
 }
 
 /// Keys of both, counted as known where the type is missing.
@@ -305,6 +328,27 @@ mod tests {
             (keys(&[], &["AWSLogs/"]), None),
         ] {
             assert_eq!(keys.leaves_out(key).as_deref(), line, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_known_by_tls_or_is_this_machine() {
+        for fit in
+            ["https://s3.example.net", "http://127.0.0.1:5000", "http://localhost:4566/", "http://[::1]:1"]
+        {
+            assert_eq!(fit_endpoint(fit), Ok(()), "{fit}");
+        }
+        for (unfit, why) in [
+            ("http://minio.example.net:9000", "and that would be without TLS"),
+            ("http://10.0.0.1", "and that would be without TLS"),
+            ("http://127.0.0.1.example.net", "and that would be without TLS"),
+            ("http://169.254.169.254/latest", "and that is a metadata service"),
+            ("https://169.254.170.2", "and that is a metadata service"),
+            ("http://[fd00:ec2::254]", "and that is a metadata service"),
+            ("http://[::ffff:169.254.169.254]", "and that is a metadata service"),
+            ("https://user:secret@example.net", "it holds a user or a password, which belong into a file"),
+        ] {
+            assert_eq!(fit_endpoint(unfit).unwrap_err().0, why, "{unfit}");
         }
     }
 

@@ -52,7 +52,8 @@ impl Bulk {
         if let Some(login) = &to.login {
             login.check()?;
         }
-        Ok(Self { client: Client::new(&to.url, to.ca.as_deref())?, to: to.clone(), format })
+        let logins = to.login.iter().cloned().collect();
+        Ok(Self { client: Client::new(&to.url, to.ca.as_deref(), logins)?, to: to.clone(), format })
     }
 
     fn body(&self, items: &[Item]) -> String {
@@ -107,9 +108,10 @@ fn judge(reply: &Reply, n: usize) -> Answer {
     match serde_json::from_slice::<Outcomes>(&reply.body) {
         Ok(outcomes) if outcomes.items.len() == n => {
             let verdict = |item: &std::collections::BTreeMap<String, Outcome>| {
-                item.values()
-                    .next()
-                    .map_or_else(|| Verdict::Later("it says nothing of it".to_owned()), verdict)
+                item.values().next().map_or_else(
+                    || Verdict::Later("it says nothing of it".to_owned()),
+                    |said| verdict(said, reply),
+                )
             };
             Answer::each(outcomes.items.iter().map(verdict).collect())
         }
@@ -135,10 +137,11 @@ fn is_of_the_index(fault: &Fault) -> bool {
         || (fault.kind == ARGUMENT && OF_ITS_TARGET.iter().any(|part| fault.reason.contains(part)))
 }
 
-fn verdict(outcome: &Outcome) -> Verdict {
+fn verdict(outcome: &Outcome, reply: &Reply) -> Verdict {
     let reason = || {
         let said = outcome.error.as_ref().map(|fault| format!(": {}: {}", fault.kind, fault.reason));
-        format!("it answered {} for this alert{}", outcome.status, said.unwrap_or_default())
+        let said = said.map(|said| reply.masks.cover(&said)).unwrap_or_default();
+        format!("it answered {} for this alert{said}", outcome.status)
     };
     match outcome.status {
         // 409: it has this revision, or one that came after it.

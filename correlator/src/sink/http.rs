@@ -3,7 +3,7 @@
 //! Redirects are not followed, and addresses of metadata services are not connected to: an alert, and the token that goes with
 //! it, reach the host that the configuration names or none.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,9 +18,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::login::Login;
+use super::mask::Masks;
 use super::tls::{self, TlsError};
 use crate::causes::chain;
-use crate::config::sinks::Url;
+use crate::config::sinks::{Url, is_metadata};
 use crate::health::millis;
 use crate::time::{Clock as _, SystemClock};
 
@@ -28,13 +30,15 @@ use crate::time::{Clock as _, SystemClock};
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// What is read of an answer.
 const MAX_ANSWER: usize = 8 << 20;
-/// What is shown of one.
+/// What is searched of one for secrets, and then shown of it.
+const MAX_SEARCHED: usize = 64 << 10;
 const MAX_SHOWN: usize = 300;
 
 pub(super) const AGENT: &str = concat!("groundtrail/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Client {
     url: Url,
+    masks: Masks,
     tls: Option<TlsConnector>,
     open: Option<SendRequest<Full<Bytes>>>,
 }
@@ -45,14 +49,16 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Bytes,
+    pub(super) masks: Masks,
 }
 
 impl Client {
     /// # Errors
     /// There is nothing to know the receiver's certificate by.
-    pub(super) fn new(url: &Url, ca: Option<&Path>) -> Result<Self, TlsError> {
+    pub(super) fn new(url: &Url, ca: Option<&Path>, logins: Vec<Login>) -> Result<Self, TlsError> {
         let tls = if url.is_tls { Some(tls::connector(ca)?) } else { None };
-        Ok(Self { url: url.clone(), tls, open: None })
+        let masks = Masks { logins: logins.into(), path: url.path.as_str().into() };
+        Ok(Self { url: url.clone(), masks, tls, open: None })
     }
 
     /// Sends a body there and reads the answer.
@@ -91,7 +97,7 @@ impl Client {
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| failed(&*error))?;
         self.open = Some(sender);
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        Ok(Reply { status: head.status, retry_after, body: body.to_bytes() })
+        Ok(Reply { status: head.status, retry_after, body: body.to_bytes(), masks: self.masks.clone() })
     }
 
     fn request(&self, path: &str, headers: &HeaderMap, body: &Bytes) -> Result<Request<Full<Bytes>>, String> {
@@ -137,7 +143,9 @@ impl Client {
 impl Reply {
     /// What it said, short, for a person.
     pub(super) fn words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(4 * MAX_SHOWN)]);
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(MAX_SEARCHED)]);
+        // Before it is cut, since half a token is not found.
+        let text = self.masks.cover(&text);
         let text: String =
             text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_SHOWN).collect();
         let moved = if self.status.is_redirection() {
@@ -198,15 +206,6 @@ pub(super) async fn secure(
     let name = ServerName::try_from(bare)
         .map_err(|error| format!("\"{host}\" cannot be in a certificate: {error}"))?;
     tls.connect(name, stream).await.map_err(|error| format!("no TLS with {host}: {error}"))
-}
-
-/// Link-local IPv4, where EC2, ECS and EKS hand out credentials, and their IPv6 addresses. Whoever chooses what a name
-/// resolves to must not have a token of ours go there.
-fn is_metadata(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.segments()[..2] == [0xfd00, 0x0ec2],
-    }
 }
 
 /// Seconds, or a date.

@@ -14,11 +14,15 @@ pub enum Login {
 }
 
 impl Login {
+    pub(super) fn secret(&self) -> &Secret {
+        let (Self::Token(secret) | Self::Password { password: secret, .. }) = self;
+        secret
+    }
+
     /// # Errors
     /// The secret is not there.
     pub fn check(&self) -> Result<(), SecretError> {
-        let (Self::Token(secret) | Self::Password { password: secret, .. }) = self;
-        secret.read().map(|_| ())
+        self.secret().read().map(|_| ())
     }
 
     /// The value of `Authorization`; `scheme` goes with tokens.

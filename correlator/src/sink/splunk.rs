@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::SinkError;
 use super::format::Format;
 use super::http::{Client, Reply};
-use super::login::bearer;
+use super::login::{Login, bearer};
 use super::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
 use crate::config::sinks::Splunk;
 use crate::time;
@@ -35,7 +35,11 @@ impl Collector {
     /// A file of the settings cannot be used.
     pub(super) fn open(to: &Splunk, format: Format) -> Result<Self, SinkError> {
         to.token.read()?;
-        Ok(Self { client: Client::new(&to.url, to.ca.as_deref())?, to: to.clone(), format })
+        Ok(Self {
+            client: Client::new(&to.url, to.ca.as_deref(), vec![Login::Token(to.token.clone())])?,
+            to: to.clone(),
+            format,
+        })
     }
 
     fn event(&self, item: &Item) -> Value {

@@ -6,7 +6,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use super::SinkError;
 use super::format::Format;
 use super::http::{Client, Reply};
-use super::login::bearer;
+use super::login::{Login, bearer};
 use super::secret::Secret;
 use super::signature::sign;
 use super::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
@@ -28,7 +28,8 @@ impl Webhook {
         for secret in to.secret.iter().chain(&to.token) {
             secret.read()?;
         }
-        let client = Client::new(&to.url, to.ca.as_deref())?;
+        let logins = to.secret.iter().chain(&to.token).cloned().map(Login::Token).collect();
+        let client = Client::new(&to.url, to.ca.as_deref(), logins)?;
         Ok(Self { client, secret: to.secret.clone(), token: to.token.clone(), format })
     }
 

@@ -69,10 +69,27 @@ impl Url {
         if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     /// Whether it is this machine, by how it is written.
     pub fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.bare_host() == "localhost" || self.bare_host().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether it is a metadata service, by how it is written.
+    pub fn is_metadata(&self) -> bool {
+        self.bare_host().parse().is_ok_and(is_metadata)
+    }
+}
+
+/// Link-local IPv4, where EC2, ECS and EKS hand out credentials, and their IPv6 addresses. Whoever chooses what a name
+/// resolves to must not have a token of ours go there.
+pub fn is_metadata(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.segments()[..2] == [0xfd00, 0x0ec2],
     }
 }
 
