@@ -97,6 +97,7 @@ pub struct SinkHealth {
     /// Gone, since the queue was full.
     pub n_lost: u64,
     pub n_queued: u64,
+    pub n_queued_bytes: u64,
     /// When the oldest that waits was queued.
     pub oldest_ms: Option<i64>,
     pub failing_since_ms: Option<i64>,
@@ -340,7 +341,7 @@ impl SinkHealth {
         }
         if *n_lost > 0 {
             reasons.push(format!(
-                "sink \"{name}\" lost {n_lost} alerts to a full queue; `groundtrail incidents` has them, and max_queued makes room"
+                "sink \"{name}\" lost {n_lost} alerts to a full queue; `groundtrail incidents` has them, and max_queued and max_queued_size make room"
             ));
         }
         if *n_dead > 0 {

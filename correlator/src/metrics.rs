@@ -356,8 +356,8 @@ pub const METRICS: &[Metric] = &[
         "groundtrail_store_bytes",
         &[],
         "bytes",
-        "What the store holds.",
-        "Near `store.max_size`: the oldest history goes.",
+        "What the store holds, with the queues of sinks.",
+        "Without those near `store.max_size`: the oldest history goes.",
         |health, out| out.count(&[], health.store_bytes),
     ),
     counter(
@@ -486,7 +486,7 @@ pub const METRICS: &[Metric] = &[
         "revisions of alerts",
         "What became of them: delivered, dead (set aside, because the receiver refused them or took none for too long), lost (the queue was \
          full). retried counts tries that were to be repeated, on top of these.",
-        "lost: the receiver is down, or `max_queued` too small; the alerts are in the store still. dead: the file of dead letters has each \
+        "lost: the receiver is down, or `max_queued` or `max_queued_size` too small; the alerts are in the store still. dead: the file of dead letters has each \
          with its reason. retried: the log names the reason.",
         |health, out| {
             for sink in &health.sinks {
@@ -507,6 +507,14 @@ pub const METRICS: &[Metric] = &[
         "Those that wait for the sink, in the store.",
         "It grows: the receiver is down or slow.",
         |health, out| health.sinks.iter().for_each(|sink| out.count(&[&sink.name], sink.n_queued)),
+    ),
+    gauge(
+        "groundtrail_sink_queued_bytes",
+        &["sink"],
+        "bytes",
+        "What they are together.",
+        "Near `max_queued_size`: the least severe go.",
+        |health, out| health.sinks.iter().for_each(|sink| out.count(&[&sink.name], sink.n_queued_bytes)),
     ),
     gauge(
         "groundtrail_sink_oldest_seconds",

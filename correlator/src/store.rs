@@ -25,7 +25,7 @@ use rules::event::{EventTime, Span};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 pub use follow::Follower;
-pub use outbox::{Line, Queue, Reader, Waiting};
+pub use outbox::{Line, Queue, Reader, Taken, Waiting};
 pub use room::Kept;
 #[cfg(test)]
 pub(crate) use schema::STEPS;
@@ -344,7 +344,7 @@ impl Store {
         Ok(())
     }
 
-    fn write(&mut self, batch: &Batch<'_>, changes: &mut [outbox::Change]) -> rusqlite::Result<()> {
+    fn write(&mut self, batch: &Batch<'_>, changes: &mut outbox::Changes) -> rusqlite::Result<()> {
         let tx = self.conn.transaction()?;
         {
             write_ids(&tx, &batch.ids)?;

@@ -7,7 +7,7 @@ mod to;
 mod url;
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rules::event::Span;
@@ -16,7 +16,7 @@ use rules::rule::Severity;
 pub use cloud::{Hub, Messages, S3};
 pub use peer::{Facility, Peer};
 pub use to::{Documents, Elastic, FileOutput, Splunk, Syslog, To, Webhook};
-pub use url::Url;
+pub use url::{Url, is_metadata};
 
 use super::reader::{Context, Table};
 use super::show::{self, quote, quote_path};
@@ -31,6 +31,8 @@ pub struct Sink {
     pub format: Format,
     /// Past this the least severe go, the oldest of them first.
     pub max_queued: u32,
+    /// The same, by the bytes of their documents.
+    pub max_queued_bytes: u64,
     /// For one portion of alerts.
     pub timeout: Span,
     pub retry_from: Span,
@@ -64,6 +66,8 @@ const RETRY_TO: Wait =
 const GIVE_UP: Wait =
     Wait("give_up_after", Span(3 * DAY), [Span(60 * SECOND), Span(3_650 * DAY)], "\"1m\" to \"3650d\"");
 const MAX_QUEUED: u32 = 10_000;
+const MIB: u64 = 1 << 20;
+const MAX_QUEUED_BYTES: u64 = 256 * MIB;
 
 pub(super) fn read(root: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<Sink> {
     let mut sinks: Vec<Sink> = Vec::new();
@@ -72,7 +76,15 @@ pub(super) fn read(root: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<Sink>
         let Some(sink) = sink(table, ctx) else { continue };
         if sinks.iter().any(|other| other.name == sink.name) {
             let message = format!("two sinks are called \"{}\"", sink.name);
-            ctx.fault(at, message, "give each a name of its own: its queue goes by it");
+            ctx.fault(at.clone(), message, "give each a name of its own: its queue goes by it");
+        }
+        if let Some((other, path)) = sinks.iter().chain([&sink]).find_map(|other| shared(other, &sink)) {
+            let message = format!("\"{}\" writes to \"{}\" as well", other.name, path.display());
+            ctx.fault(
+                at,
+                message,
+                "give each file to one sink: what one sets aside or removes is the other's",
+            );
         }
         sinks.push(sink);
     }
@@ -84,6 +96,7 @@ fn sink(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Sink> {
     let min_severity = table.choice("min_severity", &SEVERITIES, ctx).unwrap_or(Severity::Low);
     let format = table.choice("format", &Format::ALL, ctx).unwrap_or_default();
     let max_queued = table.integer("max_queued", 10..10_000_001, ctx).unwrap_or(MAX_QUEUED);
+    let max_queued_bytes = queued_bytes(&mut table, ctx);
     let [timeout, retry_from, retry_to, give_up_after] =
         [TIMEOUT, RETRY_FROM, RETRY_TO, GIVE_UP].map(|wait| wait.read(&mut table, ctx));
     let dead_letters = table.path("dead_letters", ctx);
@@ -102,6 +115,7 @@ fn sink(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Sink> {
         min_severity,
         format,
         max_queued,
+        max_queued_bytes,
         timeout,
         retry_from,
         retry_to,
@@ -109,6 +123,28 @@ fn sink(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Sink> {
         dead_letters,
         to: to?,
     })
+}
+
+/// A file that both would write, and one of them as it pleases.
+fn shared<'s>(one: &'s Sink, other: &'s Sink) -> Option<(&'s Sink, &'s Path)> {
+    let of = |writer: &'s Sink, sink: &'s Sink| {
+        let To::File(file) = &writer.to else { return None };
+        let output = match &sink.to {
+            To::File(output) if !std::ptr::eq(writer, sink) => Some(output.path.as_path()),
+            _ => None,
+        };
+        let paths = output.into_iter().chain(sink.dead_letters.as_deref());
+        paths.into_iter().find(|path| file.writes(path)).map(|path| (one, path))
+    };
+    of(one, other).or_else(|| of(other, one))
+}
+
+fn queued_bytes(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> u64 {
+    let Some(size) = table.size_at("max_queued_size", ctx) else { return MAX_QUEUED_BYTES };
+    if size.value < MIB {
+        ctx.fault(size.span, "\"max_queued_size\" is too little for a queue", "write \"1MiB\" or more");
+    }
+    size.value
 }
 
 /// It becomes a file's name, a label and a word on the command line.
@@ -146,6 +182,7 @@ pub(super) fn write(sinks: &[Sink], out: &mut String) -> std::fmt::Result {
         let severity = sink.min_severity.as_str();
         writeln!(out, "min_severity = \"{severity}\"\nformat = \"{}\"", sink.format.name())?;
         writeln!(out, "max_queued = {}", sink.max_queued)?;
+        writeln!(out, "max_queued_size = \"{}\"", show::size(sink.max_queued_bytes))?;
         for (Wait(key, ..), span) in [TIMEOUT, RETRY_FROM, RETRY_TO, GIVE_UP].iter().zip([
             sink.timeout,
             sink.retry_from,

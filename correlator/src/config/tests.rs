@@ -590,3 +590,33 @@ url = "https://user:canary@siem.example.net/"
                = help: write "https://siem.example.net/hook""#]],
     );
 }
+
+#[test]
+fn what_two_sinks_write_and_what_a_topic_contradicts_is_a_fault() {
+    let fault = |text: &str| {
+        let faults = parse(text).map(|_| String::new()).unwrap_or_else(|error| error.render(false));
+        faults.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default().to_owned()
+    };
+    let file = |name: &str, more: &str| format!("[[sink]]\nname = \"{name}\"\ntype = \"file\"\n{more}\n");
+    let a = file("a", "path = \"out/alerts\"\nkeep = 2");
+    for more in [
+        "path = \"out/alerts\"",
+        "path = \"./out/alerts.2\"",
+        "path = \"x\"\ndead_letters = \"out/alerts.1\"",
+        "path = \"x\"\ndead_letters = \"x\"",
+    ] {
+        let said = fault(&(a.clone() + &file("b", more)));
+        assert!(said.contains("writes to \""), "{more}: {said}");
+    }
+    for more in ["path = \"out/alerts.3\"", "path = \"out/alerts.x\"", "path = \"alerts.1\""] {
+        assert_eq!(fault(&(a.clone() + &file("b", more))), "", "{more}");
+    }
+    assert_eq!(fault(&file("a", "path = \"x\"\nmax_size = \"10B\"")), "\"max_size\" is out of bounds");
+    let topic = |region: &str| {
+        fault(&format!(
+            "[[sink]]\nname = \"t\"\ntype = \"sns\"\ntopic = \"arn:aws:sns:eu-west-1:111122223333:a\"\nregion = \"{region}\""
+        ))
+    };
+    assert_eq!(topic("us-east-1"), "\"region\" is us-east-1, and the topic is in eu-west-1");
+    assert_eq!(topic("eu-west-1"), "");
+}

@@ -254,18 +254,23 @@ impl Runner {
         let Some(store) = &mut self.store else { return };
         let kept = match self.max_store_bytes {
             Some(max) => store.keep_within(max, || self.engine.shown_context()),
-            None => store.used_bytes().map(|n_bytes| Kept { n_bytes, n_gone: 0 }),
+            None => store.used_bytes().map(|n_bytes| Kept {
+                n_bytes,
+                n_queued_bytes: store.queued_bytes(),
+                n_gone: 0,
+            }),
         };
         match kept {
             Ok(kept) => {
                 self.meter.store_bytes = kept.n_bytes;
                 self.meter.n_history_lost += kept.n_gone;
-                let is_over = self.max_store_bytes.is_some_and(|max| kept.n_bytes > max);
+                let is_over = self.max_store_bytes.is_some_and(|max| kept.is_over(max));
                 if is_over && !std::mem::replace(&mut self.is_store_over, is_over) {
                     warn!(
                         bytes = kept.n_bytes,
-                        "the store is larger than \"store.max_size\" and holds no history that could go, only state: raise it, or \
-                         lower [limits]"
+                        queued_bytes = kept.n_queued_bytes,
+                        "the store is larger than \"store.max_size\" without what waits for sinks, and holds no history that could \
+                         go, only state and alerts that can change: raise it, or lower [limits]"
                     );
                 }
                 self.is_store_over = is_over;

@@ -73,6 +73,7 @@ impl Account {
             n_dead: self.n_dead.load(Ordering::Relaxed),
             n_lost: self.line.n_lost(),
             n_queued,
+            n_queued_bytes: self.line.n_bytes(),
             oldest_ms: Some(oldest).filter(|oldest| *oldest > 0 && n_queued > 0),
             failing_since_ms: trouble.as_ref().map(|trouble| trouble.since_ms),
             reason: trouble.map(|trouble| trouble.reason).unwrap_or_default(),

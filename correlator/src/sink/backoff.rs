@@ -33,8 +33,13 @@ impl Backoff {
         let whole = self.first.saturating_mul(1 << self.n_tries.min(20)).min(self.longest);
         self.n_tries = self.n_tries.saturating_add(1);
         let part = whole / 2 + (whole / 2).mul_f64(f64::from(random) / f64::from(u32::MAX));
-        part.max(wish.unwrap_or_default().min(LONGEST_WISH))
+        part.max(within_reason(wish))
     }
+}
+
+/// What a receiver wishes, as far as it is heeded.
+pub(super) fn within_reason(wish: Option<Duration>) -> Duration {
+    wish.unwrap_or_default().min(LONGEST_WISH)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use rules::event::EventTime;
 use serde_json::{Value, json};
 
 use super::to_line;
+use super::transport::Item;
 use crate::time;
 
 /// A file of one sink's dead letters: a JSON document to the line.
@@ -27,6 +28,12 @@ pub struct Letter<'l> {
     pub document: &'l Value,
 }
 
+impl<'l> Letter<'l> {
+    pub fn of(item: &'l Item, reason: &'l str) -> Self {
+        Self { alert_id: &item.alert_id, revision: item.revision, reason, document: &item.document }
+    }
+}
+
 impl DeadLetters {
     pub fn new(path: PathBuf, sink: &str) -> Self {
         Self { path, sink: sink.to_owned() }
@@ -36,30 +43,44 @@ impl DeadLetters {
         &self.path
     }
 
-    /// Puts a letter where it lasts. The file is opened for each: they are few, and whoever moved it away finds a new one.
+    /// Puts a letter where it lasts.
     ///
     /// # Errors
     /// The disk says no. Whoever is left with the letter must keep it.
     pub fn put(&self, letter: Letter<'_>, now: EventTime) -> io::Result<()> {
-        let Letter { alert_id, revision, reason, document } = letter;
-        let line = json!({
-            "@timestamp": time::format(now),
-            "sink": self.sink,
-            "reason": reason,
-            "alert_id": alert_id,
-            "revision": revision,
-            "document": document,
-        });
+        self.put_all(std::iter::once(letter), now)
+    }
+
+    /// All of them, or none. The file is opened each time: it is seldom, and whoever moved it away finds a new one.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn put_all<'l>(&self, letters: impl Iterator<Item = Letter<'l>>, now: EventTime) -> io::Result<()> {
+        let mut text = String::new();
+        for Letter { alert_id, revision, reason, document } in letters {
+            let line = json!({
+                "@timestamp": time::format(now),
+                "sink": self.sink,
+                "reason": reason,
+                "alert_id": alert_id,
+                "revision": revision,
+                "document": document,
+            });
+            text += &to_line(&line);
+            text.push('\n');
+        }
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let mut file = File::options().create(true).read(true).append(true).mode(0o600).open(&self.path)?;
-        let mut text = to_line(&line) + "\n";
         if ends_within_a_line(&mut file)? {
             text.insert(0, '\n');
         }
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
+        let n_bytes = file.metadata()?.len();
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
+            // They come again, whole.
+            let _ = file.set_len(n_bytes);
+        })
     }
 }
 

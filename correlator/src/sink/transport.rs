@@ -33,6 +33,17 @@ impl Item {
         }
     }
 
+    /// What is no JSON, as a text.
+    pub(super) fn unread(waiting: &Waiting) -> Self {
+        Self {
+            seq: waiting.seq,
+            alert_id: waiting.alert_id.clone(),
+            revision: waiting.revision,
+            queued_ms: waiting.queued_ms,
+            document: Arc::new(waiting.document.clone().into()),
+        }
+    }
+
     /// The same each time it is sent: alert and revision.
     pub fn id(&self) -> String {
         format!("{}-{}", self.alert_id, self.revision)
@@ -107,13 +118,15 @@ pub struct Portion {
     pub bytes: usize,
     /// How long a portion that is not full waits for more.
     pub wait: Duration,
+    /// It becomes one thing over there, which is known by what is in it: what failed is sent again with the same in it.
+    pub is_one: bool,
 }
 
 impl Portion {
     pub const ONE: Self = Self::of(1, usize::MAX);
 
     pub const fn of(items: usize, bytes: usize) -> Self {
-        Self { items, bytes, wait: Duration::ZERO }
+        Self { items, bytes, wait: Duration::ZERO, is_one: false }
     }
 }
 

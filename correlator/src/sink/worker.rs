@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::account::Account;
-use super::backoff::Backoff;
+use super::backoff::{Backoff, within_reason};
 use super::dead::{DeadLetters, Letter};
-use super::progress::Progress;
+use super::progress::{Again, Progress};
 use super::transport::{Answer, Item, Portion, Transport, Verdict};
 use crate::health::millis;
-use crate::store::{Reader, Waiting};
+use crate::store::{Reader, Taken, Waiting};
 use crate::time::{Clock, SystemClock};
 use crate::untrusted::Untrusted;
 
@@ -51,8 +51,8 @@ impl Worker {
     pub async fn run(mut self) {
         let mut at = Progress::new(Backoff::new(self.retry.first, self.retry.longest));
         loop {
-            if let Some(item) = at.next_put_by() {
-                if !self.try_put_by(item, &mut at).await {
+            if let Some((alert_id, seq)) = at.next_put_by(Instant::now()) {
+                if !self.try_put_by(&alert_id, seq, &mut at).await {
                     return;
                 }
                 continue;
@@ -68,7 +68,11 @@ impl Worker {
             let Some(answer) = self.send(&at.pending[..n]).await else { return };
             let wish = answer.retry_after;
             if self.sort(answer, &mut at) {
-                at.let_others_pass(n, self.retry.longest);
+                // Where a portion is one thing, as an object is, none of it is to blame alone, and it comes again as it was.
+                if !self.transport.portion().is_one {
+                    let put_by = at.let_others_pass(n, Instant::now() + self.retry.longest);
+                    self.account.line().release(put_by.iter().map(|item| item.seq));
+                }
                 let pause = at.backoff.next(wish);
                 if self.sleep(pause).await {
                     return;
@@ -78,14 +82,46 @@ impl Worker {
     }
 
     /// Asks once more of an alert that was put by. Nothing waits for it. False: the run is over.
-    async fn try_put_by(&mut self, item: Item, at: &mut Progress) -> bool {
+    async fn try_put_by(&mut self, alert_id: &str, seq: i64, at: &mut Progress) -> bool {
+        let Retry { first: gap, longest, .. } = self.retry;
+        let again = |pause, wish| Again { pause, wish, gap };
+        let line = Arc::clone(self.account.line());
+        let item = match line.take(|| self.reader.one(seq)) {
+            Ok(Taken::These(waiting)) => match waiting.into_iter().next().map(Item::of) {
+                Some(Ok(item)) => item,
+                Some(Err((waiting, error))) => {
+                    self.set_aside(&waiting, &error.to_string());
+                    at.put_by_goes_on(alert_id, Instant::now());
+                    return true;
+                }
+                // There was no room for it in the queue.
+                None => {
+                    at.forget(seq);
+                    at.put_by_goes_on(alert_id, Instant::now());
+                    return true;
+                }
+            },
+            Ok(Taken::LookAgain) => {
+                at.put_back(alert_id, Instant::now(), &again(gap, Duration::ZERO));
+                return true;
+            }
+            Err(error) => {
+                self.complain(at, &format!("its queue cannot be read: {error}"));
+                at.put_back(alert_id, Instant::now(), &again(longest, Duration::ZERO));
+                return true;
+            }
+        };
         let Some(answer) = self.send(std::slice::from_ref(&item)).await else { return false };
+        let wish = within_reason(answer.retry_after);
         let waits = std::mem::replace(&mut at.pending, vec![item]);
         let n_alone = std::mem::take(&mut at.n_alone);
         self.sort(answer, at);
         match at.pending.pop() {
-            Some(item) => at.put_back(item, self.retry.longest),
-            None => at.put_by_goes_on(),
+            Some(item) => {
+                line.release(std::iter::once(item.seq));
+                at.put_back(alert_id, Instant::now(), &again(longest, wish));
+            }
+            None => at.put_by_goes_on(alert_id, Instant::now()),
         }
         (at.pending, at.n_alone) = (waits, n_alone);
         true
@@ -94,13 +130,14 @@ impl Worker {
     /// Fills `pending`, or waits for something to do so with. False: the run is over.
     async fn read(&mut self, at: &mut Progress) -> bool {
         let portion = self.transport.portion();
-        match self.reader.next(at.cursor, portion.items, portion.bytes) {
+        let line = Arc::clone(self.account.line());
+        let read = line.take(|| self.reader.next(at.cursor, portion.items, portion.bytes));
+        match read.map(Taken::these) {
             Ok(waiting) if waiting.is_empty() => {
                 self.account.set_oldest(at.oldest_ms());
                 if self.is_closing() {
                     return false;
                 }
-                let line = Arc::clone(self.account.line());
                 let look = Instant::now() + LOOK;
                 let look = at.put_by_due().map_or(look, |due| look.min(due));
                 tokio::select! {
@@ -115,7 +152,12 @@ impl Worker {
                 at.cursor = waiting.last().map_or(at.cursor, |last| last.seq);
                 for waiting in waiting {
                     match Item::of(waiting) {
-                        Ok(item) => at.add(item),
+                        Ok(item) => {
+                            let seq = item.seq;
+                            if !at.add(item) {
+                                line.release(std::iter::once(seq));
+                            }
+                        }
                         Err((waiting, error)) => self.set_aside(&waiting, &error.to_string()),
                     }
                 }
@@ -141,6 +183,7 @@ impl Worker {
         }
         self.account.set_oldest(Some(queued_ms));
         let line = Arc::clone(self.account.line());
+        line.release(waiting.iter().map(|waiting| waiting.seq));
         tokio::select! {
             () = line.news() => {}
             () = tokio::time::sleep(left) => {}
@@ -241,9 +284,8 @@ impl Worker {
 
     /// Whether it is among the dead letters now. If not, it is kept and tried again.
     fn bury(&self, item: &Item, reason: &str, now: EventTime) -> bool {
-        let Item { seq, alert_id, revision, document, .. } = item;
-        let letter = Letter { alert_id, revision: *revision, reason, document };
-        if let Err(error) = self.dead.put(letter, now) {
+        let Item { seq, alert_id, revision, .. } = item;
+        if let Err(error) = self.dead.put(Letter::of(item, reason), now) {
             error!(sink = &*self.sink, %error, "a dead letter cannot be written: it is tried again");
             return false;
         }
@@ -262,14 +304,11 @@ impl Worker {
 
     /// What the store itself holds and nobody can read.
     fn set_aside(&self, waiting: &Waiting, reason: &str) {
-        let item = Item {
-            seq: waiting.seq,
-            alert_id: waiting.alert_id.clone(),
-            revision: waiting.revision,
-            queued_ms: waiting.queued_ms,
-            document: Arc::new(waiting.document.clone().into()),
-        };
-        self.bury(&item, &format!("the store holds no JSON of it: {reason}"), SystemClock.now());
+        self.bury(
+            &Item::unread(waiting),
+            &format!("the store holds no JSON of it: {reason}"),
+            SystemClock.now(),
+        );
     }
 
     fn complain(&self, at: &mut Progress, reason: &str) {

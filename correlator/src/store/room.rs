@@ -24,8 +24,17 @@ const MAX_STEPS: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     pub n_bytes: u64,
+    /// Of these, what waits for sinks.
+    pub n_queued_bytes: u64,
     /// Rows that went before their time.
     pub n_gone: u64,
+}
+
+impl Kept {
+    /// Whether it is more than this without what waits for sinks.
+    pub fn is_over(&self, max_bytes: u64) -> bool {
+        self.n_bytes.saturating_sub(self.n_queued_bytes) > max_bytes
+    }
 }
 
 impl Store {
@@ -39,7 +48,12 @@ impl Store {
         used().map(i64::unsigned_abs).map_err(StoreError::Read)
     }
 
-    /// Lets the oldest history go while the file holds more than this. `standing`: events that open alerts show; asked for
+    /// Of what the file holds, what waits for sinks, nearly. It has bounds of its own, and pushes out no history.
+    pub fn queued_bytes(&self) -> u64 {
+        self.outbox.n_bytes()
+    }
+
+    /// Lets the oldest history go while the file holds more than this besides the queues of sinks. `standing`: events that open alerts show; asked for
     /// where something has to go.
     ///
     /// # Errors
@@ -49,16 +63,17 @@ impl Store {
         max_bytes: u64,
         standing: impl FnOnce() -> Vec<[u8; 16]>,
     ) -> Result<Kept, StoreError> {
-        let mut kept = Kept { n_bytes: self.used_bytes()?, n_gone: 0 };
-        if kept.n_bytes > max_bytes {
+        let n_queued_bytes = self.queued_bytes();
+        let mut kept = Kept { n_bytes: self.used_bytes()?, n_queued_bytes, n_gone: 0 };
+        if kept.is_over(max_bytes) {
             self.spare(&standing()).map_err(StoreError::Write)?;
         }
         // A little further, so that not every event that comes makes another go.
-        let enough = if kept.n_bytes > max_bytes { max_bytes - max_bytes / 20 } else { max_bytes };
+        let enough = if kept.is_over(max_bytes) { max_bytes - max_bytes / 20 } else { max_bytes };
         let (mut history, mut n_steps) = (HISTORY.iter(), 0);
         let mut script = history.next();
         while let Some(delete) = script
-            && kept.n_bytes > enough
+            && kept.is_over(enough)
             && n_steps < MAX_STEPS
         {
             let n_gone = self.conn.execute(delete, []).map_err(StoreError::Write)?;
@@ -66,7 +81,8 @@ impl Store {
                 script = history.next();
             }
             n_steps += 1;
-            kept = Kept { n_bytes: self.used_bytes()?, n_gone: kept.n_gone + n_gone as u64 };
+            kept.n_bytes = self.used_bytes()?;
+            kept.n_gone += n_gone as u64;
         }
         Ok(kept)
     }

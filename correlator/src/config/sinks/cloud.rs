@@ -95,6 +95,11 @@ pub(super) fn sns(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Me
         ctx.fault(topic.span, message, "write \"arn:aws:sns:eu-west-1:111122223333:alerts\"");
         return None;
     };
+    if let Some(other) = access.region.as_deref().filter(|other| other != region) {
+        let message = format!("\"region\" is {other}, and the topic is in {region}");
+        ctx.fault(table.span(), message, "leave region out: the topic's is taken");
+        return None;
+    }
     if access.region.is_none() && !name.is_empty() {
         access.region = Some((*region).to_owned());
     }

@@ -146,6 +146,7 @@ const KEYS: &[&str] = &[
 
 const MIB: u64 = 1 << 20;
 const KIB: u64 = 1 << 10;
+const MAX_FILE: u64 = 1 << 40;
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<To> {
@@ -175,7 +176,11 @@ pub(super) fn read(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<T
 
 fn file(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<FileOutput> {
     let path = table.required_path("path", ctx);
-    let max_bytes = table.size("max_size", ctx).unwrap_or(64 * MIB);
+    let size = table.size_at("max_size", ctx);
+    let max_bytes = size.as_ref().map_or(64 * MIB, |at| at.value);
+    if let Some(at) = size.filter(|at| !(KIB..=MAX_FILE).contains(&at.value)) {
+        ctx.fault(at.span, "\"max_size\" is out of bounds", "write a size from \"1KiB\" to \"1024GiB\"");
+    }
     let keep = table.integer("keep", 0..1001, ctx).unwrap_or(5);
     Some(FileOutput { path: path?, max_bytes, keep })
 }
@@ -297,6 +302,19 @@ pub(super) fn write(to: &To, out: &mut String) -> std::fmt::Result {
 
 fn write_ca(ca: Option<&Path>, out: &mut String) -> std::fmt::Result {
     ca.map_or(Ok(()), |ca| writeln!(out, "ca = {}", quote_path(ca)))
+}
+
+impl FileOutput {
+    /// Whether this file is the current one or becomes one of those set aside.
+    pub fn writes(&self, path: &Path) -> bool {
+        let is_own = path == self.path;
+        let number = || {
+            let name = path.file_name()?.to_str()?.strip_prefix(self.path.file_name()?.to_str()?)?;
+            name.strip_prefix('.')?.parse::<u32>().ok()
+        };
+        let is_beside = || path.parent() == self.path.parent();
+        is_own || (is_beside() && number().is_some_and(|number| (1..=self.keep).contains(&number)))
+    }
 }
 
 impl To {

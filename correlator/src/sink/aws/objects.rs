@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::judge;
 use crate::aws::access;
 use crate::config::sinks::{S3, duration};
+use crate::hex::hex;
 use crate::sink::format::Format;
 use crate::sink::transport::{Answer, Item, Portion, Sending, Transport, Verdict};
 use crate::time;
@@ -31,7 +32,7 @@ impl Objects {
     fn key(&self, items: &[Item], lines: &str) -> String {
         let first = items.first().map_or(0, |item| item.queued_ms);
         let at = time::format(EventTime(first.saturating_mul(1_000_000)));
-        let hash: String = Sha256::digest(lines).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&Sha256::digest(lines)[..8]);
         let (day, hour) = (at[..10].replace('-', "/"), &at[11..13]);
         let stamp: String = at[..19].chars().filter(char::is_ascii_alphanumeric).collect();
         format!("{}{day}/{hour}/groundtrail-{stamp}Z-{hash}.ndjson.gz", self.to.prefix)
@@ -70,10 +71,26 @@ impl Objects {
 
 impl Transport for Objects {
     fn portion(&self) -> Portion {
-        Portion { items: 2_000, bytes: 8 << 20, wait: duration(self.to.batch_wait) }
+        Portion { items: 2_000, bytes: 8 << 20, wait: duration(self.to.batch_wait), is_one: true }
     }
 
     fn send<'t>(&'t mut self, items: &'t [Item]) -> Sending<'t> {
         Box::pin(self.put(items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_sent_again_as_it_was() {
+        let to = S3 {
+            bucket: "alerts".to_owned(),
+            prefix: String::new(),
+            batch_wait: rules::event::Span(0),
+            access: crate::config::aws::Access::default(),
+        };
+        assert!(Objects::new(to, Format::Ecs).portion().is_one, "none of it is put by alone");
     }
 }

@@ -255,3 +255,54 @@ fn a_secret_that_is_not_there_is_told_before_anything_is_sent() {
         Crew::start(&config.sinks, &mut store, &path, &Board::default()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("the sink \"hook\": cannot read the secret in"), "{error}");
 }
+
+#[test]
+fn more_bad_alerts_than_any_number_do_not_stop_a_sink() {
+    let receiver =
+        Receiver::start(|_, request| Reply::status(if request.body.contains("poison") { 500 } else { 200 }));
+    let quick = "retry_from = \"10ms\"\nretry_to = \"10ms\"\n";
+    let mut scene = Scene::new(&hook("hook", &receiver, "").replacen(QUICK, quick, 1));
+    let mut alerts: Vec<AlertChange> =
+        (0..80).map(|n| change(&format!("bad-{n}"), 1, Severity::Low, "poison")).collect();
+    alerts.push(change("good", 1, Severity::Low, ""));
+    scene.tell(&alerts);
+    wait_for("the one behind them", || scene.look("hook").n_delivered == 1);
+    assert_eq!(scene.look("hook").n_dead, 0, "and nothing is given up");
+}
+
+#[test]
+fn one_that_was_put_by_waits_for_as_long_as_the_receiver_asks() {
+    let receiver = Receiver::start(|n, request| match (request.body.contains("poison"), n) {
+        (true, 0..4) => Reply::status(500),
+        (true, _) => Reply::Status(503, "retry-after: 60\r\n", String::new()),
+        _ => Reply::ok(),
+    });
+    let mut scene = Scene::new(&hook("hook", &receiver, ""));
+    scene.tell(&[change("a", 1, Severity::Low, "poison"), change("b", 1, Severity::Low, "")]);
+    wait_for("the other", || scene.look("hook").n_delivered == 1);
+    let n_poison = || receiver.came().iter().filter(|request| request.body.contains("poison")).count();
+    wait_for("the fifth try", || n_poison() == 5);
+    // Ten times as long as it would have waited.
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(n_poison(), 5);
+    scene.tell(&[change("c", 1, Severity::Low, "")]);
+    wait_for("another meanwhile", || scene.look("hook").n_delivered == 2);
+}
+
+#[test]
+fn a_token_that_comes_back_is_shown_nowhere() {
+    let receiver = Receiver::start(|_, request| {
+        let said = format!("{}no such token: {}", " ".repeat(290), request.headers["authorization"]);
+        Reply::Status(if request.body.contains("bad") { 400 } else { 401 }, "", said)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "canary-token-0451").unwrap();
+    let mut scene = Scene::within(folder, &hook("hook", &receiver, "token_file = \"token\""));
+    scene.tell(&[change("a", 1, Severity::Low, "bad"), change("b", 1, Severity::Low, "")]);
+    wait_for("a complaint", || scene.look("hook").reason.contains("401"));
+    let reason = scene.look("hook").reason;
+    assert!(reason.contains("no such token: Bearer (secret)") && !reason.contains("canary"), "{reason}");
+    let letters = lines(&scene.path("dead/hook.ndjson"));
+    assert!(letters[0]["reason"].as_str().is_some_and(|reason| reason.contains("(secret)")), "{letters:?}");
+    assert!(!letters[0].to_string().contains("canary"));
+}

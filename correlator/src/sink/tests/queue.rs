@@ -1,5 +1,6 @@
 //! What enters a queue, what leaves it, and what there is no room for.
 
+use super::receiver::{Receiver, Reply};
 use super::*;
 use crate::store::Reader;
 
@@ -42,6 +43,8 @@ fn a_full_queue_gives_up_the_least_severe_and_says_so() {
     let severities = [Severity::Medium, Severity::Low, Severity::Critical, Severity::Low];
     for n in 0..12 {
         scene.tell(&[change(&format!("{n:02}"), 1, severities[n % 4], "")]);
+        // What it has in hand is not given up.
+        wait_for("the first to fail", || scene.look("siem").failing_since_ms.is_some());
     }
     let left: Vec<String> = waiting(&scene, "siem").into_iter().map(|(id, _)| id).collect();
     assert_eq!(
@@ -111,4 +114,66 @@ fn a_run_that_dies_before_it_wrote_down_a_delivery_delivers_again() {
     let scene = Scene::within(folder, out);
     wait_for("it again", || lines(&scene.path("out.ndjson")).len() == 2);
     assert_eq!(ids(&lines(&scene.path("out.ndjson"))), [("a".to_owned(), 1), ("a".to_owned(), 1)]);
+}
+
+#[test]
+fn a_queue_is_bounded_by_bytes_as_well() {
+    let mut scene = Scene::new(&stuck("siem", "max_queued_size = \"1MiB\""));
+    let long = "x".repeat(200 << 10);
+    for n in 0..8 {
+        let severity = if n == 3 { Severity::Low } else { Severity::High };
+        scene.tell(&[change(&n.to_string(), 1, severity, &long)]);
+        wait_for("the first to fail", || scene.look("siem").failing_since_ms.is_some());
+    }
+    let left: Vec<String> = waiting(&scene, "siem").into_iter().map(|(id, _)| id).collect();
+    // The first is in the worker's hands.
+    assert_eq!(left, ["0", "4", "5", "6", "7"]);
+    let health = scene.look("siem");
+    assert_eq!((health.n_queued, health.n_lost), (5, 3));
+    assert!((5 * (200 << 10)..=1 << 20).contains(&health.n_queued_bytes), "{health:?}");
+}
+
+#[test]
+fn what_is_being_sent_is_delivered_and_not_counted_as_lost() {
+    let receiver = Receiver::start(|_, request| {
+        let is_slow = request.body.contains("slow");
+        Reply::Late(Duration::from_millis(if is_slow { 700 } else { 0 }), 200)
+    });
+    let config = format!(
+        "[[sink]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{}/\"\n{QUICK}max_queued = 10\n",
+        receiver.url
+    );
+    let mut scene = Scene::new(&config);
+    scene.tell(&[change("slow", 1, Severity::Low, "slow")]);
+    wait_for("it being sent", || !receiver.came().is_empty());
+    // It is the least severe and the oldest.
+    let others: Vec<AlertChange> = (0..12).map(|n| change(&n.to_string(), 1, Severity::High, "")).collect();
+    scene.tell(&others);
+    wait_for("the rest", || scene.look("hook").n_delivered >= 10);
+    scene.tell(&[]);
+    let health = scene.look("hook");
+    assert_eq!((health.n_delivered, health.n_lost, health.n_queued), (10, 3, 0));
+    assert!(receiver.came()[0].body.contains("slow"));
+}
+
+#[test]
+fn queues_push_no_history_out() {
+    let mut scene = Scene::new(&stuck("siem", ""));
+    let long = "x".repeat(3_000);
+    let alerts: Vec<AlertChange> =
+        (0..500).map(|n| change(&n.to_string(), 1, Severity::Low, &long)).collect();
+    let before = scene.store.used_bytes().unwrap();
+    scene.tell(&alerts);
+    scene.store.mark_delivered(&alerts).unwrap();
+    let used = scene.store.used_bytes().unwrap();
+    let queued = scene.store.queued_bytes();
+    // Half of it is the alerts themselves.
+    assert!(queued.abs_diff((used - before) / 2) < used / 10, "{queued} of {used}");
+    let kept = scene.store.keep_within(used - queued + used / 20, Vec::new).unwrap();
+    assert_eq!((kept.n_gone, kept.n_queued_bytes), (0, queued));
+    assert!(scene.store.keep_within(used / 4, Vec::new).unwrap().n_gone > 0, "history itself is bounded");
+    assert_eq!(waiting(&scene, "siem").len(), 500);
+    let folder = scene.end();
+    let scene = Scene::within(folder, &stuck("siem", ""));
+    assert_eq!(scene.store.queued_bytes(), queued, "the next run counts the same");
 }
