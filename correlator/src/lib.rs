@@ -23,6 +23,7 @@ pub mod endpoint;
 pub mod health;
 mod hex;
 mod history;
+mod httpd;
 pub mod hunt;
 pub mod identity;
 pub mod incident;

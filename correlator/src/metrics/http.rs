@@ -1,6 +1,5 @@
 //! The endpoint, and the client that `status` asks it with. HTTP is hyper's.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -9,22 +8,25 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use hyper_util::rt::TokioIo;
 
 use super::text;
 use crate::health::{Board, Health};
+use crate::httpd::{self, Guest, Manners};
 
-/// Served at once. More are turned away: a scraper comes again, and nobody else has business here.
-const MAX_CLIENTS: usize = 16;
-/// A client has so long to say what it wants, and so long for everything.
-const MAX_HEADER_TIME: Duration = Duration::from_secs(3);
+/// A scraper asks once and comes again, and nobody else has business here: nobody is more than a stranger.
+const MANNERS: Manners = Manners {
+    name: "metrics",
+    max_strangers: 16,
+    max_guests: 0,
+    stranger_time: MAX_TIME,
+    header_time: Duration::from_secs(3),
+    stall_time: MAX_TIME,
+    keep_alive: false,
+};
+/// For everything, asked or answered.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// Of a request's head; hyper takes no less than 8 KiB.
-const MAX_HEAD: usize = 16 * 1024;
 /// What `status` reads of an answer.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -45,48 +47,13 @@ pub enum MetricsError {
 pub fn serve(listen: SocketAddr, board: Arc<Board>) -> Result<SocketAddr, MetricsError> {
     let failed = |source| MetricsError::Listen { listen, source };
     let listener = TcpListener::bind(listen).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
-    let listener = {
-        let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener).map_err(failed)?
+    let answer = move |request: Request<Incoming>, _: Guest| {
+        let answer = answer(&request, &board);
+        async move { answer }
     };
-    std::thread::Builder::new()
-        .name("metrics".to_owned())
-        .spawn(move || runtime.block_on(accept(listener, board)))
-        .map_err(failed)?;
+    httpd::serve(listener, MANNERS, answer).map_err(failed)?;
     Ok(at)
-}
-
-async fn accept(listener: tokio::net::TcpListener, board: Arc<Board>) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, most likely: the next try must not be at once.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let board = Arc::clone(&board);
-        tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(&request, &board);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(MAX_HEADER_TIME)
-                .keep_alive(false)
-                .max_headers(64)
-                .max_buf_size(MAX_HEAD);
-            // A client that errs or dawdles has only itself to blame.
-            let _ =
-                tokio::time::timeout(MAX_TIME, http.serve_connection(TokioIo::new(stream), service)).await;
-            drop(place);
-        });
-    }
 }
 
 fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use hyper::header::{COOKIE, HOST, HeaderMap};
-
-const COOKIE_NAME: &str = "groundtrail";
+use sha2::{Digest as _, Sha256};
 
 /// What is asked of a request before it is answered.
 #[derive(Debug)]
 pub struct Door {
     token: String,
+    /// Cookies know no port: two of us on one host would take each other's. It tells nothing of the token.
+    cookie_name: String,
     /// Of the listening socket, where only this host's own names are good.
     port: Option<u16>,
 }
@@ -42,12 +43,12 @@ pub fn token() -> io::Result<String> {
 impl Door {
     /// For a socket that only this host reaches.
     pub fn local(token: String, port: u16) -> Self {
-        Self { token, port: Some(port) }
+        Self { cookie_name: format!("groundtrail-{port}-{}", mark(&token)), token, port: Some(port) }
     }
 
     /// For one that others reach, under names that are not known here.
     pub fn remote(token: String) -> Self {
-        Self { token, port: None }
+        Self { cookie_name: format!("groundtrail-{}", mark(&token)), token, port: None }
     }
 
     pub(super) fn pass(&self, headers: &HeaderMap, query: Option<&str>) -> Pass {
@@ -57,13 +58,13 @@ impl Door {
         let given = query.into_iter().flat_map(|query| query.split('&'));
         if given.filter_map(|pair| pair.strip_prefix("token=")).any(|given| self.is_it(given)) {
             // Lax: a link in a chat shall lead here. Nothing can be changed here, so no request does harm.
-            let cookie = format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Lax", self.token);
+            let cookie = format!("{}={}; Path=/; HttpOnly; SameSite=Lax", self.cookie_name, self.token);
             return Pass::Welcome { cookie };
         }
         let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut cookies =
             cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        match cookies.any(|(name, value)| name == COOKIE_NAME && self.is_it(value)) {
+        match cookies.any(|(name, value)| name == self.cookie_name && self.is_it(value)) {
             true => Pass::In,
             false => Pass::Stranger,
         }
@@ -74,6 +75,11 @@ impl Door {
         let (given, token) = (given.as_bytes(), self.token.as_bytes());
         given.len() == token.len() && given.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
     }
+}
+
+/// Of 128 bits, 32 that come of all of them.
+fn mark(token: &str) -> String {
+    Sha256::digest(token).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_ours(headers: &HeaderMap, port: u16) -> bool {
@@ -101,34 +107,36 @@ mod tests {
     }
 
     const OURS: (&str, &str) = ("host", "127.0.0.1:9110");
+    const OURS_IN: &str = "groundtrail-9110-2bb80d53=secret";
 
     #[test]
     fn a_token_opens_and_nothing_else_does() {
-        let welcome =
-            Pass::Welcome { cookie: "groundtrail=secret; Path=/; HttpOnly; SameSite=Lax".to_owned() };
+        let welcome = Pass::Welcome { cookie: format!("{OURS_IN}; Path=/; HttpOnly; SameSite=Lax") };
         check(&[OURS], Some("token=secret"), &welcome);
         check(&[OURS], Some("a=b&token=secret"), &welcome);
-        check(&[OURS, ("cookie", "other=1; groundtrail=secret")], None, &Pass::In);
+        check(&[OURS, ("cookie", &format!("other=1; {OURS_IN}"))], None, &Pass::In);
         check(&[OURS], None, &Pass::Stranger);
         for wrong in ["token=", "token=secre", "token=secret2", "token=Secret", "xtoken=secret"] {
             check(&[OURS], Some(wrong), &Pass::Stranger);
         }
-        check(&[OURS, ("cookie", "groundtrail=")], None, &Pass::Stranger);
-        check(&[OURS, ("cookie", "xgroundtrail=secret")], None, &Pass::Stranger);
+        check(&[OURS, ("cookie", "groundtrail-9110-2bb80d53=")], None, &Pass::Stranger);
+        // Of another one of us on this host, to which the browser sends it all the same.
+        check(&[OURS, ("cookie", "groundtrail-9111-2bb80d53=secret")], None, &Pass::Stranger);
+        check(&[OURS, ("cookie", &format!("x{OURS_IN}"))], None, &Pass::Stranger);
     }
 
     #[test]
     fn a_browser_that_was_sent_here_under_another_name_stays_out() {
         for host in ["evil.example:9110", "127.0.0.1", "127.0.0.1:80", "127.0.0.1.evil.example:9110"] {
-            check(&[("host", host), ("cookie", "groundtrail=secret")], None, &Pass::WrongName);
+            check(&[("host", host), ("cookie", OURS_IN)], None, &Pass::WrongName);
         }
-        check(&[("cookie", "groundtrail=secret")], None, &Pass::WrongName);
-        check(&[OURS, OURS, ("cookie", "groundtrail=secret")], None, &Pass::WrongName);
+        check(&[("cookie", OURS_IN)], None, &Pass::WrongName);
+        check(&[OURS, OURS, ("cookie", OURS_IN)], None, &Pass::WrongName);
         for host in ["localhost:9110", "[::1]:9110"] {
-            check(&[("host", host), ("cookie", "groundtrail=secret")], None, &Pass::In);
+            check(&[("host", host), ("cookie", OURS_IN)], None, &Pass::In);
         }
         let remote = Door::remote("secret".to_owned());
-        let from_afar = headers(&[("host", "soc.example.net"), ("cookie", "groundtrail=secret")]);
+        let from_afar = headers(&[("host", "soc.example.net"), ("cookie", "groundtrail-2bb80d53=secret")]);
         assert_eq!(remote.pass(&from_afar, None), Pass::In);
     }
 

@@ -14,25 +14,28 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::board::{self, Board};
 use super::door::{Door, Pass};
 use super::page;
+use crate::httpd::{self, Guest, Manners};
 use crate::report;
 use crate::sink;
 use crate::store::Store;
 
-/// A tab that listens keeps a connection.
-const MAX_CLIENTS: usize = 64;
-/// A client has so long to say what it wants next.
-const MAX_HEADER_TIME: Duration = Duration::from_secs(30);
-const MAX_HEAD: usize = 16 * 1024;
+const MANNERS: Manners = Manners {
+    name: "serve",
+    max_strangers: 64,
+    // A tab that listens keeps a connection.
+    max_guests: 64,
+    stranger_time: Duration::from_secs(5),
+    header_time: Duration::from_secs(30),
+    stall_time: Duration::from_secs(30),
+    keep_alive: true,
+};
 /// A stream without news says so: else nobody would notice that the other side has gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const HTML: &str = "text/html; charset=utf-8";
@@ -77,23 +80,11 @@ impl Server {
     ) -> Result<Self, ServeError> {
         let listen = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let failed = |source| ServeError::Listen { listen, source };
-        listener.set_nonblocking(true).map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(failed)?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(failed)?
-        };
         let news = watch::Sender::new(board.generation());
         let shared = Arc::new(Shared { board: Mutex::new(board), news, door, store, start });
         let served = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("serve".to_owned())
-            .spawn(move || runtime.block_on(accept(listener, served)))
-            .map_err(failed)?;
+        let answer = move |request, guest| answer(request, guest, Arc::clone(&served));
+        httpd::serve(listener, MANNERS, answer).map_err(failed)?;
         Ok(Self { shared })
     }
 
@@ -112,41 +103,18 @@ impl Shared {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, most likely: the next try must not be at once.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(&request, &shared);
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(MAX_HEADER_TIME)
-                .max_headers(64)
-                .max_buf_size(MAX_HEAD);
-            // A client that errs or dawdles has only itself to blame.
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(place);
-        });
-    }
-}
-
-fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> Answer {
+async fn answer(request: Request<Incoming>, guest: Guest, shared: Arc<Shared>) -> Answer {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return words(StatusCode::METHOD_NOT_ALLOWED, "Only to look at", "Nothing can be changed from here.");
     }
     match shared.door.pass(request.headers(), request.uri().query()) {
-        Pass::In => {}
+        Pass::In if guest.let_in() => {}
+        Pass::In => {
+            let text = "As many look at this as there is room for. Close a tab, and load the page anew.";
+            return words(StatusCode::SERVICE_UNAVAILABLE, "No room", text);
+        }
         Pass::Welcome { cookie } => {
-            let mut answer = see(".");
+            let mut answer = see(&without_query(request.uri().path()));
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 answer.headers_mut().insert(SET_COOKIE, cookie);
             }
@@ -161,7 +129,24 @@ fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> Answer {
             return words(StatusCode::FORBIDDEN, "Not under this name", text);
         }
     }
-    let path = request.uri().path();
+    let path = request.uri().path().to_owned();
+    if path == "/live" {
+        return live(&request, &shared);
+    }
+    // The store is read and long pages are drawn: others are answered meanwhile.
+    tokio::task::spawn_blocking(move || look(&path, &shared)).await.unwrap_or_else(|_| {
+        words(StatusCode::INTERNAL_SERVER_ERROR, "Not this page", "It cannot be drawn; please report this.")
+    })
+}
+
+/// The place itself, for a `Location`. It is relative: whatever somebody writes into the path leads nowhere else, and a
+/// proxy may serve us below a folder of its own.
+fn without_query(path: &str) -> String {
+    format!("./{}", path.rsplit('/').next().unwrap_or_default())
+}
+
+/// What is at a path.
+fn look(path: &str, shared: &Shared) -> Answer {
     match path.trim_start_matches('/').split_once('/') {
         None if path == "/" => {
             let board = shared.board();
@@ -169,7 +154,6 @@ fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> Answer {
             let page = page::list(&board, &shared.store.display().to_string(), &at);
             reply(StatusCode::OK, HTML, page.into(), &page::policy())
         }
-        None if path == "/live" => live(request, shared),
         Some(("incident", id)) => incident(id, shared),
         Some(("alert", id)) => match shared.board().incident_of(id) {
             Some(incident) => see(&format!("../incident/{}#alert-{id}", incident.id)),
@@ -219,10 +203,14 @@ fn live(request: &Request<Incoming>, shared: &Arc<Shared>) -> Answer {
         let mut text = ": here\n\n".to_owned();
         loop {
             if *news.borrow_and_update() > generation {
-                let board = shared.board();
-                let line = sink::to_line(&board.news(generation));
-                generation = board.generation();
-                text = format!("id: {}-{generation}\nevent: news\ndata: {line}\n\n", shared.start);
+                let shared = Arc::clone(&shared);
+                let told = tokio::task::spawn_blocking(move || {
+                    let board = shared.board();
+                    let (line, now) = (sink::to_line(&board.news(generation)), board.generation());
+                    (format!("id: {}-{now}\nevent: news\ndata: {line}\n\n", shared.start), now)
+                });
+                let Ok(told) = told.await else { return };
+                (text, generation) = told;
             }
             if sender.send(Bytes::from(std::mem::take(&mut text))).await.is_err() {
                 return;

@@ -26,7 +26,6 @@ const alertEntry = (row) => {
   for (const name of row.cast) what.append(" · " + name);
   const made = entry("alert/", row.id, row.time, row.severity, row.is_withdrawn ? "withdrawn" : row.severity, what);
   made.dataset.severity = row.severity;
-  made.dataset.time = row.time;
   made.classList.toggle("withdrawn", row.is_withdrawn);
   return made;
 };

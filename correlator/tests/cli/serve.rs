@@ -11,6 +11,8 @@ struct Served {
     /// `127.0.0.1:PORT`.
     at: String,
     token: String,
+    /// As a browser keeps it: `name=value`.
+    cookie: String,
 }
 
 impl Served {
@@ -26,7 +28,11 @@ impl Served {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let (at, token) = line.trim().strip_prefix("http://").unwrap().split_once("/?token=").unwrap();
-        Self { child, at: at.to_owned(), token: token.to_owned() }
+        let mut served = Self { child, at: at.to_owned(), token: token.to_owned(), cookie: String::new() };
+        let welcome = served.raw("GET", &format!("/?token={token}"), &format!("host: {at}\r\n"));
+        let cookie = welcome.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap().to_owned();
+        served.cookie = cookie;
+        served
     }
 
     fn connect(&self, method: &str, path: &str, headers: &str) -> TcpStream {
@@ -48,7 +54,7 @@ impl Served {
     }
 
     fn let_in(&self) -> String {
-        format!("host: {}\r\ncookie: groundtrail={}\r\n", self.at, self.token)
+        format!("host: {}\r\ncookie: {}\r\n", self.at, self.cookie)
     }
 }
 
@@ -69,9 +75,14 @@ fn only_whoever_has_the_token_is_let_in_and_only_by_our_own_name() {
     assert!(welcome.starts_with("HTTP/1.1 303"), "{welcome}");
     assert!(welcome.contains("HttpOnly; SameSite=Lax"), "{welcome}");
     assert!(served.get("/").starts_with("HTTP/1.1 200"));
-    let rebound = format!("host: evil.example\r\ncookie: groundtrail={}\r\n", served.token);
+    let rebound = format!("host: evil.example\r\ncookie: {}\r\n", served.cookie);
     assert!(served.raw("GET", "/", &rebound).starts_with("HTTP/1.1 403"));
     assert!(served.raw("POST", "/", &served.let_in()).starts_with("HTTP/1.1 405"));
+    let port = served.at.rsplit(':').next().unwrap();
+    assert!(served.cookie.starts_with(&format!("groundtrail-{port}-")), "{}", served.cookie);
+    let other = Served::new(&[]);
+    let of_other = format!("host: {}\r\ncookie: {}\r\n", served.at, other.cookie);
+    assert!(served.raw("GET", "/", &of_other).starts_with("HTTP/1.1 403"), "cookies know no port");
     let own = Served::new(&[("GROUNDTRAIL_SERVE_TOKEN", "one-that-was-made-before")]);
     assert_eq!(own.token, "one-that-was-made-before");
 }
@@ -112,6 +123,13 @@ fn an_alert_leads_to_its_incident_and_that_is_the_page_of_report() {
     let page = served.get(&format!("/{path}"));
     let report = groundtrail(demo(), &["report", "--alert", id, "--store", "gt.db", "-o", "-"], "");
     assert_eq!(page.split_once("\r\n\r\n").unwrap().1, report.stdout);
+    // A link that somebody sent, with the token in it, leads to where it says.
+    let host = format!("host: {}\r\n", served.at);
+    for (path, location) in [(path, path.rsplit('/').next().unwrap()), ("", ""), ("/evil.example/x", "x")] {
+        let welcome = served.raw("GET", &format!("/{path}?token={}", served.token), &host);
+        assert!(welcome.starts_with("HTTP/1.1 303"), "{welcome}");
+        assert!(welcome.contains(&format!("\r\nlocation: ./{location}\r\n")), "{welcome}");
+    }
     for nowhere in
         ["/alert/zz", "/incident/zz", "/incident/../../etc/passwd", "/favicon.ico", "/alert/a%0d%0ab"]
     {
@@ -151,4 +169,12 @@ fn what_cannot_be_is_refused_before_anything_is_served() {
     let refused = groundtrail(demo(), &["serve", "--store", "gt.db", "--listen", &at], "");
     assert_eq!(refused.code, 3);
     assert!(refused.stderr.contains(&at) && refused.stderr.contains("--listen"), "{}", refused.stderr);
+}
+
+#[test]
+fn those_who_hold_connections_and_say_nothing_keep_nobody_out() {
+    let served = Served::new(&[]);
+    let held: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(&served.at).unwrap()).collect();
+    assert!(served.get("/").starts_with("HTTP/1.1 200"));
+    drop(held);
 }
