@@ -422,10 +422,10 @@ impl Health {
         let mut reasons = self.reasons();
         let age_ms = millis(now) - self.at_ms;
         if age_ms > STORE_SILENT_MS {
-            let seconds = age_ms / 1_000;
+            let age = span(age_ms);
             reasons.insert(
                 0,
-                format!("no run has written to this store for {seconds} s; this is how the last one left it"),
+                format!("no run has written to this store for {age}; this is how the last one left it"),
             );
         }
         reasons

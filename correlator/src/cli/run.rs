@@ -28,7 +28,7 @@ use crate::merge::{Doubt, Merge, Pace};
 use crate::metrics;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
 use crate::sink::Printer;
-use crate::sink::crew::Crew;
+use crate::sink::crew::{Crew, CrewError};
 use crate::source::Rejected;
 use crate::source::folder::{NoPositions, Positions};
 use crate::source::normalize::Normalizer;
@@ -105,7 +105,7 @@ pub(super) fn run(
     };
     let crew = match (&mut store, &config.store) {
         (Some(store), Some(path)) => {
-            Some(Crew::start(&config.sinks, store, path, &board).map_err(fault("cannot start"))?)
+            Some(Crew::start(&config.sinks, store, path, &board).map_err(not_started)?)
         }
         _ => None,
     };
@@ -157,12 +157,16 @@ pub(super) fn run(
     let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();
-    if let Some(crew) = crew {
+    // What ended the run is told first, whatever else fails on the way out.
+    let settled = crew.map_or(Ok(()), |crew| {
         crew.finish();
-        runner.settle_sinks().map_err(fault("stopped"))?;
-    }
+        runner.settle_sinks()
+    });
     drop(merge);
     threads.into_iter().for_each(join);
+    if let (Err(_), Err(error)) = (&ended, &settled) {
+        warn!(%error, "what sinks took could not be noted: they are given it again");
+    }
     let stats = ended.map_err(|error| match error {
         RunError::Deliver(error) => CliError::Output(error),
         error => fault("stopped")(error),
@@ -172,7 +176,16 @@ pub(super) fn run(
     let health = board.look().unwrap_or_default();
     health.sources.iter().for_each(|source| terminal.note("health", &source.line()));
     health.sinks.iter().for_each(|sink| terminal.note("sink", &sink.line(health.at_ms)));
+    settled.map_err(fault("what sinks took could not be noted, and they are given it again"))?;
     Ok(Outcome::Clean)
+}
+
+/// A sink's settings are the configuration's fault, and stay so however often the unit tries.
+fn not_started(error: CrewError) -> CliError {
+    match error {
+        CrewError::Sink { .. } => CliError::Usage(error.to_string()),
+        error => fault("cannot start")(error),
+    }
 }
 
 fn fault<E: std::error::Error + Send + Sync + 'static>(what: &str) -> impl Fn(E) -> CliError {

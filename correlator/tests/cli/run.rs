@@ -322,3 +322,22 @@ fn a_first_run_knows_what_was_seeded_and_says_what_it_does_not() {
         ["seed", "-c", "groundtrail.toml", "--events", "history.ndjson", "--until", "2026-11-05T00:00:00Z"];
     assert!(groundtrail(path, &until, "").stdout.contains("1 events learned"));
 }
+
+#[test]
+fn settings_of_a_sink_that_cannot_be_used_are_the_configurations_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("host.ndjson"), "").unwrap();
+    fs::write(
+        folder.path().join("gt.toml"),
+        "[store]\npath = \"gt.db\"\n[[source]]\ntype = \"sensor\"\nfile = \"host.ndjson\"\nfollow = false\n\
+         [[sink]]\nname = \"siem\"\ntype = \"webhook\"\nurl = \"https://siem.example/\"\ntoken_file = \"nowhere\"\n",
+    )
+    .unwrap();
+    let refused = groundtrail(folder.path(), &["run", "-c", "gt.toml"], "");
+    assert_eq!(refused.code, 2, "the unit must not try it again and again: {}", refused.stderr);
+    assert!(
+        refused.stderr.contains("the sink \"siem\"") && refused.stderr.contains("nowhere"),
+        "{}",
+        refused.stderr
+    );
+}
