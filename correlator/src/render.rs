@@ -28,6 +28,7 @@ const WIDTHS: std::ops::RangeInclusive<usize> = 40..=200;
 const MAX_STORY_ROWS: usize = 4;
 
 pub use brief::brief;
+pub(crate) use brief::cast;
 pub(crate) use family::family;
 pub use incident::incident;
 

@@ -6,10 +6,12 @@ use serde::Serialize;
 use super::table::Table;
 use super::terminal::Terminal;
 use crate::sink;
-use crate::untrusted::Untrusted;
+use crate::untrusted::{Untrusted, is_active};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
+    /// For people.
+    #[value(aliases = ["text", "pretty"])]
     Table,
     /// One list.
     Json,
@@ -33,14 +35,16 @@ impl Listing {
         self.rows.push(cells);
     }
 
+    pub(super) fn table(&self, width: usize) -> String {
+        let mut table = Table::new(&self.headings);
+        self.rows.iter().for_each(|row| table.row(row.clone()));
+        table.render(width)
+    }
+
     /// The table and CSV are of the rows; JSON is of `whole`, which may say more.
     pub(super) fn print<T: Serialize>(&self, form: Form, whole: &[T], terminal: &Terminal) -> String {
         match form {
-            Form::Table => {
-                let mut table = Table::new(&self.headings);
-                self.rows.iter().for_each(|row| table.row(row.clone()));
-                table.render(terminal.stdout.width)
-            }
+            Form::Table => self.table(terminal.stdout.width),
             Form::Csv => {
                 let headings = self.headings.iter().map(|heading| heading.replace(' ', "_"));
                 csv(headings, self.rows.iter().cloned(), terminal.is_stdout_terminal)
@@ -61,12 +65,34 @@ pub(super) fn json<T: Serialize>(form: Form, values: &[T]) -> String {
     }
 }
 
+/// One thing, that is no list: on lines for people to read, or on one.
+pub(super) fn record<T: Serialize>(form: Form, value: &T) -> String {
+    let value = serde_json::to_value(value).expect("what is told has names for keys and serialises");
+    let safe = |c: char| match c {
+        // Between the strings, where it lays out.
+        '\n' => c.to_string(),
+        c if is_active(c) => sink::json_escape(c),
+        c => c.to_string(),
+    };
+    match form {
+        Form::Ndjson => sink::to_line(&value) + "\n",
+        _ => format!("{value:#}\n").chars().map(safe).collect(),
+    }
+}
+
 /// RFC 4180. A file gets the texts as they are; a terminal gets nothing that it would act on.
 pub(super) fn csv(
     headings: impl Iterator<Item = String>,
     rows: impl Iterator<Item = Vec<String>>,
     is_terminal: bool,
 ) -> String {
+    let mut out = csv_line(headings.collect(), is_terminal);
+    rows.for_each(|row| out.push_str(&csv_line(row, is_terminal)));
+    out
+}
+
+/// One line of what [`csv`] makes, for what goes on.
+pub(super) fn csv_line(cells: Vec<String>, is_terminal: bool) -> String {
     let cell = |text: String| {
         let text = if is_terminal { Untrusted(text).to_string() } else { text };
         match text.contains(['"', ',', '\n', '\r']) {
@@ -74,10 +100,7 @@ pub(super) fn csv(
             false => text,
         }
     };
-    let line = |cells: Vec<String>| cells.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
-    let mut out = line(headings.collect());
-    rows.for_each(|row| out.push_str(&line(row)));
-    out
+    cells.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 #[cfg(test)]
@@ -109,6 +132,12 @@ mod tests {
             listing.row(vec![text.clone()]);
             for form in [Form::Table, Form::Csv, Form::Json, Form::Ndjson] {
                 assert_inert(&listing.print(form, &[&text], &terminal(true)).replace("\r\n", "\n"));
+            }
+            for form in [Form::Json, Form::Ndjson] {
+                let whole = serde_json::json!({"a": {"b": [text]}});
+                let shown = record(form, &whole);
+                assert_inert(&shown);
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), whole);
             }
         }
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rules::event::EventTime;
 use rules::rule::Severity;
 
+use super::listing::{self, Form, Listing};
 use super::load::Configured;
 use super::stored::must_exist;
 use super::table::Table;
@@ -37,15 +38,16 @@ pub(super) struct Flags {
     /// Look into this store instead; also where the configuration names no endpoint
     #[arg(long, value_name = "PATH", conflicts_with = "url")]
     store: Option<PathBuf>,
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: OutputFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OutputFormat {
-    Table,
-    Json,
+    /// table, json, ndjson, or csv (the sources)
+    #[arg(
+        long,
+        short,
+        value_name = "FORM",
+        value_enum,
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    output: Form,
 }
 
 /// How a run is, and what that is known from.
@@ -77,18 +79,19 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
             ));
         }
     };
-    match flags.output {
-        OutputFormat::Json => {
+    terminal.data(&match flags.output {
+        Form::Table => page(&seen, now, terminal.stdout.width),
+        Form::Csv => sources(&seen.health, now).print(Form::Csv, &seen.health.sources, terminal),
+        form => {
             let mut json = serde_json::to_value(&seen.health).map_err(std::io::Error::other)?;
             json["from"] = seen.from.into();
             json["reasons"] = seen.reasons.clone().into();
             if let Some(stored) = seen.stored {
                 json["stored_alerts"] = serde_json::to_value(stored).map_err(std::io::Error::other)?;
             }
-            terminal.data(&format!("{json:#}\n"))?;
+            listing::record(form, &json)
         }
-        OutputFormat::Table => terminal.data(&page(&seen, now, terminal.stdout.width))?,
-    }
+    })?;
     Ok(if seen.reasons.is_empty() { Outcome::Clean } else { Outcome::Faults })
 }
 
@@ -134,7 +137,17 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
         let _ = writeln!(out, "alerts in the store: {}", alerts(stored));
     }
     out.push('\n');
-    let headings = [
+    out.push_str(&sources(health, now).table(width.max(160)));
+    if !health.sinks.is_empty() {
+        out.push('\n');
+        out.push_str(&sinks(health).render(width.max(160)));
+    }
+    out.push_str(&clocks(health, millis(now), width));
+    out
+}
+
+fn sources(health: &Health, now: EventTime) -> Listing {
+    let mut listing = Listing::new(&[
         "source",
         "state",
         "last event",
@@ -148,18 +161,9 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
         "duplicate",
         "late",
         "rejected",
-    ];
-    let mut table = Table::new(&headings);
-    for source in &health.sources {
-        table.row(row(source, millis(now)));
-    }
-    out.push_str(&table.render(width.max(160)));
-    if !health.sinks.is_empty() {
-        out.push('\n');
-        out.push_str(&sinks(health).render(width.max(160)));
-    }
-    out.push_str(&clocks(health, millis(now), width));
-    out
+    ]);
+    health.sources.iter().for_each(|source| listing.row(row(source, millis(now))));
+    listing
 }
 
 fn sinks(health: &Health) -> Table {

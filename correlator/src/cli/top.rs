@@ -6,7 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use rules::event::EventTime;
+use serde_json::Value;
 
+use super::listing::{self, Form, csv_line};
 use super::load::{self, Configured};
 use super::table::Table;
 use super::terminal::Terminal;
@@ -36,6 +39,16 @@ pub(super) struct Flags {
     /// Look so many times and end; without it, until it is interrupted
     #[arg(long, short = 'n', value_name = "N")]
     times: Option<u32>,
+    /// table, ndjson (each look), csv (the sources of each), or with -n json (all looks)
+    #[arg(
+        long,
+        short,
+        value_name = "FORM",
+        value_enum,
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    output: Form,
 }
 
 pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
@@ -46,28 +59,98 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     };
     // A run tells of its rules by their ids; those of another configuration stay that.
     let names: Names = load::rules(&configured).rules.into_iter().map(|rule| (rule.id, rule.name)).collect();
-    let ask = || {
-        let failed = |source: metrics::MetricsError| CliError::Run {
-            what: "no look".to_owned(),
-            source: source.into(),
-        };
-        metrics::ask(&url).map_err(failed)
-    };
+    if flags.output == Form::Json && flags.times.is_none() {
+        let text = "a list that goes on has no end: give -n as well, or -o ndjson";
+        return Err(CliError::Usage(text.to_owned()));
+    }
+    let screen = Screen { form: flags.output, url: &url, names: &names, terminal };
+    let mut looks = Vec::new();
     let mut before: Option<Health> = None;
     for n in 1_u32.. {
-        let now = ask()?;
-        let page = page(&now, before.as_ref(), &names, &url, terminal.stdout.width);
-        match terminal.is_stdout_terminal {
-            true => terminal.data(&in_place(&page, n == 1))?,
-            false => terminal.data(&format!("{page}\n"))?,
+        let now = match metrics::ask(&url) {
+            Ok(now) => Some(now),
+            // A run that is started anew is there again in a moment; one that never answered may not be there at all.
+            Err(error) if n > 1 => {
+                screen.miss(&error.to_string())?;
+                None
+            }
+            Err(error) => return Err(CliError::Run { what: "no look".to_owned(), source: error.into() }),
+        };
+        if let Some(now) = &now {
+            match flags.output {
+                Form::Json => looks.push(look(now, &url)),
+                _ => screen.show(now, before.as_ref(), n == 1)?,
+            }
         }
         if flags.times == Some(n) {
             break;
         }
-        before = Some(now);
+        before = now.or(before);
         thread::sleep(Duration::from_secs(flags.interval.into()));
     }
+    if flags.output == Form::Json {
+        terminal.data(&listing::json(Form::Json, &looks))?;
+    }
     Ok(Outcome::Clean)
+}
+
+/// Where looks go.
+struct Screen<'a> {
+    form: Form,
+    url: &'a str,
+    names: &'a Names,
+    terminal: &'a Terminal,
+}
+
+impl Screen<'_> {
+    fn show(&self, now: &Health, before: Option<&Health>, is_first: bool) -> Result<(), CliError> {
+        let terminal = self.terminal;
+        let text = match self.form {
+            Form::Table => {
+                let page = page(now, before, self.names, self.url, terminal.stdout.width);
+                if terminal.is_stdout_terminal { in_place(&page, is_first) } else { format!("{page}\n") }
+            }
+            Form::Csv => rows(now, before, is_first, terminal.is_stdout_terminal),
+            Form::Json | Form::Ndjson => listing::record(Form::Ndjson, &look(now, self.url)),
+        };
+        Ok(terminal.data(&text)?)
+    }
+
+    /// What was seen last goes on standing there.
+    fn miss(&self, why: &str) -> Result<(), CliError> {
+        let text = format!("{}; trying again", Untrusted(why));
+        if self.form == Form::Table && self.terminal.is_stdout_terminal {
+            let width = self.terminal.stdout.width;
+            return Ok(self.terminal.data(&format!("{HOME}{}{CLEAR_LINE}", Untrusted(why).fit(width)))?);
+        }
+        self.terminal.note("warning", &text);
+        Ok(())
+    }
+}
+
+/// A look as a document, as `status` gives it.
+fn look(now: &Health, from: &str) -> Value {
+    let mut json = serde_json::to_value(now).expect("plain data serialises");
+    json["from"] = from.into();
+    json["reasons"] = now.reasons().into();
+    json
+}
+
+/// A row for each source.
+fn rows(now: &Health, before: Option<&Health>, is_first: bool, is_terminal: bool) -> String {
+    let (headings, rows) = sources(now, before, usize::MAX);
+    let at = crate::time::format(EventTime(now.at_ms.saturating_mul(1_000_000)));
+    let mut out = String::new();
+    if is_first {
+        let headings = std::iter::once("time".to_owned())
+            .chain(headings.iter().map(|heading| heading.replace(' ', "_")));
+        out.push_str(&csv_line(headings.collect(), false));
+    }
+    for row in rows {
+        let cells = std::iter::once(at.clone()).chain(row).collect();
+        out.push_str(&csv_line(cells, is_terminal));
+    }
+    out
 }
 
 /// Over what was there: a screen that is cleared first would flicker.
@@ -102,13 +185,18 @@ fn page(now: &Health, before: Option<&Health>, names: &Names, from: &str, width:
         "alerts: {n_alerts} new, {} revised, {} withdrawn; lost for want of room: {} events, {} explanations\n",
         now.n_revisions, now.n_withdrawn, now.n_events_lost, now.n_context_lost
     );
-    out.push_str(&sources(now, before).render(width.max(110)));
+    let (headings, rows) = sources(now, before, MAX_SOURCES);
+    let mut table = Table::new(&headings);
+    rows.into_iter().for_each(|row| table.row(row));
+    out.push_str(&table.render(width.max(110)));
     out.push('\n');
     out.push_str(&rules(now, before, names).render(width));
     out
 }
 
-fn sources(now: &Health, before: Option<&Health>) -> Table {
+fn sources(now: &Health, before: Option<&Health>, max: usize) -> ([&'static str; 10], Vec<Vec<String>>) {
+    // Another run answers there by now.
+    let before = before.filter(|before| before.started_ms == now.started_ms && before.at_ms < now.at_ms);
     let headings = [
         "source",
         "events/s",
@@ -121,7 +209,6 @@ fn sources(now: &Health, before: Option<&Health>) -> Table {
         "rejected",
         "lost",
     ];
-    let mut table = Table::new(&headings);
     let seconds = before.map(|before| (now.at_ms - before.at_ms) as f64 / 1_000.0);
     let received = |health: &Health, name: &str| {
         health.sources.iter().find(|source| source.name == name).map(|source| source.counts.received)
@@ -136,7 +223,7 @@ fn sources(now: &Health, before: Option<&Health>) -> Table {
         })
         .collect();
     sources.sort_by(|(a, one), (b, other)| b.total_cmp(a).then_with(|| one.name.cmp(&other.name)));
-    for (n_new, source) in sources.into_iter().take(MAX_SOURCES) {
+    let row = |(n_new, source): (f64, &SourceHealth)| {
         let rate = seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{:.1}", n_new / seconds));
         let worst =
             |lag: fn(&PartitionHealth) -> Option<i64>| source.worst(lag).map_or_else(|| "-".to_owned(), span);
@@ -146,7 +233,7 @@ fn sources(now: &Health, before: Option<&Health>) -> Table {
             None => "never".to_owned(),
         };
         let counts = &source.counts;
-        table.row(vec![
+        vec![
             source.name.clone(),
             rate,
             counts.received.to_string(),
@@ -157,9 +244,9 @@ fn sources(now: &Health, before: Option<&Health>) -> Table {
             counts.late.to_string(),
             counts.rejected.to_string(),
             source.n_missing.saturating_add(source.n_losses).to_string(),
-        ]);
-    }
-    table
+        ]
+    };
+    (headings, sources.into_iter().take(max).map(row).collect())
 }
 
 /// Those that match most now, then those that did most.

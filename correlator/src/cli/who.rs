@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rules::event::EventTime;
 use rules::schema::Schema;
 
 use super::flags::RecordedFlags;
 use super::inputs;
+use super::listing::{Form, Listing};
 use super::load::Configured;
 use super::stored::must_exist;
 use super::table::Table;
@@ -36,14 +37,8 @@ pub(super) struct Flags {
     #[command(flatten)]
     recorded: RecordedFlags,
     /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: OutputFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OutputFormat {
-    Table,
-    Json,
+    #[arg(long, short, value_name = "FORM", value_enum, default_value = "table")]
+    output: Form,
 }
 
 fn instant(text: &str) -> Result<EventTime, String> {
@@ -80,11 +75,8 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     }
     let answers = identities.about(&flags.name, flags.at);
     match flags.output {
-        OutputFormat::Json => {
-            let json = serde_json::to_string_pretty(&answers).map_err(std::io::Error::other)?;
-            terminal.data(&format!("{json}\n"))?;
-        }
-        OutputFormat::Table => answers.iter().try_for_each(|answer| terminal.data(&page(answer)))?,
+        Form::Table => answers.iter().try_for_each(|answer| terminal.data(&page(answer)))?,
+        form => terminal.data(&listing(&answers).print(form, &answers, terminal))?,
     }
     if answers.is_empty() {
         let of_time = flags.at.map(|at| format!(" by {}", time::format(at))).unwrap_or_default();
@@ -95,7 +87,44 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
 }
 
 fn page(answer: &Answer) -> String {
-    let kind = match answer.kind {
+    let mut table = Table::new(&["known", "value", "first seen", "last seen", "strength"]);
+    for fact in &answer.known {
+        let shown =
+            |time: Option<EventTime>| time.map(|time| to_second(&time::format(time))).unwrap_or_default();
+        table.row(vec![
+            fact.what.to_owned(),
+            fact.value.clone(),
+            shown(fact.first),
+            shown(fact.last),
+            strength(fact.strength).to_owned(),
+        ]);
+    }
+    format!("{} {}\n{}", kind(answer.kind), Untrusted(&answer.name), table.render(usize::MAX))
+}
+
+/// A row for each fact.
+fn listing(answers: &[Answer]) -> Listing {
+    let mut listing =
+        Listing::new(&["kind", "name", "known", "value", "first seen", "last seen", "strength"]);
+    for (answer, fact) in
+        answers.iter().flat_map(|answer| answer.known.iter().map(move |fact| (answer, fact)))
+    {
+        let shown = |time: Option<EventTime>| time.map(time::format).unwrap_or_default();
+        listing.row(vec![
+            kind(answer.kind).to_owned(),
+            answer.name.clone(),
+            fact.what.to_owned(),
+            fact.value.clone(),
+            shown(fact.first),
+            shown(fact.last),
+            strength(fact.strength).to_owned(),
+        ]);
+    }
+    listing
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
         Kind::Host => "host",
         Kind::AccessKey => "access key",
         Kind::Address => "address",
@@ -104,25 +133,15 @@ fn page(answer: &Answer) -> String {
         Kind::Principal => "principal",
         Kind::Command => "Systems Manager command",
         Kind::Session => "Session Manager session",
-    };
-    let mut table = Table::new(&["known", "value", "first seen", "last seen", "strength"]);
-    for fact in &answer.known {
-        let strength = match fact.strength {
-            Strength::Exact => "exact",
-            Strength::Precise => "precise",
-            Strength::Weak => "weak",
-        };
-        let shown =
-            |time: Option<EventTime>| time.map(|time| to_second(&time::format(time))).unwrap_or_default();
-        table.row(vec![
-            fact.what.to_owned(),
-            fact.value.clone(),
-            shown(fact.first),
-            shown(fact.last),
-            strength.to_owned(),
-        ]);
     }
-    format!("{kind} {}\n{}", Untrusted(&answer.name), table.render(usize::MAX))
+}
+
+fn strength(strength: Strength) -> &'static str {
+    match strength {
+        Strength::Exact => "exact",
+        Strength::Precise => "precise",
+        Strength::Weak => "weak",
+    }
 }
 
 /// `2026-11-02T10:00:00.123Z` without its fraction.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rules::event::{EventTime, Span};
 use rules::expr::Expr;
 use rules::plan::Plan;
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::flags::{RecordedFlags, RuleFlags};
 use super::inputs::{self, Input};
+use super::listing::{self, Form, Listing};
 use super::load::{self, Configured, RuleSet};
 use super::stored::must_exist;
 use super::terminal::Terminal;
@@ -46,15 +47,16 @@ pub(super) struct Flags {
     event: Option<String>,
     #[command(flatten)]
     rules: RuleFlags,
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
-    output: OutputFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OutputFormat {
-    Text,
-    Json,
+    /// table (words), json, ndjson, or csv (what stood in the way)
+    #[arg(
+        long,
+        short,
+        value_name = "FORM",
+        value_enum,
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    output: Form,
 }
 
 /// All that is to be said.
@@ -131,13 +133,11 @@ pub(super) fn run(
     let kind = rule.kind.as_str();
     let rule = SaidRule { id: rule.id, name: rule.name, kind, hash: rule.hash };
     let said = Said { rule, n_events, fired, answer, late, no_alert };
-    match flags.output {
-        OutputFormat::Json => {
-            let json = serde_json::to_string_pretty(&said).map_err(std::io::Error::other)?;
-            terminal.data(&format!("{json}\n"))?;
-        }
-        OutputFormat::Text => terminal.data(&page(&said))?,
-    }
+    terminal.data(&match flags.output {
+        Form::Table => page(&said),
+        Form::Csv => reasons(&said).print(Form::Csv, &said.answer.reasons, terminal),
+        form => listing::record(form, &said),
+    })?;
     Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
 }
 
@@ -369,6 +369,23 @@ fn no_alert(rule: &Rule<Expr>) -> String {
 
 fn events(n: usize) -> String {
     if n == 1 { "1 event".to_owned() } else { format!("{n} events") }
+}
+
+fn reasons(said: &Said) -> Listing {
+    let mut listing = Listing::new(&["kind", "reason", "field", "actual", "wanted", "off by ms"]);
+    for reason in said.answer.reasons.iter().chain(&said.late) {
+        let kind = serde_json::to_value(reason.kind).ok();
+        let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+        listing.row(vec![
+            kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default().to_owned(),
+            reason.text.clone(),
+            optional(&reason.field),
+            optional(&reason.actual),
+            optional(&reason.wanted),
+            reason.off_by_ms.map(|ms| ms.to_string()).unwrap_or_default(),
+        ]);
+    }
+    listing
 }
 
 fn page(said: &Said) -> String {

@@ -42,7 +42,7 @@ pub fn brief(alert: &Value, style: Style) -> String {
 }
 
 /// Principals, then hosts, then the account.
-fn cast(alert: &Value) -> Vec<String> {
+pub(crate) fn cast(alert: &Value) -> Vec<String> {
     let mut cast = Vec::new();
     let entities = incident::entities(alert);
     for kind in [EntityKind::Principal, EntityKind::Host] {

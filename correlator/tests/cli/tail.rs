@@ -87,3 +87,57 @@ fn a_store_that_is_not_there_is_no_empty_one() {
     assert!(refused.stderr.contains("gt.db") && refused.stderr.contains("run --store"), "{}", refused.stderr);
     assert!(!folder.path().join("gt.db").exists());
 }
+
+#[test]
+fn each_form_says_the_same() {
+    let n = lines(&[]).len();
+    let list: Value = serde_json::from_str(&lines(&["-o", "json"]).concat()).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), n);
+    let csv = lines(&["-o", "csv"]);
+    assert_eq!(csv.len(), n + 1);
+    assert!(csv[0].starts_with("time,severity,state,alert,"), "{}", csv[0]);
+    assert!(csv.iter().any(|row| row.contains("CloudTrail logging stopped")), "{csv:#?}");
+    let endless = groundtrail(demo(), &["tail", "--store", "gt.db", "-o", "json"], "");
+    assert_eq!(endless.code, 2);
+    assert!(
+        endless.stderr.contains("--no-follow") && endless.stderr.contains("ndjson"),
+        "{}",
+        endless.stderr
+    );
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_named_and_the_rest_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(demo().join("gt.db"), folder.path().join("gt.db")).unwrap();
+    let store = rusqlite::Connection::open(folder.path().join("gt.db")).unwrap();
+    let id: String =
+        store.query_row("select id from alerts order by time limit 1", [], |row| row.get(0)).unwrap();
+    store.execute("update alerts set document = 'no JSON' where id = ?1", [&id]).unwrap();
+    drop(store);
+    let shown = groundtrail(folder.path(), &["tail", "--no-follow", "--store", "gt.db"], "");
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    assert_eq!(shown.stdout.lines().count(), 8, "{}", shown.stdout);
+    assert!(shown.stderr.contains(&format!("skipped: alert {id} cannot be read")), "{}", shown.stderr);
+
+    // The same of one that comes while it looks.
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["tail", "--store", "gt.db", "-o", "ndjson", "-n", "10"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(tail.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut shown = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(told.next().unwrap().contains(&id), "it has begun");
+    assert_eq!(shown.by_ref().take(8).count(), 8);
+    let store = rusqlite::Connection::open(folder.path().join("gt.db")).unwrap();
+    store.execute("update alerts set revision = revision + 1", []).unwrap();
+    assert!(told.next().unwrap().contains(&id));
+    let next: Value = serde_json::from_str(&shown.next().unwrap()).unwrap();
+    assert_ne!(next["groundtrail"]["alert"]["id"], id.as_str());
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
