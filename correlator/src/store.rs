@@ -616,14 +616,19 @@ impl Store {
         done.map(|_| ()).map_err(StoreError::Write)
     }
 
-    /// One alert's document, by the beginning of its id.
+    /// The ids that begin like this, in order and no more than `max` of them.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn alert(&self, id_prefix: &str) -> Result<Option<StoredAlert>, StoreError> {
-        let query = "select id, revision, content, state, document from alerts
-                     where substr(id, 1, length(?1)) = ?1 order by id limit 1";
-        self.conn.query_row(query, [id_prefix], stored_alert).optional().map_err(StoreError::Read)
+    pub fn alert_ids_like(&self, prefix: &str, max: usize) -> Result<Vec<String>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut select = self
+                .conn
+                .prepare("select id from alerts where substr(id, 1, length(?1)) = ?1 order by id limit ?2")?;
+            let max = i64::try_from(max).unwrap_or(i64::MAX);
+            select.query_map(params![prefix, max], |row| row.get(0))?.collect()
+        };
+        read().map_err(StoreError::Read)
     }
 
     /// How far all sources had come.

@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
-use super::flags::FormatFlag;
+use super::listing::{self, Form, Listing};
 use super::load::Configured;
 use super::output;
-use super::stored::must_exist;
+use super::stored::{self, Meant, must_exist};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
+use crate::alert::view::{Role, carried, scalar};
 use crate::render;
 use crate::store::Store;
-use crate::untrusted::Untrusted;
+
+/// Ids that are looked at: more than are named where several are meant.
+const MAX_LIKE: usize = 100;
 
 #[derive(Debug, Args)]
 pub(super) struct Flags {
@@ -22,32 +26,62 @@ pub(super) struct Flags {
     /// The store, if it is not the configuration's
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
-    #[command(flatten)]
-    format: FormatFlag,
+    /// table (a page), json, ndjson (the document), or csv (its events) [default: as [output] format says; into a pipe ndjson]
+    #[arg(long, short, value_name = "FORM", value_enum, hide_possible_values = true)]
+    output: Option<Form>,
 }
 
-pub(super) fn run(
-    flags: Flags,
-    mut configured: Configured,
-    terminal: &Terminal,
-) -> Result<Outcome, CliError> {
-    flags.format.apply(&mut configured.config);
+pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
+    let output = configured.config.output;
+    let form = flags.output.unwrap_or(match output::is_pretty(&output, terminal) {
+        true => Form::Table,
+        false => Form::Ndjson,
+    });
     let Some(path) = flags.store.or(configured.config.store) else {
         return Err(CliError::Usage("no store is configured: give --store PATH".to_owned()));
     };
     must_exist(&path)?;
     let failed = |source| CliError::Run { what: "cannot look the alert up".to_owned(), source };
     let store = Store::open_to_look(&path).map_err(|error| failed(error.into()))?;
-    let Some(alert) = store.alert(&flags.id).map_err(|error| failed(error.into()))? else {
-        terminal.note("error", &format!("no alert's id begins with \"{}\"", Untrusted(&flags.id)));
+    let ids = store.alert_ids_like(&flags.id, MAX_LIKE).map_err(|error| failed(error.into()))?;
+    let alert = match stored::meant("alert", &flags.id, ids.iter().map(String::as_str))? {
+        Meant::One(id) => store.alert_of(id).map_err(|error| failed(error.into()))?,
+        Meant::Nothing => None,
+    };
+    let Some(alert) = alert else {
+        terminal.note("error", &stored::unknown_alert(&flags.id));
         return Ok(Outcome::Faults);
     };
-    let document = serde_json::from_str(&alert.document).map_err(|error| failed(error.into()))?;
-    let output = configured.config.output;
-    if output::is_pretty(&output, terminal) {
-        terminal.data(&render::explained(&document, terminal.stdout))?;
-    } else {
-        output::open(&output, terminal).write(&document)?;
-    }
+    let document: Value = serde_json::from_str(&alert.document).map_err(|error| failed(error.into()))?;
+    terminal.data(&match form {
+        Form::Table => render::explained(&document, terminal.stdout),
+        Form::Csv => events(&document).print(form, &[&document], terminal),
+        form => listing::record(form, &document),
+    })?;
     Ok(Outcome::Clean)
+}
+
+/// The events that an alert carries, a row each.
+fn events(alert: &Value) -> Listing {
+    let mut listing =
+        Listing::new(&["time", "part", "stage", "event id", "dataset", "action", "host", "account", "user"]);
+    for carried in carried(alert) {
+        let of = |path: &str| scalar(carried.event, path).unwrap_or_default();
+        let (part, stage) = match carried.role {
+            Role::Evidence(stage) => ("evidence", stage),
+            Role::Context | Role::Known => ("context", ""),
+        };
+        listing.row(vec![
+            of("@timestamp"),
+            part.to_owned(),
+            stage.to_owned(),
+            of("event.id"),
+            of("event.dataset"),
+            of("event.action"),
+            of("host.id"),
+            of("cloud.account.id"),
+            of("user.name"),
+        ]);
+    }
+    listing
 }

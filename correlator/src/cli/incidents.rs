@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::listing::{Form, Listing};
 use super::load::Configured;
-use super::stored::StoredFlags;
+use super::stored::{self, Meant, StoredFlags};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::incident::{self, DEFAULT_WINDOW, Incident};
@@ -58,12 +58,14 @@ const HOUR: u64 = 3_600_000_000_000;
 
 pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
     let mut told = flags.alerts.tell(configured)?.incidents;
-    if let Some(id) = &flags.id {
-        told.retain(|incident| incident.id.starts_with(id.as_str()));
-        if told.is_empty() {
-            terminal.note("error", &format!("no incident's id begins with \"{}\"", Untrusted(id)));
+    if let Some(asked) = &flags.id {
+        let ids = told.iter().map(|incident| incident.id.as_str());
+        let Meant::One(id) = stored::meant("incident", asked, ids)? else {
+            terminal.note("error", &format!("no incident's id begins with \"{}\"", Untrusted(asked)));
             return Ok(Outcome::Faults);
-        }
+        };
+        let id = id.to_owned();
+        told.retain(|incident| incident.id == id);
     }
     if flags.output == Form::Table && flags.id.is_some() {
         let pages: Vec<String> =

@@ -7,8 +7,10 @@ use clap::Args;
 
 use super::incidents::{AlertFlags, Told};
 use super::load::Configured;
+use super::stored::{self, Meant};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
+use crate::incident::Incident;
 use crate::report;
 use crate::untrusted::Untrusted;
 
@@ -29,22 +31,28 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> Result<Outcome, CliError> {
     let Told { incidents, alerts } = flags.alerts.tell(configured)?;
-    let is_asked =
-        |id: &Option<String>, held: &str| id.as_ref().is_some_and(|id| held.starts_with(id.as_str()));
-    let asked: Vec<_> = incidents
-        .iter()
-        .filter(|incident| {
-            is_asked(&flags.incident, &incident.id)
-                || incident.story.iter().any(|scene| is_asked(&flags.alert, &scene.alert))
-        })
-        .collect();
-    let [incident] = asked.as_slice() else {
+    let incident = match (&flags.incident, &flags.alert) {
+        (Some(asked), _) => {
+            let ids = incidents.iter().map(|incident| incident.id.as_str());
+            match stored::meant("incident", asked, ids)? {
+                Meant::One(id) => incidents.iter().find(|incident| incident.id == id),
+                Meant::Nothing => None,
+            }
+        }
+        (None, asked) => {
+            match stored::meant("alert", asked.as_deref().unwrap_or_default(), stored::alert_ids(&alerts))? {
+                Meant::One(id) => {
+                    let has = |incident: &&Incident| incident.story.iter().any(|scene| scene.alert == id);
+                    incidents.iter().find(has)
+                }
+                Meant::Nothing => None,
+            }
+        }
+    };
+    let Some(incident) = incident else {
         let id = flags.incident.or(flags.alert).unwrap_or_default();
-        let how_many = if asked.is_empty() { "no incident" } else { "more than one incident" };
-        terminal.note(
-            "error",
-            &format!("{how_many} for \"{}\"; `groundtrail incidents` lists them", Untrusted(id)),
-        );
+        let text = format!("no incident for \"{}\"; `groundtrail incidents` lists them", Untrusted(id));
+        terminal.note("error", &text);
         return Ok(Outcome::Faults);
     };
     let ids: Vec<&str> = incident.story.iter().map(|scene| scene.alert.as_str()).collect();

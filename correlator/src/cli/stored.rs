@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::CliError;
 use crate::alert::view::text;
 use crate::store::Store;
+use crate::untrusted::Untrusted;
 
 /// Where alerts are.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +72,60 @@ pub(super) fn from_store(store: &Store) -> Result<Vec<Value>, CliError> {
     stored.iter().map(|alert| serde_json::from_str(&alert.document).map_err(failed)).collect()
 }
 
+/// How many of several candidates are named.
+const MAX_CANDIDATES: usize = 5;
+
+/// What an id that somebody typed stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meant<'i> {
+    One(&'i str),
+    Nothing,
+}
+
+/// The id that is meant by how it begins; the whole of one is never taken for the beginning of another.
+///
+/// # Errors
+/// It is how several begin: which of them is not for us to choose.
+pub(super) fn meant<'i>(
+    what: &str,
+    asked: &str,
+    ids: impl Iterator<Item = &'i str>,
+) -> Result<Meant<'i>, CliError> {
+    let mut like: Vec<&str> = ids.filter(|id| id.starts_with(asked)).collect();
+    like.sort_unstable();
+    // Revisions of one alert have its id.
+    like.dedup();
+    if let Some(whole) = like.iter().find(|id| **id == asked) {
+        return Ok(Meant::One(whole));
+    }
+    match like.as_slice() {
+        [] => Ok(Meant::Nothing),
+        [only] => Ok(Meant::One(only)),
+        several => {
+            let mut named: Vec<String> =
+                several.iter().take(MAX_CANDIDATES).map(|id| Untrusted(id).fit(64)).collect();
+            if several.len() > MAX_CANDIDATES {
+                named.push(format!("{} more", several.len() - MAX_CANDIDATES));
+            }
+            Err(CliError::Usage(format!(
+                "several {what}s have an id that begins with \"{}\": {}; give more of the one that is meant",
+                Untrusted(asked),
+                named.join(", ")
+            )))
+        }
+    }
+}
+
+/// The ids of alert documents.
+pub(super) fn alert_ids<'a>(alerts: impl IntoIterator<Item = &'a Value>) -> impl Iterator<Item = &'a str> {
+    alerts.into_iter().filter_map(|alert| text(alert, "groundtrail.alert.id"))
+}
+
+/// Says that nothing has such an id.
+pub(super) fn unknown_alert(asked: &str) -> String {
+    format!("no alert's id begins with \"{}\"; `groundtrail tail` lists them", Untrusted(asked))
+}
+
 pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(source: E) -> CliError {
     CliError::Run { what: "cannot read the alerts".to_owned(), source: source.into() }
 }
@@ -98,4 +153,28 @@ fn from_file(path: &Path) -> Result<Vec<Value>, CliError> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(asked: &str, ids: &[&str], expect: Result<Meant<'_>, &str>) {
+        let found = meant("alert", asked, ids.iter().copied());
+        match (found, expect) {
+            (Ok(found), Ok(expect)) => assert_eq!(found, expect, "{asked}"),
+            (Err(CliError::Usage(found)), Err(expect)) => assert!(found.contains(expect), "{found}"),
+            (found, expect) => panic!("{asked}: {found:?} instead of {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn an_id_is_told_by_how_it_begins_where_only_one_does() {
+        check("ab", &["abc", "xyz", "abc"], Ok(Meant::One("abc")));
+        check("abc", &["abcd", "abc"], Ok(Meant::One("abc")));
+        check("b", &["abc"], Ok(Meant::Nothing));
+        check("a", &["abc", "abd"], Err("\"a\": abc, abd; give more"));
+        check("", &["1", "2", "3", "4", "5", "6", "7"], Err("1, 2, 3, 4, 5, 2 more;"));
+    }
 }

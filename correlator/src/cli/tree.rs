@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::inputs::{self, Input};
 use super::listing::{Form, Listing};
 use super::load::Configured;
-use super::stored::{self, StoredFlags};
+use super::stored::{self, Meant, StoredFlags};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::alert::family::{Family, Found, Member, Told, members};
@@ -80,12 +80,9 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         }
         (None, None) => Vec::new(),
     };
-    let asked = match asked(&flags, &alerts) {
-        Ok(asked) => asked,
-        Err(text) => {
-            terminal.note("error", &text);
-            return Ok(Outcome::Faults);
-        }
+    let Some(asked) = asked(&flags, &alerts)? else {
+        terminal.note("error", &stored::unknown_alert(flags.alert.as_deref().unwrap_or_default()));
+        return Ok(Outcome::Faults);
     };
     let mut told = Told::default();
     alerts.iter().for_each(|alert| told.add_alert(alert));
@@ -105,20 +102,19 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     Ok(if has_faults { Outcome::Faults } else { Outcome::Clean })
 }
 
-fn asked(flags: &Flags, alerts: &[Value]) -> Result<Asked, String> {
+/// None: there is no such alert.
+///
+/// # Errors
+/// Several could be meant.
+fn asked(flags: &Flags, alerts: &[Value]) -> Result<Option<Asked>, CliError> {
     let Some(id) = &flags.alert else {
-        return Ok(Asked::Processes { host: flags.machine.clone().unwrap_or_default(), pid: flags.pid });
+        let host = flags.machine.clone().unwrap_or_default();
+        return Ok(Some(Asked::Processes { host, pid: flags.pid }));
     };
-    let is_it = |alert: &&Value| {
-        text(alert, "groundtrail.alert.id").is_some_and(|held| held.starts_with(id.as_str()))
-    };
+    let Meant::One(id) = stored::meant("alert", id, stored::alert_ids(alerts))? else { return Ok(None) };
     // Of several revisions of one alert in a file the last says most.
-    match alerts.iter().rev().find(is_it) {
-        Some(alert) => Ok(Asked::Alert(Box::new(alert.clone()))),
-        None => {
-            Err(format!("no alert's id begins with \"{}\"; `groundtrail tail` lists them", Untrusted(id)))
-        }
-    }
+    let alert = alerts.iter().rfind(|alert| text(alert, "groundtrail.alert.id") == Some(id));
+    Ok(alert.map(|alert| Asked::Alert(Box::new(alert.clone()))))
 }
 
 impl Asked {

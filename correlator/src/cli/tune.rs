@@ -1,5 +1,6 @@
 //! `tune`: an exception for what keeps firing a rule, as a file to lay over the configuration, and the proof of what it does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use super::cases::Bench;
 use super::load::{self, Configured};
-use super::stored::StoredFlags;
+use super::stored::{self, Meant, StoredFlags};
 use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome, why_not};
@@ -75,9 +76,19 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     let wanted = why_not::find(&set, &flags.rule, &configured.config.rules.disabled)?.clone();
     let alerts = incident::latest(flags.stored.read(configured.config.store.as_deref())?);
     let of_rule = alerts.iter().filter(|alert| text(alert, "rule.id") == Some(&*wanted.id));
+    let mut asked_ids = BTreeSet::new();
+    for asked in &flags.ids {
+        match stored::meant("alert", asked, stored::alert_ids(&alerts))? {
+            Meant::One(id) => asked_ids.insert(id),
+            Meant::Nothing => {
+                terminal.note("error", &stored::unknown_alert(asked));
+                return Ok(Outcome::Faults);
+            }
+        };
+    }
     let is_asked = |alert: &&Value| {
         let id = text(alert, "groundtrail.alert.id").unwrap_or_default();
-        flags.ids.is_empty() || flags.ids.iter().any(|asked| id.starts_with(asked.as_str()))
+        asked_ids.is_empty() || asked_ids.contains(id)
     };
     let (asked, others): (Vec<&Value>, Vec<&Value>) = of_rule.partition(is_asked);
     let shown = Untrusted(&wanted.name).to_string();
@@ -110,13 +121,12 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
 
     let all = set.rules.clone();
     let bench = Bench::new(set.schema, set.drops);
-    let broken = broken_cases(&bench, &wanted, &excepting, &all);
+    let proof = Proof::of(&bench, &wanted, &excepting, &all);
     let judge = Judge { bench: &bench, wanted: &wanted, excepting: &excepting };
     let fates: Vec<(&Value, Fate)> =
         asked.iter().chain(&others).map(|alert| (*alert, judge.fate(alert))).collect();
     let n = |fate: Fate| fates.iter().filter(|(_, of)| *of == fate).count();
     terminal.block(&table(&fates, terminal.stdout.width));
-    let n_must_fire = wanted.cases.iter().filter(|case| case.expect > 0).count();
     terminal.note("query", &Untrusted(&query).to_string());
     terminal.note(
         "alerts",
@@ -127,16 +137,26 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
             n(Fate::Unknown)
         ),
     );
-    for failure in &broken {
+    for failure in &proof.broken {
         terminal.note("error", &format!("a case of the rule fails with it: {}", Untrusted(failure)));
     }
-    if !broken.is_empty() {
+    for failure in &proof.failed_before {
+        let text = format!(
+            "a case of the rule fails without it already, and so proves nothing: {}",
+            Untrusted(failure)
+        );
+        terminal.note("warning", &text);
+    }
+    if !proof.broken.is_empty() {
         return refuse("nothing is written: the rule would not find what it is there to find".to_owned());
     }
-    match n_must_fire {
-        0 => terminal
-            .note("warning", "no case of the rule says that it must fire: nothing proves that it still does"),
-        n => terminal.note("cases", &format!("all {n} cases that must fire still do")),
+    let (label, text) = proof.in_words();
+    terminal.note(label, &text);
+    if proof.proves_nothing_it_should() {
+        return refuse(
+            "nothing is written: mend the cases first, `groundtrail test` says what is wrong with them"
+                .to_owned(),
+        );
     }
     if n(Fate::Silenced) == 0 {
         return refuse("nothing is written: it would silence none of these alerts".to_owned());
@@ -157,20 +177,53 @@ fn today() -> Date {
     jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-/// Cases of the rule that the exception breaks.
-fn broken_cases(
-    bench: &Bench,
-    wanted: &Rule<Expr>,
-    excepting: &Rule<Expr>,
-    all: &[Rule<Expr>],
-) -> Vec<String> {
-    let before = bench.run(wanted, all).cases;
-    let after = bench.run(excepting, all).cases;
-    let is_broken = before
-        .into_iter()
-        .zip(after)
-        .filter(|(before, after)| before.failure.is_none() && after.failure.is_some());
-    is_broken.map(|(_, after)| format!("{}: {}", after.name, after.failure.unwrap_or_default())).collect()
+/// What the rule's own cases say of the exception.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Proof {
+    /// Cases that passed, and fail with it.
+    broken: Vec<String>,
+    /// Cases that failed before there was one: they show nothing either way.
+    failed_before: Vec<String>,
+    n_must_fire: usize,
+    /// Of those, the ones that fired and still do.
+    n_still_fire: usize,
+}
+
+impl Proof {
+    fn of(bench: &Bench, wanted: &Rule<Expr>, excepting: &Rule<Expr>, all: &[Rule<Expr>]) -> Self {
+        let before = bench.run(wanted, all).cases;
+        let after = bench.run(excepting, all).cases;
+        let mut proof = Self::default();
+        for ((case, before), after) in wanted.cases.iter().zip(before).zip(after) {
+            let must_fire = case.expect > 0;
+            proof.n_must_fire += usize::from(must_fire);
+            match (before.failure, after.failure) {
+                (Some(failure), _) => proof.failed_before.push(format!("{}: {failure}", before.name)),
+                (None, Some(failure)) => proof.broken.push(format!("{}: {failure}", after.name)),
+                (None, None) => proof.n_still_fire += usize::from(must_fire),
+            }
+        }
+        proof
+    }
+
+    /// There are cases that would prove something, and none of them can.
+    fn proves_nothing_it_should(&self) -> bool {
+        self.n_must_fire > 0 && self.n_still_fire == 0
+    }
+
+    fn in_words(&self) -> (&'static str, String) {
+        match (self.n_must_fire, self.n_still_fire) {
+            (0, _) => (
+                "warning",
+                "no case of the rule says that it must fire: nothing proves that it still does".to_owned(),
+            ),
+            (n, still) if n == still => ("cases", format!("all {n} cases that must fire still do")),
+            (n, still) => (
+                "warning",
+                format!("{still} of {n} cases that must fire still do; the others failed before, too"),
+            ),
+        }
+    }
 }
 
 /// Runs an alert's own evidence through the rule, with and without the exception.

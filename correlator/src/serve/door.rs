@@ -79,7 +79,7 @@ impl Door {
 
 /// Of 128 bits, 32 that come of all of them.
 fn mark(token: &str) -> String {
-    Sha256::digest(token).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    crate::hex::hex(&Sha256::digest(token)[..4])
 }
 
 fn is_ours(headers: &HeaderMap, port: u16) -> bool {

@@ -205,8 +205,9 @@ fn an_alert_is_found_by_the_beginning_of_its_id() {
     let alerts = [change("a", 1, AlertState::Open), change("b", 1, AlertState::Open)];
     store.commit(&Batch { alerts: &alerts, ..Batch::default() }).unwrap();
     let id = alerts[1].id.as_str();
-    assert_eq!(store.alert(&id[..8]).unwrap().unwrap().id.as_str(), id);
-    assert_eq!(store.alert("%").unwrap(), None);
+    assert_eq!(store.alert_ids_like(&id[..8], 2).unwrap(), [id]);
+    assert_eq!(store.alert_ids_like("", 0).unwrap(), [""; 0]);
+    assert_eq!(store.alert_ids_like("%", 2).unwrap(), [""; 0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{RULE, call, groundtrail, rule_folder};
+use crate::{RULE, call, demo, groundtrail, rule_folder};
 
 #[test]
 fn who_answers_from_recorded_events_and_says_when_nothing_is_known() {
@@ -187,4 +187,95 @@ sequence by host.id with maxspan=1m
     assert!(said.contains("it came 104 min too late"), "{said}");
     write("timely.ndjson", &event("timely", "network", "connection_attempted", "12:00:30"));
     assert!(!ask("timely.ndjson", "timely").contains("late:"), "it is ahead of the run");
+}
+
+#[test]
+fn an_id_that_several_begin_with_is_refused_with_those_it_could_be() {
+    for verb in [
+        &["explain", ""][..],
+        &["tree", "--alert", ""],
+        &["report", "--alert", "", "-o", "-"],
+        &["tune", "CloudTrail logging stopped", "--owner", "o", "--reason", "r", "--alert", ""],
+    ] {
+        let refused = groundtrail(demo(), &[verb, &["--store", "gt.db"]].concat(), "");
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{verb:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("several alerts have an id that begins with"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("02cfac51"), "they are named: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn an_alert_is_explained_in_each_form() {
+    let explain = |form: &str| {
+        let told = groundtrail(demo(), &["explain", "45a36581", "--store", "gt.db", "-o", form], "");
+        assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{form}");
+        told.stdout
+    };
+    let (line, record) = (explain("ndjson"), explain("json"));
+    assert_eq!(line.lines().count(), 1);
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(parse(&line), parse(&record));
+    assert!(explain("csv").starts_with("time,part,stage,event_id,"), "{}", explain("csv"));
+    for page in ["table", "pretty"] {
+        assert!(explain(page).contains("CloudTrail logging stopped"));
+    }
+}
+
+#[test]
+fn answers_come_as_rows_too() {
+    let trace = crate::demo_trace().join("cloudtrail.json");
+    let ask = |form: &str| {
+        let args = [
+            "who",
+            "arn:aws:iam::111122223333:user/mallory",
+            "--cloudtrail",
+            trace.to_str().unwrap(),
+            "-o",
+            form,
+        ];
+        groundtrail(demo(), &args, "").stdout
+    };
+    assert!(
+        ask("csv").starts_with("kind,name,known,value,first_seen,last_seen,strength\r\n"),
+        "{}",
+        ask("csv")
+    );
+    let first: serde_json::Value = serde_json::from_str(ask("ndjson").lines().next().unwrap()).unwrap();
+    assert!(first["known"].is_array(), "{first}");
+    let trace = crate::demo_trace().join("../system5");
+    let why = ["why-not", "ee605a11", "--trace", trace.to_str().unwrap(), "-o", "csv"];
+    let why = groundtrail(demo(), &why, "");
+    assert!(why.stdout.starts_with("kind,reason,field,actual,wanted,off_by_ms\r\nabsent,"), "{}", why.stdout);
+    let status = groundtrail(demo(), &["status", "--store", "gt.db", "-o", "csv"], "");
+    assert!(status.stdout.starts_with("source,state,last_event,"), "{}", status.stdout);
+    assert_eq!(status.stdout.lines().count(), 5, "a row for each of four sources: {}", status.stdout);
+}
+
+#[test]
+fn a_run_that_is_away_for_a_moment_does_not_end_top() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let health = correlator::health::Health { at_ms: 12_000, started_ms: 1_000, ..Default::default() };
+    let body = serde_json::to_string(&health).unwrap();
+    let answering = std::thread::spawn(move || {
+        for n in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            // The second is not answered.
+            if n != 1 {
+                let _ = stream.read(&mut [0; 1_024]);
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).unwrap();
+            }
+        }
+    });
+    let args = ["top", "--url", &url, "-n", "3", "--interval", "1", "-o", "ndjson"];
+    let looked = groundtrail(demo(), &args, "");
+    answering.join().unwrap();
+    assert_eq!(looked.code, 0, "{}", looked.stderr);
+    assert_eq!(looked.stdout.lines().count(), 2, "{}", looked.stdout);
+    assert!(looked.stderr.contains("no answer from") && looked.stderr.contains("trying again"));
+    let gone = groundtrail(demo(), &["top", "--url", &url], "");
+    assert_eq!(gone.code, 3, "one that never answered is not waited for: {}", gone.stderr);
+    assert_eq!(groundtrail(demo(), &["top", "--url", &url, "-o", "json"], "").code, 2);
 }

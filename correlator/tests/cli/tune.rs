@@ -99,7 +99,7 @@ fn what_cannot_be_tuned_is_said() {
     };
     let none = ask(&["--alert", "zz"]);
     assert_eq!(none.code, 1);
-    assert!(none.stderr.contains("no such alert"), "{}", none.stderr);
+    assert!(none.stderr.contains("no alert's id begins with \"zz\""), "{}", none.stderr);
     let none = ask(&["--on", "file.path"]);
     assert_eq!(none.code, 1);
     assert!(none.stderr.contains("nothing in common"), "{}", none.stderr);
@@ -111,4 +111,34 @@ fn what_cannot_be_tuned_is_said() {
     let ids = ids(&folder, "key-job");
     let held = ask(&["-o", "held.toml", "--alert", &ids[0], &ids[1]]);
     assert_eq!(held.code, 3, "what is there is not written over: {}", held.stderr);
+}
+
+#[test]
+fn a_case_that_failed_before_proves_nothing() {
+    let folder = folder();
+    let rule = fs::read_to_string(folder.path().join("rule.toml")).unwrap();
+    let broken = format!(
+        "{rule}\n[[tests]]\nname = \"never fired\"\nexpect = 1\nevents = \'\'\'\n{}\n\'\'\'\n",
+        call("d", "DeleteAccessKey")
+    );
+    fs::write(folder.path().join("rule.toml"), broken).unwrap();
+    let ids = ids(&folder, "key-job");
+    let mut args = [&TUNE[..], &["alerts.ndjson", "-c", "gt.toml", "--alert"]].concat();
+    args.extend(ids.iter().map(String::as_str));
+    let told = groundtrail(folder.path(), &args, "");
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    for part in ["fails without it already", "never fired", "1 of 2 cases that must fire still do"] {
+        assert!(told.stderr.contains(part), "{part} is missing: {}", told.stderr);
+    }
+
+    // Where none is left that could show it, it is not shown.
+    let only = rule.replace(&call("c", "CreateAccessKey"), &call("c", "DeleteAccessKey"));
+    fs::write(folder.path().join("rule.toml"), only).unwrap();
+    let refused = groundtrail(folder.path(), &args, "");
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("0 of 1 cases") && refused.stderr.contains("groundtrail test"),
+        "{}",
+        refused.stderr
+    );
 }
