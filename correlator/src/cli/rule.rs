@@ -78,7 +78,9 @@ fn kind(word: &str) -> Result<Kind, String> {
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
-    let written = std::fs::File::create_new(path)
+    let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = folder
+        .and_then(|()| std::fs::File::create_new(path))
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
     written.map_err(|source| CliError::Run {
         what: format!("cannot write \"{}\"", path.display()),

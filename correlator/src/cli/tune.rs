@@ -310,6 +310,8 @@ fn write(flags: &Flags, overlay: &str, terminal: &Terminal) -> Result<(), CliErr
         what: format!("cannot write \"{}\"", path.display()),
         source: source.into(),
     };
+    // conf.d is not there before its first file.
+    path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
     let mut file = fs::File::create_new(path).map_err(failed)?;
     std::io::Write::write_all(&mut file, overlay.as_bytes()).map_err(failed)?;
     let text = format!("{}; `groundtrail check`, then reload the run", path.display());
