@@ -380,7 +380,9 @@ pub const METRICS: &[Metric] = &[
         "groundtrail_dropped_events_total",
         &["line"],
         "events",
-        "By line of the drop list; objects, by the `drop_keys` and `keep_keys` of their source.",
+        "By the name of the drop list's line. Objects of buckets and queues: `key PATTERN`, the one of `drop_keys`; `keys not kept`, by \
+         `keep_keys`; `logs of other services`, such as Config and load balancers, which nothing here reads; `since and until`, older or \
+         newer than the source is read for.",
         "A line takes more than it should: `groundtrail check` says what rules it blinds.",
         |health, out| health.drops.iter().for_each(|(line, n)| out.count(&[line], *n)),
     ),

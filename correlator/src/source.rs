@@ -151,6 +151,11 @@ pub enum RejectedKind {
     TooLarge,
 }
 
+/// Why objects are left out that no line of the configuration names: objects of AWS's other services, and those that are older or newer than
+/// a bucket is read for. The metric of what was dropped counts them under these names.
+pub const OTHER_SERVICES: &str = "logs of other services";
+pub const OTHER_TIMES: &str = "since and until";
+
 /// What a source delivers.
 #[derive(Debug, Clone)]
 pub enum SourceItem {
@@ -163,7 +168,7 @@ pub enum SourceItem {
     Position(Position),
     /// Everything sent before it by the same thread is covered.
     Receipt(Receipt),
-    /// An object that was not read, by the line of the configuration that says so.
+    /// An object that was not read, by the line of the configuration that says so, or one of the two above.
     LeftOut(Arc<str>),
     /// Nothing new for now.
     Idle,

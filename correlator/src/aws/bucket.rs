@@ -21,7 +21,7 @@ use crate::source::layout::{self, Covered, Kind};
 use crate::source::normalize::Normalizer;
 use crate::source::notice::ObjectAt;
 use crate::source::stop::Stop;
-use crate::source::{Position, RejectedKind, SourceItem};
+use crate::source::{OTHER_SERVICES, OTHER_TIMES, Position, RejectedKind, SourceItem};
 
 /// Names held of each strand.
 const PAGE: i32 = 200;
@@ -139,7 +139,7 @@ fn fate(bucket: &Bucket, prefix: &str, is_flat: bool, key: &str, written: EventT
     }
     match layout::kind(key) {
         Kind::Digest => return Fate::Nothing,
-        Kind::Foreign => return Fate::LeftOut("logs of other services".to_owned()),
+        Kind::Foreign => return Fate::LeftOut(OTHER_SERVICES.to_owned()),
         _ => {}
     }
     // The folder's date, not the file's: files of several flow logs lie in one, sorted by whose they are.
@@ -155,7 +155,7 @@ fn fate(bucket: &Bucket, prefix: &str, is_flat: bool, key: &str, written: EventT
     let is_within = bucket.since.is_none_or(|since| span.end > since)
         && bucket.until.is_none_or(|until| span.begin < until);
     if !is_within {
-        return Fate::LeftOut("since and until".to_owned());
+        return Fate::LeftOut(OTHER_TIMES.to_owned());
     }
     match bucket.keys.leaves_out(key) {
         Some(line) => Fate::LeftOut(line),

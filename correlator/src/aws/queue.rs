@@ -28,7 +28,7 @@ use crate::source::layout::{self, Kind};
 use crate::source::normalize::Normalizer;
 use crate::source::notice::{self, Notice, ObjectAt};
 use crate::source::stop::Stop;
-use crate::source::{Receipt, RejectedKind, SourceItem};
+use crate::source::{OTHER_SERVICES, Receipt, RejectedKind, SourceItem};
 use crate::time::{Clock, SystemClock};
 
 /// The longest that a queue holds an empty answer back.
@@ -289,7 +289,7 @@ impl Shared<'_> {
         let kind = layout::kind(&object.key);
         match kind {
             Kind::Foreign => {
-                feed.outlet.send(SourceItem::LeftOut("logs of other services".into()))?;
+                feed.outlet.send(SourceItem::LeftOut(OTHER_SERVICES.into()))?;
                 return Ok(Verdict::Done);
             }
             Kind::Digest => return self.read_digest(object, feed),

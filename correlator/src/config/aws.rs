@@ -67,6 +67,9 @@ pub struct Keys {
     pub drop: Vec<String>,
 }
 
+/// How the metric of what was dropped calls objects that `keep_keys` leaves out.
+pub(crate) const NOT_KEPT: &str = "keys not kept";
+
 impl Keys {
     /// The line by which an object is not read, or none.
     pub fn leaves_out(&self, key: &str) -> Option<String> {
@@ -74,7 +77,7 @@ impl Keys {
             return Some(format!("key {pattern}"));
         }
         (!self.keep.is_empty() && !self.keep.iter().any(|pattern| fits(pattern, key)))
-            .then(|| "keys not kept".to_owned())
+            .then(|| NOT_KEPT.to_owned())
     }
 }
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 use expect_test::expect_file;
 
 use super::*;
+use crate::config::aws::NOT_KEPT;
 use crate::health::{Board, PartitionHealth, RuleHealth, SourceHealth};
+use crate::source::{OTHER_SERVICES, OTHER_TIMES};
 use crate::stats::Counts;
+use crate::wire::account::Cause;
 
 fn health() -> Health {
     let partition = PartitionHealth {
@@ -60,6 +63,22 @@ fn health() -> Health {
 #[test]
 fn the_page_says_what_the_table_does() {
     expect_file!["../../../docs/metrics.md"].assert_eq(&page());
+}
+
+/// Names that the code gives and no list: who reads the page finds each of them.
+#[test]
+fn the_page_knows_what_is_counted_under_names_of_our_own() {
+    let meaning = |name: &str| METRICS.iter().find(|metric| metric.name == name).unwrap().meaning;
+    let dropped = meaning("groundtrail_dropped_events_total");
+    for line in [OTHER_SERVICES, OTHER_TIMES, NOT_KEPT] {
+        assert!(dropped.contains(&format!("`{line}`")), "{line}");
+    }
+    let refused = meaning("groundtrail_wire_refused_total");
+    for cause in Cause::ALL {
+        let name = cause.name();
+        let is_told = refused.split(|c: char| !c.is_ascii_lowercase() && c != '_').any(|word| word == name);
+        assert!(is_told, "{name}");
+    }
 }
 
 /// By the rules of the format: names, labels, escapes and values, each metric announced before its samples.
