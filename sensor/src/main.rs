@@ -1,12 +1,15 @@
 //! `groundtrail-sensor`: flags to config to run to exit code.
 
+mod shell;
+
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use sensor::config::{Config, ConfigError, OutputConfig};
 use sensor::doctor::{self, Verdict};
 use sensor::host::HostError;
@@ -26,9 +29,15 @@ const MISUSED: u8 = 2;
 /// The kernel does not let the sensor see: no use in trying again.
 const REFUSED: u8 = 3;
 
+const EXIT_CODES: &str = "Exit codes:
+  0  well
+  1  something went wrong on the way, or the sensor that was asked loses events
+  2  the command line or the configuration is wrong; nothing was run
+  3  the kernel does not let the sensor see, or no sensor answers";
+
 /// Watches this host through eBPF and says what happens as ECS events, one JSON document a line.
 #[derive(Parser)]
-#[command(name = "groundtrail-sensor", version, about)]
+#[command(name = "groundtrail-sensor", version, about, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -97,6 +106,17 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
+    /// Print a completion script for a shell.
+    Completion {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// The folder that the pages go to; it is made if it is not there.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -152,6 +172,12 @@ fn main() -> ExitCode {
     let common = match &cli.verb {
         Verb::Status { at, json } => return tell_status(&at.path(), *json),
         Verb::Selftest { at } => return selftest_of_running(&at.path()),
+        Verb::Completion { shell } => {
+            return written(shell::completion(*shell, Cli::command()), "standard output");
+        }
+        Verb::Man { folder } => {
+            return written(shell::man(folder, Cli::command()), &folder.display().to_string());
+        }
         Verb::Run { common, .. }
         | Verb::Record { common, .. }
         | Verb::Check { common }
@@ -170,7 +196,9 @@ fn main() -> ExitCode {
 
 fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
     match verb {
-        Verb::Status { .. } | Verb::Selftest { .. } => unreachable!("answered without a configuration"),
+        Verb::Status { .. } | Verb::Selftest { .. } | Verb::Completion { .. } | Verb::Man { .. } => {
+            unreachable!("answered without a configuration")
+        }
         Verb::Run { stdout, file, socket, to, status_socket, .. } => {
             if let Some(path) = status_socket {
                 config.status_socket.clone_from(path);
@@ -206,6 +234,18 @@ fn act(verb: &Verb, mut config: Config, load: &LoadOptions) -> ExitCode {
             say(&lines.join("\n"));
             let is_bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
             if is_bad { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+fn written(result: std::io::Result<()>, place: &str) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who read it has seen enough.
+        Err(err) if err.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("groundtrail-sensor: cannot write to \"{place}\": {err}");
+            ExitCode::from(FAILED)
         }
     }
 }
