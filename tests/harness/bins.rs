@@ -38,6 +38,12 @@ pub fn stage() -> &'static Path {
     BUILT.get_or_init(|| build("tests", "groundtrail-stage", &[]))
 }
 
+/// The `xtask` binary of this build.
+pub fn xtask() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("xtask", "xtask", &[]))
+}
+
 /// Cargo names the binaries of a test's own package to it and of no other. `cargo xtask` has built them all and says so;
 /// whoever runs one test by hand has cargo asked to build what is wanted.
 fn build(package: &str, name: &str, more: &[&str]) -> PathBuf {

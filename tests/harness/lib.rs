@@ -11,6 +11,7 @@ pub mod http;
 pub mod imds;
 pub mod moto;
 pub mod netns;
+pub mod python;
 pub mod shuffle;
 pub mod skip;
 pub mod ssm;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{bins, netns, watch};
+use crate::{bins, netns, python, watch};
 
 const MOTO: &str = "moto[server]==5.2.5";
 const AWS_CLI: &str = "awscli==1.46.2";
@@ -54,29 +54,7 @@ pub fn obstacle() -> Option<String> {
 
 /// The folder with `moto_server` and `aws` in it.
 fn tools() -> Result<PathBuf, String> {
-    let own = env::current_exe().map_err(|error| error.to_string())?;
-    let target = own.ancestors().nth(3).ok_or("the test lies in no target folder")?;
-    let venv = target.join("tools/moto");
-    let bin = venv.join("bin");
-    let lock = fs::create_dir_all(target.join("tools"))
-        .and_then(|()| fs::File::create(target.join("tools/moto.lock")))
-        .map_err(|error| format!("cannot write below the target folder: {error}"))?;
-    lock.lock().map_err(|error| error.to_string())?;
-    if bin.join("moto_server").exists() && bin.join("aws").exists() {
-        return Ok(bin);
-    }
-    let failed = |what: &str, error: &str| {
-        format!("{what}: {error}; python3-venv and a package index are needed once")
-    };
-    let run = |command: &mut Command, what: &str| match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(failed(what, String::from_utf8_lossy(&output.stderr).trim())),
-        Err(error) => Err(failed(what, &error.to_string())),
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv), "cannot make a folder for moto")?;
-    let mut pip = Command::new(bin.join("pip"));
-    run(pip.args(["--quiet", "--disable-pip-version-check", "install", MOTO, AWS_CLI]), "cannot fetch moto")?;
-    Ok(bin)
+    python::programs("moto", &[MOTO, AWS_CLI], &["moto_server", "aws"])
 }
 
 /// A server, ended with its owner.

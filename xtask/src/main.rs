@@ -5,6 +5,7 @@ mod bench;
 mod bless;
 mod debian;
 mod dist;
+mod docs;
 mod ebpf;
 mod fuzz;
 mod guest;
@@ -55,6 +56,8 @@ enum Verb {
     Soak(soak::Soak),
     /// Build what a release consists of.
     Dist(dist::Dist),
+    /// Build the docs as a site, and follow every link in them.
+    Docs,
     /// Make what the code says now the expectation of the golden files.
     Bless,
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Soak(options) => soak::run(&options),
         Verb::Dist(options) => dist::run(&options),
+        Verb::Docs => docs::run(),
         Verb::Bless => bless::run(),
     };
     match outcome {

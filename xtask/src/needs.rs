@@ -128,8 +128,19 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
     cargo_tool("cargo-deny", "0.20.2", "checks licences, bans and sources")
 }
 
+/// mdBook, without the parts that serve a site and watch its sources.
+pub(crate) fn mdbook() -> Result<PathBuf, Failure> {
+    let features = ["--no-default-features", "--features", "search"];
+    cargo_tool_with("mdbook", "0.5.4", &features, "makes a site of the pages below docs")
+}
+
 /// A tool at one version: the one on the path where it is that, else one below the target folder.
 pub(crate) fn cargo_tool(name: &str, wanted: &str, reason: &str) -> Result<PathBuf, Failure> {
+    cargo_tool_with(name, wanted, &[], reason)
+}
+
+/// The same, built with these arguments of `cargo install`.
+fn cargo_tool_with(name: &str, wanted: &str, args: &[&str], reason: &str) -> Result<PathBuf, Failure> {
     let folder = shell::target().join("tools");
     let own = folder.join("bin").join(name);
     for tool in shell::find(name).into_iter().chain([own.clone()]) {
@@ -144,7 +155,7 @@ pub(crate) fn cargo_tool(name: &str, wanted: &str, reason: &str) -> Result<PathB
     let mut install =
         shell::cargo(&["install", "--quiet", "--locked", "--force", "--version", wanted, name, "--root"]);
     // A target folder of its own: the workspace's holds another profile of the same crates.
-    shell::succeed(install.arg(&folder).env("CARGO_TARGET_DIR", folder.join("build")))?;
+    shell::succeed(install.arg(&folder).args(args).env("CARGO_TARGET_DIR", folder.join("build")))?;
     Ok(own)
 }
 
@@ -153,9 +164,9 @@ fn version(program: &Path) -> Option<String> {
     version_in(&shell::output(Command::new(program).arg("--version")).ok()?)
 }
 
-/// `bpf-linker 0.10.1`, `aws-cli/1.46.3 Python/3.11.7 …`
+/// `bpf-linker 0.10.1`, `mdbook v0.5.4`, `aws-cli/1.46.3 Python/3.11.7 …`
 fn version_in(said: &str) -> Option<String> {
-    said.split([' ', '/', '\n']).nth(1).map(str::to_owned)
+    said.split([' ', '/', '\n']).nth(1).map(|version| version.trim_start_matches('v').to_owned())
 }
 
 #[cfg(test)]
@@ -166,6 +177,7 @@ mod tests {
     fn a_version_is_read_as_each_tool_gives_it() {
         assert_eq!(version_in("bpf-linker 0.10.1").as_deref(), Some("0.10.1"));
         assert_eq!(version_in("aws-cli/1.46.3 Python/3.11.7 Linux/6.1").as_deref(), Some("1.46.3"));
+        assert_eq!(version_in("mdbook v0.5.4").as_deref(), Some("0.5.4"));
         assert_eq!(version_in(""), None);
     }
 }
