@@ -5,6 +5,7 @@
 
 mod attempt;
 mod inspect;
+mod share;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,7 @@ fn build(arch: Arch) -> Result<Built, Failure> {
         fs::remove_dir_all(&out)?;
     }
     fs::create_dir_all(&out)?;
+    PRODUCTS.iter().try_for_each(|product| share::write(arch, product))?;
     let image = image(arch, &out)?;
     let tarball = tarball(arch, &version, &out)?;
     let debs = PRODUCTS.iter().map(|product| deb(arch, product, &out, None)).collect::<Result<_, _>>()?;
@@ -150,6 +152,12 @@ fn tarball(arch: Arch, version: &str, out: &Path) -> Result<PathBuf, Failure> {
         for (from, to) in product.files {
             put(&packaging.join(from), &tree.join(to))?;
         }
+        for (from, to) in share::placed(arch, product)? {
+            put(&from, &tree.join(to))?;
+        }
+    }
+    for (from, to) in share::rules()? {
+        put(&from, &tree.join(to))?;
     }
     put(&packaging.join("container/seccomp.json"), &tree.join("usr/share/groundtrail-sensor/seccomp.json"))?;
     put(&shell::root().join("LICENSE"), &tree.join("usr/share/doc/groundtrail/LICENSE"))?;

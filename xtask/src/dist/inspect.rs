@@ -6,8 +6,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Built, PRODUCTS, Product};
+use super::{Built, PRODUCTS, Product, share};
 use crate::shell::{self, Failure};
+use crate::statics::Arch;
 
 /// Where `systemd-analyze security` puts a unit: 0 is shut, 100 is open. The sensor cannot do without its capabilities,
 /// the network of the host, and the sight of other processes.
@@ -103,6 +104,7 @@ fn deb(product: &Product, file: &Path, built: &Built) -> Result<(), Failure> {
     let path = file.display().to_string();
     let contents = ask(&["--contents", &path])?;
     contains_all(product, file, &contents, |wanted| format!("./{wanted}"))?;
+    brings_along(built.arch, product, file, &contents, ZSH_OF_DEBIAN)?;
     for (field, wanted) in [("Package", product.binary), ("Architecture", built.arch.debian())] {
         let found = ask(&["--field", &path, field])?;
         if found != wanted {
@@ -121,7 +123,9 @@ fn deb(product: &Product, file: &Path, built: &Built) -> Result<(), Failure> {
 
 fn rpm(product: &Product, file: &Path, built: &Built) -> Result<(), Failure> {
     let ask = |args: &[&str]| shell::output(Command::new("rpm").arg("-qp").args(args).arg(file));
-    contains_all(product, file, &ask(&["--list", "-v"])?, |wanted| format!("/{wanted}"))?;
+    let contents = ask(&["--list", "-v"])?;
+    contains_all(product, file, &contents, |wanted| format!("/{wanted}"))?;
+    brings_along(built.arch, product, file, &contents, ZSH_OF_RED_HAT)?;
     let found = ask(&["--queryformat", "%{NAME} %{ARCH}"])?;
     let wanted = format!("{} {}", product.binary, built.arch.machine());
     if found != wanted {
@@ -132,6 +136,27 @@ fn rpm(product: &Product, file: &Path, built: &Built) -> Result<(), Failure> {
         return Err(Failure(format!("{} would overwrite an edited {config}", file.display())));
     }
     Ok(())
+}
+
+const ZSH_OF_DEBIAN: &str = "usr/share/zsh/vendor-completions";
+const ZSH_OF_RED_HAT: &str = "usr/share/zsh/site-functions";
+
+/// Completions, manual pages, the licence and, beside the program that has them built in, every rule.
+fn brings_along(arch: Arch, product: &Product, file: &Path, listing: &str, zsh: &str) -> Result<(), Failure> {
+    let mut wanted: Vec<String> = share::placed(arch, product)?
+        .into_iter()
+        .map(|(_, place)| place.replace(ZSH_OF_DEBIAN, zsh))
+        .collect();
+    if product.krate == "correlator" {
+        wanted.extend(share::rules()?.into_iter().map(|(_, place)| place));
+    }
+    wanted.push(format!("{}/LICENSE", product.binary));
+    let lacks = wanted.iter().find(|place| !listing.lines().any(|line| line.ends_with(place.as_str())));
+    match lacks {
+        Some(place) => Err(Failure(format!("{} lacks {place}", file.display()))),
+        None if wanted.len() < 8 => Err(Failure(format!("{} brings next to nothing along", file.display()))),
+        None => Ok(()),
+    }
 }
 
 /// Both list as `ls -l` does: the mode first, the path last.

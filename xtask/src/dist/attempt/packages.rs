@@ -18,6 +18,9 @@ const EDIT: &str = "# edited by an administrator\n";
 const STATE: &str = "for p in groundtrail-sensor groundtrail; do /usr/bin/$p --version >/dev/null; \
     systemctl is-enabled $p.service || true; id -un $p; done";
 
+/// What bash makes of the completions that came along.
+const COMPLETED: &str = "bash -c '. /usr/share/bash-completion/completions/groundtrail-sensor && complete -p groundtrail-sensor' | grep -c -e -F";
+
 pub(super) fn deb(built: &Built) -> Result<Outcome, Failure> {
     let newer = newer(built, |product, out| make_deb(built.arch, product, out, Some(NEWER)))?;
     let root = fresh("deb", &[&built.debs[..], &newer[..]].concat())?;
@@ -36,6 +39,10 @@ pub(super) fn deb(built: &Built) -> Result<Outcome, Failure> {
     let state = enter(&root, STATE)?;
     expect("after the upgrade", &state, "disabled\ngroundtrail-sensor\nenabled\ngroundtrail")?;
     are_edited(&root)?;
+    install(old)?;
+    expect("after the way back", &enter(&root, STATE)?, &state)?;
+    are_edited(&root)?;
+    expect("in a shell", &enter(&root, COMPLETED)?, "1")?;
 
     enter(&root, "dpkg -r groundtrail-sensor groundtrail")?;
     let left = enter(&root, LEFT)?;
@@ -75,6 +82,10 @@ pub(super) fn rpm(built: &Built) -> Result<Outcome, Failure> {
     rpm("--upgrade", &newer)?;
     let state = enter(&root, STATE)?;
     expect("after the upgrade", &state, "disabled\ngroundtrail-sensor\nenabled\ngroundtrail")?;
+    are_edited(&root)?;
+    // Back to the version before.
+    rpm("--oldpackage", &[&[PathBuf::from("--upgrade")], &built.rpms[..]].concat())?;
+    expect("after the way back", &enter(&root, STATE)?, &state)?;
     are_edited(&root)?;
     rpm("--erase", &PRODUCTS.map(|product| product.binary.into()))?;
     let saved = "/etc/groundtrail/groundtrail.toml.rpmsave\n/etc/groundtrail/sensor.toml.rpmsave";
