@@ -76,6 +76,7 @@ fn typed(block: &str, folder: &Path) -> String {
         .env_clear()
         .env("PATH", path.unwrap())
         .env("LC_ALL", "C.UTF-8")
+        .env("COLUMNS", "100")
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod fleet;
+mod rights;
 mod terraform;
 
 use std::path::PathBuf;

@@ -91,10 +91,10 @@ fn inward(
     Ok(text)
 }
 
-/// A page outside of the book is a text: mdBook neither renders nor copies it.
+/// A page outside of the book is a text: mdBook neither renders nor copies it, and makes `.html` of each `.md` in a link.
 fn as_plain_text(named: &Path) -> PathBuf {
     match named.extension().is_some_and(|suffix| suffix == "md") {
-        true => named.with_extension("md.txt"),
+        true => named.with_extension("txt"),
         false => named.to_owned(),
     }
 }
@@ -118,8 +118,8 @@ mod tests {
         let page = links::Page::read("see [how](../LICENSE), [log](../CHANGELOG.md) and [here](install.md)");
         let text = "see [how](../LICENSE), [log](../CHANGELOG.md) and [here](install.md)";
         let mended = inward(shell::root(), Path::new("x.md"), &page, text, &into).expect("it is copied");
-        assert_eq!(mended, "see [how](tree/LICENSE), [log](tree/CHANGELOG.md.txt) and [here](install.md)");
-        assert!(into.join("tree/LICENSE").is_file() && into.join("tree/CHANGELOG.md.txt").is_file());
+        assert_eq!(mended, "see [how](tree/LICENSE), [log](tree/CHANGELOG.txt) and [here](install.md)");
+        assert!(into.join("tree/LICENSE").is_file() && into.join("tree/CHANGELOG.txt").is_file());
         fs::remove_dir_all(into).expect("it was made here");
     }
 }

@@ -479,6 +479,14 @@ data "aws_iam_policy_document" "sinks" {
     }
   }
   dynamic "statement" {
+    for_each = var.alert_key_arn == "" ? [] : [1]
+    content {
+      sid       = "AlertKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [var.alert_key_arn]
+    }
+  }
+  dynamic "statement" {
     for_each = var.security_hub ? [1] : []
     content {
       sid       = "SecurityHub"
@@ -489,7 +497,7 @@ data "aws_iam_policy_document" "sinks" {
 }
 
 resource "aws_iam_role_policy" "sinks" {
-  count  = var.alert_bucket != "" || var.alert_queue_arn != "" || var.alert_topic_arn != "" || var.security_hub ? 1 : 0
+  count  = var.alert_bucket != "" || var.alert_queue_arn != "" || var.alert_topic_arn != "" || var.alert_key_arn != "" || var.security_hub ? 1 : 0
   name   = "sinks"
   role   = aws_iam_role.this.id
   policy = data.aws_iam_policy_document.sinks.json

@@ -70,6 +70,12 @@ variable "alert_topic_arn" {
   default     = ""
 }
 
+variable "alert_key_arn" {
+  description = "The KMS key that encrypts what is in these; empty where none does."
+  type        = string
+  default     = ""
+}
+
 variable "security_hub" {
   description = "Whether a sink of type securityhub may import findings."
   type        = bool

@@ -154,8 +154,8 @@ fn fault(root: &Path, pages: &Pages, path: &Path, link: &Link) -> Option<String>
         return Some(format!("there is no {}", named.display()));
     }
     // A code host shows a folder; a site needs a page in it.
-    if place.is_dir() && named.starts_with("docs") && !place.join("README.md").is_file() {
-        return Some(format!("the folder {} has no README.md to show", named.display()));
+    if place.is_dir() && path.starts_with("docs") && !place.join("README.md").is_file() {
+        return Some(format!("the folder {} has no README.md to show: name a file in it", named.display()));
     }
     let anchor = link.anchor()?;
     let target = pages.get(&named)?;
@@ -206,6 +206,7 @@ mod tests {
         check("\n[a](nowhere.md)", &["docs/x.md:2: \"nowhere.md\": there is no docs/nowhere.md"]);
         check("[a](contributing.md#habits-2)", &["has no heading of that name"]);
         check("[a](/docs/contributing.md)", &["begins at a root"]);
+        check("[a](../packaging/systemd)", &["has no README.md to show"]);
         check("| a |\n|---|\n| ![a](images/none.png) |\n", &["there is no docs/images/none.png"]);
         check("`[a](nowhere.md)`\n```\n[a](nowhere.md)\n```\n", &[]);
     }
