@@ -8,7 +8,7 @@ data "aws_region" "this" {}
 locals {
   account      = data.aws_caller_identity.this.account_id
   partition    = data.aws_partition.this.partition
-  region       = data.aws_region.this.name
+  region       = data.aws_region.this.id
   makes_bucket = var.log_bucket == ""
   uses_kms     = var.encryption == "kms"
   bucket       = local.makes_bucket ? "groundtrail-logs-${local.account}-${local.region}" : var.log_bucket
@@ -35,12 +35,21 @@ data "aws_iam_policy_document" "key" {
     resources = ["*"]
     principals {
       type        = "Service"
-      identifiers = ["s3.amazonaws.com", "events.amazonaws.com"]
+      identifiers = ["s3.amazonaws.com"]
     }
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [local.account]
+    }
+  }
+  statement {
+    sid       = "EventBridge"
+    actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
+    resources = ["*"]
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
     }
   }
   statement {
