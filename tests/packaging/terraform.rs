@@ -214,7 +214,8 @@ fn both_give_the_same_rights() {
     let both = read(&bin);
     let theirs = &both["cloudformation"]["Resources"];
     let ours = declared(&both["terraform"], "data");
-    let sinks = ["AlertBucketPolicy", "AlertQueuePolicy", "AlertTopicPolicy", "AlertKeyPolicy", "SecurityHubPolicy"];
+    let sinks =
+        ["AlertBucketPolicy", "AlertQueuePolicy", "AlertTopicPolicy", "AlertKeyPolicy", "SecurityHubPolicy"];
     let mut of_sinks = Vec::new();
     for name in sinks {
         of_sinks.extend(statements(&theirs[name]["Properties"]["PolicyDocument"]));

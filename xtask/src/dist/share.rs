@@ -10,8 +10,10 @@ use super::Product;
 use crate::shell::{self, Failure};
 use crate::statics::{self, Arch};
 
-/// A shell, and the name of its file for a program.
-const SHELLS: [(&str, fn(&str) -> String); 3] = [
+/// What a shell calls the file for a program.
+type FileName = fn(&str) -> String;
+
+const SHELLS: [(&str, FileName); 3] = [
     ("bash", |program| program.to_owned()),
     ("zsh", |program| format!("_{program}")),
     ("fish", |program| format!("{program}.fish")),
