@@ -30,6 +30,9 @@ pub(crate) struct Kernels {
     /// What `cargo xtask test` runs of it: one kernel, and the tests that ask each program what it saw.
     #[arg(long, conflicts_with_all = ["kernel", "arch", "filter"])]
     short: bool,
+    /// No tests: count instructions alone.
+    #[arg(long, conflicts_with_all = ["short", "filter"])]
+    instructions: bool,
     /// Only tests whose name contains this, and no counting of instructions.
     filter: Option<String>,
 }
@@ -44,7 +47,8 @@ const SHORT_SUITES: &[&str] = &["kernel"];
 /// What one guest showed.
 struct Row {
     kernel: String,
-    suites: Result<Vec<Suite>, Failure>,
+    /// Nothing if tests were not asked for.
+    suites: Option<Result<Vec<Suite>, Failure>>,
     costs: Result<Vec<Cost>, Failure>,
     skips: Vec<String>,
     took: Duration,
@@ -73,7 +77,10 @@ pub(crate) fn run(options: &Kernels) -> Result<(), Failure> {
     let wanted: Vec<&Kernel> = KERNELS.iter().filter(is_wanted).collect();
     let mut rows = Vec::new();
     for &arch in archs {
-        let mut of_arch = tests(arch, &wanted, SUITES, options.filter.as_deref())?;
+        let mut of_arch = match options.instructions {
+            true => wanted.iter().map(|kernel| Row::untested(arch, kernel)).collect(),
+            false => tests(arch, &wanted, SUITES, options.filter.as_deref())?,
+        };
         if options.filter.is_none() {
             count_instructions(arch, &wanted, &mut of_arch)?;
         }
@@ -97,7 +104,7 @@ pub(crate) fn short() -> Result<Outcome, Failure> {
     println!("\n{}", table(&rows));
     match rows.into_iter().find(|row| !row.is_good()) {
         None => Ok(Outcome::Passed),
-        Some(Row { suites: Err(err), .. }) => Err(err),
+        Some(Row { suites: Some(Err(err)), .. }) => Err(err),
         Some(row) => Err(Failure(row.to_string())),
     }
 }
@@ -127,14 +134,14 @@ fn tests(arch: Arch, kernels: &[&Kernel], names: &[&str], filter: Option<&str>) 
         let row = match ran {
             Ok((console, version)) => Row {
                 kernel: format!("{} {version}", arch.machine()),
-                suites: Ok(suites(&console)),
+                suites: Some(Ok(suites(&console))),
                 costs: Ok(Vec::new()),
                 skips: skips(&console),
                 took: began.elapsed(),
             },
             Err(err) => Row {
                 kernel: format!("{} {}", arch.machine(), kernel.name),
-                suites: Err(err),
+                suites: Some(Err(err)),
                 costs: Ok(Vec::new()),
                 skips: Vec::new(),
                 took: began.elapsed(),
@@ -213,11 +220,23 @@ fn skips(console: &str) -> Vec<String> {
 }
 
 impl Row {
+    fn untested(arch: Arch, kernel: &Kernel) -> Self {
+        Self {
+            kernel: format!("{} {}", arch.machine(), kernel.name),
+            suites: None,
+            costs: Ok(Vec::new()),
+            skips: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+
     fn is_good(&self) -> bool {
         // A guest that ran no test at all proved nothing.
-        self.suites.as_ref().is_ok_and(|suites| {
+        let is_good = |suites: &Vec<Suite>| {
             suites.iter().all(|suite| suite.n_failed == 0) && suites.iter().any(|suite| suite.n_passed > 0)
-        }) && self.costs.as_ref().is_ok_and(|costs| costs.iter().all(Cost::is_allowed))
+        };
+        self.suites.as_ref().is_none_or(|suites| suites.as_ref().is_ok_and(is_good))
+            && self.costs.as_ref().is_ok_and(|costs| costs.iter().all(Cost::is_allowed))
     }
 }
 
@@ -225,9 +244,10 @@ impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:36} {:>6.1} s", self.kernel, self.took.as_secs_f64())?;
         match &self.suites {
-            Err(err) => return write!(out, "  FAILED: {err}"),
-            Ok(suites) if suites.is_empty() => return write!(out, "  FAILED: no test ran"),
-            Ok(suites) => {
+            None => {}
+            Some(Err(err)) => return write!(out, "  FAILED: {err}"),
+            Some(Ok(suites)) if suites.is_empty() => return write!(out, "  FAILED: no test ran"),
+            Some(Ok(suites)) => {
                 for suite in suites {
                     write!(out, "  {} {} passed, {} failed", suite.name, suite.n_passed, suite.n_failed)?;
                     if !suite.failures.is_empty() {
@@ -263,7 +283,7 @@ mod tests {
     fn row(console: &str) -> Row {
         Row {
             kernel: "x86_64 6.1".to_owned(),
-            suites: Ok(suites(console)),
+            suites: Some(Ok(suites(console))),
             costs: Ok(Vec::new()),
             skips: skips(console),
             took: Duration::from_secs(7),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::ebpf;
 use crate::guest::{self, Kernel, Pace};
 use crate::shell::Failure;
 use crate::statics::{self, Arch};
@@ -39,6 +40,16 @@ pub(super) struct Cost {
     max_added: i64,
     /// What it is to come down to, where that is less.
     target: i64,
+    /// Where it goes.
+    programs: Vec<Share>,
+}
+
+/// What one program ran and took of one operation; the counting itself is in it, some hundred instructions a run.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    name: String,
+    thousandths_of_a_run: u64,
+    instructions: u64,
 }
 
 impl Cost {
@@ -50,14 +61,24 @@ impl Cost {
 impl fmt::Display for Cost {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.is_allowed() { "" } else { ", TOO MANY" };
-        let Self { operation, alone, added, max_added, target } = self;
+        let Self { operation, alone, added, max_added, target, programs: _ } = self;
         let target = if target < max_added { format!(", the target is {target:+}") } else { String::new() };
-        write!(out, "{operation} {alone} {added:+} (at most {max_added:+}{target}{verdict})")
+        write!(out, "{operation} {alone} {added:+} (at most {max_added:+}{target}{verdict}")?;
+        for (idx, Share { name, thousandths_of_a_run, instructions }) in self.programs.iter().enumerate() {
+            let runs = *thousandths_of_a_run as f64 / 1000.0;
+            write!(
+                out,
+                "{} {name} {runs:.1} × {instructions}",
+                if idx == 0 { "; by program:" } else { "," }
+            )?;
+        }
+        write!(out, ")")
     }
 }
 
 /// Builds what the counting guest needs, and its disk.
 pub(super) fn disk(arch: Arch) -> Result<PathBuf, Failure> {
+    ebpf::prepare()?;
     let mut build = statics::cargo(arch, "build")?;
     build.args(["--package", "sensor", "--example", "workload", "--bin", "groundtrail-sensor"]);
     let mut files = statics::executables(&mut build, &["workload", "groundtrail-sensor"])?;
@@ -99,7 +120,13 @@ fn job(workload: &Path, sensor: &Path) -> String {
         job += &measure("watched");
         job += "kill $pid; wait $pid\n";
     }
-    job
+    // Once more with the kernel's account of each program, which has a price of its own.
+    job += "echo 1 >/proc/sys/kernel/bpf_stats_enabled\n";
+    job += &format!("'{sensor}' run --file /run/events 2>/run/log & pid=$!\nsleep 5\n");
+    for gate in &GATES {
+        job += &format!("'{workload}' programs {} {} | sed 's/^/PROGRAM /'\n", gate.operation, gate.n);
+    }
+    job + "kill $pid; wait $pid\n"
 }
 
 fn cost(console: &str, gate: &Gate) -> Result<Cost, Failure> {
@@ -111,7 +138,23 @@ fn cost(console: &str, gate: &Gate) -> Result<Cost, Failure> {
         added: watched - alone,
         max_added: gate.max_added,
         target: gate.max_added,
+        programs: shares(console, gate.operation),
     })
+}
+
+/// What the kernel says of each program, those left out that hardly ran.
+fn shares(console: &str, operation: &str) -> Vec<Share> {
+    let share = |line: &str| {
+        let words: Vec<&str> = line.strip_prefix("PROGRAM ")?.split(' ').collect();
+        let [what, name, runs, nanoseconds] = words[..] else { return None };
+        let share = Share {
+            name: name.to_owned(),
+            thousandths_of_a_run: runs.parse().ok()?,
+            instructions: nanoseconds.parse().ok()?,
+        };
+        (what == operation && share.thousandths_of_a_run >= 100).then_some(share)
+    };
+    console.lines().filter_map(share).collect()
 }
 
 /// The median of the rounds' processor time: the reader's own work is not in it.
@@ -144,15 +187,29 @@ mod tests {
     #[test]
     fn a_cost_is_the_difference_of_medians() {
         let console = "COST alone exec 1 700000 1\nCOST watched exec 1 719000 1\nCOST watched exec 1 722000 1\n\
-            COST alone exec 1 701000 1\nCOST watched exec 1 718000 1\nCOST alone exec 1 900000 1\nCOST watched connect 1 9 9";
+            COST alone exec 1 701000 1\nCOST watched exec 1 718000 1\nCOST alone exec 1 900000 1\nCOST watched connect 1 9 9\nPROGRAM exec sched_process_exec 1002 9000\nPROGRAM exec connect4 2 7\nPROGRAM connect x 1000 1";
         let cost = cost(console, &GATE).expect("three rounds");
         assert_eq!(
             cost,
-            Cost { operation: "exec", alone: 701_000, added: 18_000, max_added: 20_000, target: 20_000 }
+            Cost {
+                operation: "exec",
+                alone: 701_000,
+                added: 18_000,
+                max_added: 20_000,
+                target: 20_000,
+                programs: vec![Share {
+                    name: "sched_process_exec".to_owned(),
+                    thousandths_of_a_run: 1002,
+                    instructions: 9000
+                }]
+            }
         );
         assert!(cost.is_allowed());
-        assert_eq!(cost.to_string(), "exec 701000 +18000 (at most +20000)");
-        let dearer = Cost { added: 21_001, max_added: 21_000, ..cost };
+        assert_eq!(
+            cost.to_string(),
+            "exec 701000 +18000 (at most +20000; by program: sched_process_exec 1.0 × 9000)"
+        );
+        let dearer = Cost { added: 21_001, max_added: 21_000, programs: Vec::new(), ..cost };
         assert_eq!(dearer.to_string(), "exec 701000 +21001 (at most +21000, the target is +20000, TOO MANY)");
     }
 
