@@ -133,9 +133,11 @@ impl Output {
         self.gauge.taken(lines);
     }
 
-    /// Events that were taken and then dropped, because nobody listened for too long.
-    pub fn n_lost(&self) -> u64 {
-        self.gauge.n_dropped()
+    /// Events that were taken and then dropped, because nobody listened for too long or there was no room for them; those that
+    /// can be told of, and how many more there are.
+    pub fn n_lost(&self) -> (u64, u64) {
+        let tellable = self.gauge.n_tellable();
+        (tellable, self.gauge.n_dropped().saturating_sub(tellable))
     }
 
     /// How the wire to the correlator is, where there is one.
@@ -209,7 +211,10 @@ fn write_with_room<W: Write>(
         let written = &batch.lines[..n_bytes];
         gauge.written(written);
         match result {
-            Ok(()) => is_full = false,
+            Ok(()) => {
+                is_full = false;
+                gauge.works();
+            }
             Err(err) if matches!(err.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 gauge.dropped(n_lines(&batch.lines[n_bytes..]));
                 let n_cut = written.iter().rev().take_while(|&&byte| byte != b'\n').count();

@@ -22,6 +22,8 @@ pub struct LossReport {
     told_uncalled: Vec<(&'static str, u64)>,
     undecodable: u64,
     output: u64,
+    /// Since when the output has taken nothing.
+    output_full_since: Option<BootNs>,
     spool: GivenUp,
     checked_at: BootNs,
 }
@@ -35,7 +37,8 @@ pub struct Counted<'a> {
     /// What the kernel did not call our programs for.
     pub uncalled: &'a [(&'static str, u64)],
     pub undecodable: u64,
-    pub output: u64,
+    /// What the output dropped, and what it dropped since it took anything, of which nothing can be told yet.
+    pub output: (u64, u64),
     /// Since the spool was made.
     pub spool: GivenUp,
 }
@@ -97,7 +100,10 @@ impl LossReport {
             tell(kind, "not_called", "kernel", count.saturating_sub(told), lately, None);
         }
         tell("event", "undecodable", "decode", counted.undecodable - self.undecodable, lately, None);
-        tell("event", "output_full", "output", counted.output - self.output, lately, None);
+        let (n_dropped, n_dropping) = counted.output;
+        let full = spell(self.output_full_since.unwrap_or(since), now);
+        tell("event", "output_full", "output", n_dropped - self.output, full, None);
+        let output_full_since = (n_dropping > 0).then(|| self.output_full_since.unwrap_or(since));
         let spool = [
             ("spool_full", counted.spool.evicted, self.spool.evicted),
             ("disk_full", counted.spool.unwritten, self.spool.unwritten),
@@ -111,7 +117,8 @@ impl LossReport {
             told_shares: counted.shares.iter().copied().collect(),
             told_uncalled: counted.uncalled.to_vec(),
             undecodable: counted.undecodable,
-            output: counted.output,
+            output: n_dropped,
+            output_full_since,
             spool: counted.spool,
             checked_at: now,
         };
@@ -287,10 +294,24 @@ mod tests {
 
     #[test]
     fn losses_of_decode_and_output_are_told_apart() {
-        let counted = Counted { undecodable: 1, output: 2, ..Counted::default() };
+        let counted = Counted { undecodable: 1, output: (2, 0), ..Counted::default() };
         let told = told(&mut LossReport::new(BootNs(0)), &counted, 9);
         let told: Vec<_> = told.iter().map(|loss| (loss.place, loss.count)).collect();
         assert_eq!(told, [("decode", 1), ("output", 2)]);
+    }
+
+    #[test]
+    fn what_a_full_output_costs_is_told_from_its_beginning_once_there_is_room() {
+        let clock = Clock::at_offset(0);
+        let mut report = LossReport::new(BootNs(10));
+        let at = |report: &mut LossReport, output, now| {
+            let counted = Counted { output, ..Counted::default() };
+            told(report, &counted, now).into_iter().map(|loss| (loss.count, loss.start)).collect::<Vec<_>>()
+        };
+        assert_eq!(at(&mut report, (0, 3), 20), []);
+        assert_eq!(at(&mut report, (0, 9), 30), []);
+        assert_eq!(at(&mut report, (9, 0), 40), [(9, clock.utc(BootNs(10)))]);
+        assert_eq!(at(&mut report, (10, 0), 50), [(1, clock.utc(BootNs(40)))]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub(super) struct Gauge {
     taken: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
+    /// Of those, the ones that can be told of: a line that says so would itself be dropped before there is room again.
+    tellable: AtomicU64,
 }
 
 impl Gauge {
@@ -23,9 +25,18 @@ impl Gauge {
         self.dropped.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Dropped on purpose, to keep newer ones.
+    /// Lines are taken again.
+    pub(super) fn works(&self) {
+        self.tellable.store(self.n_dropped(), Ordering::Relaxed);
+    }
+
+    /// Dropped on purpose, to keep newer ones, or for want of room.
     pub(super) fn n_dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn n_tellable(&self) -> u64 {
+        self.tellable.load(Ordering::Relaxed)
     }
 
     /// Taken and not written, for whatever reason.

@@ -117,7 +117,11 @@ async fn wait(
         tokio::select! {
             () = sleep_until(retry_at) => return true,
             batch = receiver.recv() => match batch {
-                Some(batch) => gauge.dropped(queue.push(batch.lines, MAX_QUEUE_BYTES)),
+                Some(batch) => {
+                    gauge.dropped(queue.push(batch.lines, MAX_QUEUE_BYTES));
+                    // The newest lines are the last to be dropped, and those that tell of it are among them.
+                    gauge.works();
+                }
                 None => *closing = Some(Instant::now()),
             },
         }
@@ -166,7 +170,7 @@ mod tests {
             sleep(RETRY).await;
         }
         let (stream, _) = listener.accept().await.expect("a connection");
-        assert_eq!(output.n_lost(), 0);
+        assert_eq!(output.n_lost(), (0, 0));
         let finished = tokio::spawn(output.finish(LONG));
         let mut lines = BufReader::new(stream).lines();
         let mut last = None;
