@@ -20,8 +20,12 @@ use crate::clock::{BootNs, StartTicks};
 use crate::container::Container;
 use crate::lookup::Lookups;
 
-/// How long the dead are remembered at least.
+/// How long the dead are remembered.
 const GRACE_NS: u64 = 60_000_000_000;
+/// How long if the table is larger than the part of its cap that memories may take: a storm of short lives is not to fill it.
+const SHORT_GRACE_NS: u64 = 2_000_000_000;
+/// That part.
+const MEMORIES: usize = 4;
 /// How far up a missing lineage is repaired.
 const MAX_REPAIR: usize = 20;
 /// How deep a lineage is followed.
@@ -253,7 +257,8 @@ impl Table {
             self.settle(None);
         }
         while let Some(&(at, key)) = self.exited.front() {
-            if now.saturating_sub(at) < GRACE_NS {
+            let is_large = self.n_bytes() > self.caps.max_bytes / MEMORIES;
+            if now.saturating_sub(at) < if is_large { SHORT_GRACE_NS } else { GRACE_NS } {
                 break;
             }
             self.exited.pop_front();

@@ -209,8 +209,9 @@ fn thousands_of_long_command_lines_stay_within_the_budget() {
         table.fork(&seen(process, Some(root)), root, &mut proc);
         let key = table.exec(&seen(process, Some(root)), long_image("true", 40_000), None, &mut proc);
         assert_eq!(table.get(key).and_then(Process::image).map(|image| image.args.count()), Some(20_000));
-        table.exit(&seen(process, Some(root)), process.start, &mut proc);
-        table.expire(process.start);
+        // All at once, so that none is forgotten for its age.
+        table.exit(&seen(process, Some(root)), BootNs(TICK), &mut proc);
+        table.expire(BootNs(TICK));
         assert!(table.stats().n_bytes <= 4 << 20);
     }
     let stats = table.stats();
@@ -220,6 +221,24 @@ fn thousands_of_long_command_lines_stay_within_the_budget() {
     table.expire(BootNs(3000 * TICK + GRACE_NS));
     assert_eq!(table.stats().n_held, 1);
     assert!(table.stats().n_bytes < 2 * SLOT_BYTES + 4096, "{:?}", table.stats());
+}
+
+#[test]
+fn a_storm_of_short_lives_fills_no_more_than_a_part_of_the_table() {
+    let (mut table, mut proc) = (weighed(4 << 20), FakeProc::default());
+    let root = kernel(1, 1);
+    table.exec(&seen(root, None), image("init"), None, &mut proc);
+    for tgid in 2..8000 {
+        let process = kernel(tgid, u64::from(tgid) * TICK);
+        table.fork(&seen(process, Some(root)), root, &mut proc);
+        table.exec(&seen(process, Some(root)), image("true"), None, &mut proc);
+        table.exit(&seen(process, Some(root)), process.start, &mut proc);
+        table.expire(process.start);
+        assert!(table.stats().n_bytes < (1 << 20) + 4096, "{:?}", table.stats());
+    }
+    // The last ones are remembered, and nobody had to go for want of room.
+    assert!(table.by_tgid(Tgid(1)).is_some() && table.find(kernel(7900, 7900 * TICK)).is_some());
+    assert_eq!((table.stats().n_evicted_early, table.stats().n_evicted_living), (0, 0));
 }
 
 #[test]
