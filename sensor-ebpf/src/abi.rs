@@ -3,6 +3,7 @@
 //! Every record starts with a [`header::Header`]; `header.kind` says which struct it is. Bytes come from a
 //! ring that is never cleared, so what lies beyond a length field is left over from older records.
 
+pub mod calls;
 pub mod connect;
 pub mod drops;
 pub mod exchange;
@@ -15,4 +16,4 @@ pub mod settings;
 pub mod text;
 
 /// Version of everything in this crate's library; the loader compares it before it attaches anything.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;

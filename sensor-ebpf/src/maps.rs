@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
+use sensor_ebpf::abi::calls::{Marks, PROGRAMS};
 use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
 use sensor_ebpf::abi::exec::Exec;
 use sensor_ebpf::abi::file::{MAX_WATCHED, NameKey};
@@ -84,6 +85,21 @@ pub(crate) static OFFSETS: Offsets = Offsets::filled(ABSENT);
 #[unsafe(no_mangle)]
 pub(crate) static SETTINGS: Settings = Settings::ZERO;
 
+/// What the kernel has called. A byte of each program's own, written once: that costs a call three instructions, where the
+/// kernel's own counting is for whoever may administer the whole system.
+#[unsafe(no_mangle)]
+static mut CALLED: Marks = [0; PROGRAMS.len()];
+
+#[inline(always)]
+pub(crate) fn mark_called(at: usize) {
+    let mark = (&raw mut CALLED).cast::<u8>().wrapping_add(at);
+    // SAFETY: the index is one that the table gave while compiling. Whoever else writes it writes the same.
+    if unsafe { mark.read_volatile() } == 0 {
+        // SAFETY: as above.
+        unsafe { mark.write_volatile(1) };
+    }
+}
+
 /// Found by the loader in the object's bytes, before the kernel sees any of them. In a section of its own, as
 /// every `.rodata` section would become a map.
 #[unsafe(link_section = "abi")]
@@ -116,4 +132,12 @@ macro_rules! setting {
     }};
 }
 
-pub(crate) use {offset, setting};
+/// Says that the program of this name was called: what each begins with.
+macro_rules! called {
+    ($program:ident) => {{
+        const AT: usize = sensor_ebpf::abi::calls::mark_of(stringify!($program));
+        $crate::maps::mark_called(AT);
+    }};
+}
+
+pub(crate) use {called, offset, setting};

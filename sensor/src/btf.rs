@@ -101,19 +101,23 @@ impl<'a> Btf<'a> {
         Type::read(self.types, start as usize)
     }
 
-    fn name(&self, offset: u32) -> &'a [u8] {
-        text(self.strings, offset)
+    /// Whether that is the name at `offset`. Hundreds of thousands are asked, and most differ in their first letter: none is
+    /// measured for it.
+    fn is_named(&self, offset: u32, name: &[u8]) -> bool {
+        let there = self.strings.get(offset as usize..).unwrap_or(&[]);
+        there.starts_with(name) && there.get(name.len()) == Some(&0)
     }
 
     fn named(&self, name: &str, kind: Kind) -> Option<(u32, Type<'a>)> {
         (1..=self.starts.len() as u32)
             .filter_map(|id| Some((id, self.get(id)?)))
-            .find(|(_, ty)| ty.kind() == Some(kind) && self.name(ty.name) == name.as_bytes())
+            .find(|(_, ty)| ty.kind() == Some(kind) && self.is_named(ty.name, name.as_bytes()))
     }
 }
 
 /// The NUL-terminated text at `offset`; empty where there is none.
 fn text(strings: &[u8], offset: u32) -> &[u8] {
     let tail = strings.get(offset as usize..).unwrap_or(&[]);
-    tail.split(|&byte| byte == 0).next().unwrap_or(&[])
+    let len = tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len());
+    &tail[..len]
 }

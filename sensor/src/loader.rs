@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, HashMap, MapError, ProgramArray, RingBuf};
+use aya::maps::{Array, HashMap, MapError, ProgramArray};
 use aya::programs::links::FdLink;
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Program,
@@ -33,12 +33,12 @@ use crate::offsets;
 use crate::probes::{
     Direction, Hook, METADATA_ANSWER, METADATA_REQUEST, OLDEST_KERNEL, PROBES, Probe, step_of,
 };
-use crate::ring::{Counters, Losses, Ring};
+use crate::ring::{Counters, Losses, Mapped, Ring};
 use crate::watch::FileWatch;
 
 use attached::Links;
-pub use calls::Counting;
 pub use object::has_embedded_object;
+pub(crate) use system::return_free_memory;
 pub use system::{KernelRelease, cgroup_path, cgroup2_root, is_in_root_pid_namespace};
 
 /// What a sensor in a container of its own has to be told.
@@ -220,8 +220,8 @@ impl Kernel {
         let mut links = Links::default();
         let probes = attach_all(&mut ebpf, &target, cgroup.as_deref(), options, &mut links)?;
         let ring = Ring::new(
-            take_map(&mut ebpf, "RECORDS", RingBuf::try_from)?,
-            take_map(&mut ebpf, "LINEAGE", RingBuf::try_from)?,
+            take_map(&mut ebpf, "RECORDS", Mapped::new)?,
+            take_map(&mut ebpf, "LINEAGE", Mapped::new)?,
         );
         let counters = Counters::new(
             take_map(&mut ebpf, "TALLIES", Array::try_from)?,
@@ -229,7 +229,7 @@ impl Kernel {
         );
         let coverage = Coverage { kernel, probes, absent_fields: target.absent, warnings };
         drop(target.skeleton);
-        system::return_free_memory();
+        return_free_memory();
         Ok(Self { ring, counters, coverage, uncalled: Vec::new(), links, ebpf })
     }
 

@@ -13,7 +13,7 @@ use crate::config::{Config, OutputConfig};
 use crate::enrich::Enricher;
 use crate::event::report::SensorDoc;
 use crate::host::{HostError, HostFacts};
-use crate::loader::{Kernel, LoadError, LoadOptions, cgroup_path};
+use crate::loader::{self, Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
 use crate::output::{Output, OutputError, Place};
 use crate::privileges;
@@ -158,6 +158,8 @@ impl Running {
                 health_at = now + HEALTH_EVERY;
                 self.follow_clock();
                 self.health("running");
+                // What a burst took is the machine's again.
+                loader::return_free_memory();
             }
             if !self.batch.is_empty() {
                 // A place first, the batch second: a signal that comes while we wait must not cost the batch.

@@ -1,29 +1,31 @@
 //! Bytes out of the ring buffer, drop counters in.
 
+mod mapped;
+
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use aya::maps::ring_buf::RingBufItem;
-use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::maps::{Array, HashMap, MapData};
 use sensor_ebpf::abi::drops::{N_KINDS, Share, Tally};
 use sensor_ebpf::abi::header::{Header, kind};
 use tokio::io::unix::AsyncFd;
 
 use crate::clock::BootNs;
+pub(crate) use mapped::Mapped;
 
 /// Reader of the records. Only one exists per load; dropping it leaves the programs to fill the ring.
 pub struct Ring {
-    records: RingBuf<MapData>,
+    records: Mapped,
     /// What found no room there.
-    lineage: RingBuf<MapData>,
+    lineage: Mapped,
     /// Made at the first wait, as it needs a running tokio.
     wakeups: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Ring {
-    pub(crate) fn new(records: RingBuf<MapData>, lineage: RingBuf<MapData>) -> Self {
+    pub(crate) fn new(records: Mapped, lineage: Mapped) -> Self {
         Self { records, lineage, wakeups: None }
     }
 
@@ -31,26 +33,33 @@ impl Ring {
     ///
     /// Stops after `max` records, so that a flood cannot keep the caller from its timers.
     pub fn drain(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> usize {
-        let mut n = 0;
-        while n < max {
-            let record = self.records.next();
+        let Self { records, lineage, .. } = self;
+        for n in 0..max {
+            let has_record = records.peek().is_some();
             // Looked at second: whatever went before a record of the first ring is here by now.
-            let Some(spilled) = self.lineage.next() else {
-                let Some(record) = record else { break };
-                take(&record);
-                n += 1;
+            let Some(spilled) = lineage.peek() else {
+                if !has_record {
+                    return n;
+                }
+                if let Some(record) = records.peek() {
+                    take(record);
+                }
+                records.advance();
                 continue;
             };
-            // And the other way round, where the first ring was empty.
-            if record.is_none() {
-                drop(record);
-                take_older(self.records.next(), spilled, &mut take);
-            } else {
-                take_older(record, spilled, &mut take);
+            // And the other way round, where the first ring was empty: so it is asked again.
+            match records.peek() {
+                Some(record) if boot_ns(record) <= boot_ns(spilled) => {
+                    take(record);
+                    records.advance();
+                }
+                _ => {
+                    take(spilled);
+                    lineage.advance();
+                }
             }
-            n += 1;
         }
-        n
+        max
     }
 
     /// Returns once the programs ask for attention, or after `timeout`: records wait quietly for the timer
@@ -70,21 +79,6 @@ impl Ring {
             guard?.clear_ready();
         }
         Ok(())
-    }
-}
-
-/// Hands over the older of two records and leaves the other in its ring.
-fn take_older(record: Option<RingBufItem<'_>>, spilled: RingBufItem<'_>, take: &mut impl FnMut(&[u8])) {
-    // What is dropped counts as read.
-    match record {
-        Some(record) if boot_ns(&record) <= boot_ns(&spilled) => {
-            take(&record);
-            std::mem::forget(spilled);
-        }
-        record => {
-            take(&spilled);
-            std::mem::forget(record);
-        }
     }
 }
 

@@ -97,7 +97,6 @@ impl Held {
 pub fn run(kernel: &mut Kernel, program: Command) -> (Report, Held) {
     let start = Instant::now();
     let mut held = Held::default();
-    let counting = kernel.count_calls();
     let mut helper = match helper::Helper::start(program) {
         Ok(helper) => helper,
         Err(err) => {
@@ -125,17 +124,15 @@ pub fn run(kernel: &mut Kernel, program: Command) -> (Report, Held) {
         Err(reason) => Report::untested(&reason, Duration::ZERO).findings,
     };
     helper.end();
-    if let Some(counting) = counting {
-        let programs = reasons::give();
-        let given = Instant::now();
-        let mut silent = kernel.silent(&counting, &programs);
-        // A packet's way through a busy machine may take a while.
-        while !silent.is_empty() && given.elapsed() < MAX_WAIT {
-            std::thread::sleep(LOOK_EVERY);
-            silent = kernel.silent(&counting, &programs);
-        }
-        kernel.disbelieve(&silent);
+    let programs = reasons::give();
+    let given = Instant::now();
+    let mut silent = kernel.silent(&programs);
+    // A packet's way through a busy machine may take a while.
+    while !silent.is_empty() && given.elapsed() < MAX_WAIT {
+        std::thread::sleep(LOOK_EVERY);
+        silent = kernel.silent(&programs);
     }
+    kernel.disbelieve(&silent);
     (Report { findings, took: start.elapsed() }, held)
 }
 

@@ -180,7 +180,7 @@ fn job(names: &[&str], binaries: &[PathBuf], filter: Option<&str>) -> String {
             binary.display()
         );
     }
-    job + "[ ! -f /run/skips ] || sed 's/^/SKIPS /' /run/skips\n"
+    job + "[ ! -f /run/skips ] || while read -r line; do echo \"SKIPS $line\"; done </run/skips\n"
 }
 
 /// Reads the console: `SUITE name` opens a suite, libtest's `test result:` closes it.

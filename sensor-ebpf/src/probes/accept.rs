@@ -8,17 +8,19 @@ use sensor_ebpf::abi::header::{flag, kind};
 use crate::emit;
 use crate::kernel::socket::ends;
 use crate::kernel::{Ptr, Typed, task};
-use crate::maps::setting;
+use crate::maps::{called, setting};
 
 /// Prototype, 6.10 to 7.2: `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`.
 #[fexit(function = "inet_csk_accept")]
 fn accept_by_arg(ctx: FExitContext) -> i32 {
+    called!(accept_by_arg);
     accepted(ctx.arg(2))
 }
 
 /// Prototype, 5.10 to 6.9: `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`.
 #[fexit(function = "inet_csk_accept")]
 fn accept_by_flags(ctx: FExitContext) -> i32 {
+    called!(accept_by_flags);
     accepted(ctx.arg(4))
 }
 

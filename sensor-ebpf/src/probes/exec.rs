@@ -13,7 +13,7 @@ use sensor_ebpf::abi::text::Walk;
 use crate::emit::{self, Room, raise};
 use crate::kernel::path::{Ended, walk, walk_cgroup};
 use crate::kernel::{Access, Ptr, Typed, copy_text, task};
-use crate::maps::{EXEC, offset, setting};
+use crate::maps::{EXEC, called, offset, setting};
 
 /// Runs once the new program is in place and none of its instructions has run: other threads are gone, so
 /// only a debugger could change the arguments under our eyes.
@@ -22,6 +22,7 @@ use crate::maps::{EXEC, offset, setting};
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`.
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    called!(sched_process_exec);
     let current: Ptr = ctx.arg(0);
     let program: Ptr = ctx.arg(2);
     let Some(exec) = EXEC.get_ptr_mut(0) else { return 0 };

@@ -7,7 +7,7 @@ use sensor_ebpf::abi::header::flag;
 
 use crate::emit::{self, raise};
 use crate::kernel::{Ptr, Typed, task};
-use crate::maps::setting;
+use crate::maps::{called, setting};
 
 /// Runs for every thread that ends, also one killed by a signal; the last one closes the process.
 ///
@@ -15,6 +15,7 @@ use crate::maps::setting;
 /// 6.13 to 7.2: `sched_process_exit(struct task_struct *p, bool group_dead)`.
 #[btf_tracepoint(function = "sched_process_exit")]
 fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    called!(sched_process_exit);
     let ending: Ptr = ctx.arg(0);
     let is_last = if setting!(exit_has_group_dead) != 0 {
         ctx.arg::<u64>(1) as u8 != 0

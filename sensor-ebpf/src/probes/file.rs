@@ -11,7 +11,7 @@ use sensor_ebpf::abi::header::flag;
 use crate::emit::{self, raise};
 use crate::kernel::path::{self, Ended};
 use crate::kernel::{Access, Ptr, Typed, copy_name, task};
-use crate::maps::{WATCHED, offset, setting};
+use crate::maps::{WATCHED, called, offset, setting};
 
 /// Bits of `f_mode` (`include/linux/fs.h`), the same from 5.10 to 7.2.
 const FMODE_WRITE: u32 = 1 << 1;
@@ -26,6 +26,7 @@ const S_IFREG: u32 = 0o100_000;
 /// Prototype, 5.10 to 7.2: `int security_file_open(struct file *file)`.
 #[fentry(function = "security_file_open")]
 fn security_file_open(ctx: FEntryContext) -> i32 {
+    called!(security_file_open);
     opened(ctx.arg(0));
     0
 }
@@ -33,6 +34,7 @@ fn security_file_open(ctx: FEntryContext) -> i32 {
 /// Prototype, 5.10 to 7.2: `int security_inode_unlink(struct inode *dir, struct dentry *dentry)`.
 #[fexit(function = "security_inode_unlink")]
 fn security_inode_unlink(ctx: FExitContext) -> i32 {
+    called!(security_inode_unlink);
     let dentry: Ptr = ctx.arg(1);
     if ctx.arg::<i32>(2) == 0 && is_change_watched(dentry) {
         report(op::DELETE, dentry, None, None);
@@ -44,6 +46,7 @@ fn security_inode_unlink(ctx: FExitContext) -> i32 {
 /// *new_dir, struct dentry *new_dentry, unsigned int flags)`.
 #[fexit(function = "security_inode_rename")]
 fn security_inode_rename(ctx: FExitContext) -> i32 {
+    called!(security_inode_rename);
     let (old, new): (Ptr, Ptr) = (ctx.arg(1), ctx.arg(3));
     if ctx.arg::<i32>(5) == 0 && (is_change_watched(old) || is_change_watched(new)) {
         report(op::RENAME, new, Some(old), None);
@@ -55,6 +58,7 @@ fn security_inode_rename(ctx: FExitContext) -> i32 {
 /// *new_dentry)`.
 #[fexit(function = "security_inode_link")]
 fn security_inode_link(ctx: FExitContext) -> i32 {
+    called!(security_inode_link);
     let (old, new): (Ptr, Ptr) = (ctx.arg(0), ctx.arg(2));
     if ctx.arg::<i32>(3) == 0 && is_change_watched(new) {
         report(op::LINK, new, Some(old), None);
@@ -65,6 +69,7 @@ fn security_inode_link(ctx: FExitContext) -> i32 {
 /// Prototype, 5.10 to 7.2: `int security_inode_symlink(struct inode *dir, struct dentry *dentry, const char *old_name)`.
 #[fexit(function = "security_inode_symlink")]
 fn security_inode_symlink(ctx: FExitContext) -> i32 {
+    called!(security_inode_symlink);
     let dentry: Ptr = ctx.arg(1);
     if ctx.arg::<i32>(3) == 0 && is_change_watched(dentry) {
         report(op::SYMLINK, dentry, None, None);

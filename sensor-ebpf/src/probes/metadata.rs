@@ -16,7 +16,7 @@ use sensor_ebpf::http::{ANSWERS, Conversation, Machine, Place, REQUESTS};
 
 use crate::emit::{self, Room};
 use crate::kernel::socket::{AF_INET, AF_INET6, is_metadata, set_v6};
-use crate::maps::{ANSWER_STEPS, CONVERSATIONS, OWNERS, REQUEST_STEPS};
+use crate::maps::{ANSWER_STEPS, CONVERSATIONS, OWNERS, REQUEST_STEPS, called};
 
 const PASS: i32 = 1;
 
@@ -36,6 +36,7 @@ const _: () = assert!(MAX_SCANNED / CHUNK < 32);
 /// Runs for each packet that a process of the host sends, in whatever thread it leaves. Kernel 4.10 and newer.
 #[cgroup_skb(egress)]
 fn metadata_request(ctx: SkBuffContext) -> i32 {
+    called!(metadata_request);
     let skb = ctx.skb.skb;
     if Peer::of(skb).is_some() && request(skb).is_some() {
         // SAFETY: nothing here is to be dropped.
@@ -58,6 +59,7 @@ fn metadata_request_step(ctx: SkBuffContext) -> i32 {
 /// Runs for each packet that a process of the host is to get; attached only if the ids of keys are wanted.
 #[cgroup_skb(ingress)]
 fn metadata_answer(ctx: SkBuffContext) -> i32 {
+    called!(metadata_answer);
     let skb = ctx.skb.skb;
     if Peer::of(skb).is_some() && answer(skb).is_some() {
         // SAFETY: nothing here is to be dropped.

@@ -9,7 +9,7 @@ use sensor_ebpf::abi::header::{flag, kind};
 use crate::emit::{self, Room, raise};
 use crate::kernel::socket::{ends, is_metadata, is_multipath};
 use crate::kernel::{Access, Ptr, Typed, task};
-use crate::maps::{CONNECTING, OWNERS, offset, setting};
+use crate::maps::{CONNECTING, OWNERS, called, offset, setting};
 
 /// States of `include/net/tcp_states.h`.
 const SYN_SENT: u32 = 2;
@@ -21,6 +21,7 @@ const CLOSE: u32 = 7;
 /// Prototype, 5.10 to 7.2: `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    called!(inet_sock_set_state);
     let sock: Ptr = ctx.arg(0);
     let old_state = ctx.arg::<u64>(1) as u32;
     let new_state = ctx.arg::<u64>(2) as u32;

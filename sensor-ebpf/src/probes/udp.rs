@@ -13,7 +13,7 @@ use sensor_ebpf::abi::header::{flag, kind};
 use crate::emit::{self, raise};
 use crate::kernel::socket::{AF_INET, AF_INET6, is_metadata, is_stream, set_v6};
 use crate::kernel::{Probed, boot_ns, task};
-use crate::maps::{RECENT_SENDS, SendKey, setting};
+use crate::maps::{RECENT_SENDS, SendKey, called, setting};
 
 /// What a cgroup program returns to let the call go on.
 const ALLOW: i32 = 1;
@@ -24,6 +24,7 @@ const REPEAT_NS: u64 = 60_000_000_000;
 /// `connect` on an IPv4 socket. Kernel 4.17 and newer.
 #[cgroup_sock_addr(connect4)]
 fn connect4(ctx: SockAddrContext) -> i32 {
+    called!(connect4);
     let peer = Peer::v4(&ctx);
     connected(&ctx, &peer);
     ALLOW
@@ -32,6 +33,7 @@ fn connect4(ctx: SockAddrContext) -> i32 {
 /// `connect` on an IPv6 socket, v4-mapped peers included. Kernel 4.17 and newer.
 #[cgroup_sock_addr(connect6)]
 fn connect6(ctx: SockAddrContext) -> i32 {
+    called!(connect6);
     let peer = Peer::v6(&ctx);
     connected(&ctx, &peer);
     ALLOW
@@ -40,6 +42,7 @@ fn connect6(ctx: SockAddrContext) -> i32 {
 /// `sendto` or `sendmsg` with an address on an IPv4 UDP socket. Kernel 4.18 and newer.
 #[cgroup_sock_addr(sendmsg4)]
 fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    called!(sendmsg4);
     let peer = Peer::v4(&ctx);
     report_once(&ctx, &peer);
     ALLOW
@@ -48,6 +51,7 @@ fn sendmsg4(ctx: SockAddrContext) -> i32 {
 /// The same on an IPv6 UDP socket. Kernel 4.18 and newer.
 #[cgroup_sock_addr(sendmsg6)]
 fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    called!(sendmsg6);
     let peer = Peer::v6(&ctx);
     report_once(&ctx, &peer);
     ALLOW

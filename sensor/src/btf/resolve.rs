@@ -80,7 +80,7 @@ impl Btf<'_> {
         }
         composite.members().find_map(|member| {
             if member.name != 0 {
-                let is_it = self.name(member.name) == field.as_bytes();
+                let is_it = self.is_named(member.name, field.as_bytes());
                 return is_it.then_some((member.offset_bytes?, member.ty));
             }
             let (offset, ty) = self.member(&self.composite(member.ty)?, field, depth + 1)?;

@@ -127,8 +127,9 @@ pub(super) fn raise_memlock() -> io::Result<()> {
     }
 }
 
-/// Gives back what reading the kernel's type information took: about 20 MB, once.
-pub(super) fn return_free_memory() {
+/// Gives the system back what is free: at the start what reading the kernel's type information took, about 20 MB, and later what
+/// a burst of events did.
+pub(crate) fn return_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointers, and may be called at any time.
     unsafe {

@@ -67,6 +67,53 @@ fn without_proc_the_sensor_says_so_and_goes_on() {
     assert!(lacks_proc(events.last().expect("a farewell")));
 }
 
+#[test]
+fn a_full_disk_costs_what_comes_meanwhile_and_the_sensor_says_so() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let config = config(8 << 20);
+    let folder = tempfile::tempdir().expect("a folder");
+    // In a mount namespace of its own, on a disk that some hundred events fill.
+    let script = "mount -t tmpfs -o size=400k tmpfs \"$0\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(folder.path());
+    command.arg(sensor().get_program()).args(["run", "--file"]).arg(folder.path().join("events"));
+    command.arg("--config").arg(config.path()).stdin(Stdio::null());
+    let mut program = Program(command.spawn().expect("it starts"));
+    // What it has mounted is seen by way of it.
+    let inside = format!("/proc/{}/root{}", program.0.id(), folder.path().join("events").display());
+    let lines = || fs::read_to_string(&inside).unwrap_or_default();
+    let begins = Instant::now();
+    while !lines().contains("groundtrail_health") {
+        assert!(begins.elapsed() < Duration::from_secs(20), "the sensor says nothing");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let flood = "i=0; while [ $i -lt 300 ]; do /bin/true gt-full; i=$((i+1)); done";
+    assert!(Command::new("sh").args(["-c", flood]).status().expect("it runs").success());
+    thread::sleep(Duration::from_millis(500));
+    // Somebody makes room.
+    let full = lines();
+    fs::File::options().write(true).open(&inside).and_then(|file| file.set_len(0)).expect("cut");
+    assert!(Command::new("/bin/true").arg("gt-after-full").status().expect("it runs").success());
+    thread::sleep(Duration::from_millis(1500));
+    let after = lines();
+    terminate(&program.0);
+    // It ends with the error that it met.
+    assert!(!program.0.wait().expect("a child").success());
+    let parse = |text: &str| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("whole lines only")).collect()
+    };
+    let (full, after) = (parse(&full), parse(&after));
+    let n_told = execs(&full, "gt-full").len();
+    assert!(n_told > 0 && n_told < 300, "{n_told} told of 300");
+    assert_eq!(execs(&after, "gt-after-full").len(), 1);
+    let losses = after.iter().filter(|event| is(event, "groundtrail_loss"));
+    let n_lost: u64 = losses
+        .filter(|loss| loss["groundtrail"]["loss"]["cause"] == "output_full")
+        .filter_map(|loss| loss["groundtrail"]["loss"]["count"].as_u64())
+        .sum();
+    assert!(n_lost >= (300 - n_told) as u64, "{n_lost} told as lost");
+}
+
 /// `bpf(2)` with one number, as its commands about links take it.
 fn bpf(command: libc::c_long, number: u32) -> libc::c_long {
     let attributes = [number, 0, 0, 0];
