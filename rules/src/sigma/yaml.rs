@@ -12,8 +12,10 @@ use crate::diagnostic::{Code, Diagnostic};
 /// A rule is a page of text.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 const MAX_DEPTH: usize = 32;
-/// What an alias stands for counts each time.
+/// What an alias stands for counts each time,
 const MAX_NODES: usize = 100_000;
+/// and so does its text.
+const MAX_TEXT: usize = 8 * MAX_BYTES;
 
 /// A value and its bytes in the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,13 +120,20 @@ pub(super) fn parse(text: &str) -> (Vec<Node>, Vec<Diagnostic>) {
 
 type Fault = Box<Diagnostic>;
 
+/// Of what was read, aliases written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    text: usize,
+}
+
 struct Reader<'t> {
     parser: Parser<'t, saphyr_parser::StrInput<'t>>,
     text: &'t str,
     /// By character: its byte. Empty where the text is ASCII.
     bytes: Vec<usize>,
-    anchors: FxHashMap<usize, (Node, usize)>,
-    n_nodes: usize,
+    anchors: FxHashMap<usize, (Node, Size)>,
+    size: Size,
     documents: Vec<Node>,
 }
 
@@ -135,7 +144,14 @@ impl<'t> Reader<'t> {
             false => text.char_indices().map(|(at, _)| at).chain([text.len()]).collect(),
         };
         let parser = Parser::new_from_str(text);
-        Self { parser, text, bytes, anchors: FxHashMap::default(), n_nodes: 0, documents: Vec::new() }
+        Self {
+            parser,
+            text,
+            bytes,
+            anchors: FxHashMap::default(),
+            size: Size::default(),
+            documents: Vec::new(),
+        }
     }
 
     fn documents(&mut self) -> Result<(), Fault> {
@@ -166,31 +182,35 @@ impl<'t> Reader<'t> {
     }
 
     fn node(&mut self, event: Event<'t>, span: Range<usize>, depth: usize) -> Result<Node, Fault> {
-        self.count(1, &span)?;
+        let before = self.size;
+        self.count(Size { nodes: 1, text: 0 }, &span)?;
         if depth > MAX_DEPTH {
             let message = format!("this is nested deeper than {MAX_DEPTH} levels");
             return Err(Diagnostic::error(Code::TooDeep, span, message).into());
         }
-        let before = self.n_nodes;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 let is_plain = style == ScalarStyle::Plain;
+                self.count(Size { nodes: 0, text: text.len() }, &span)?;
                 (Node { span, value: Value::Scalar(Scalar { text: text.into_owned(), is_plain }) }, anchor)
             }
             Event::SequenceStart(anchor, _) => (self.list(span, depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.mapping(span, depth)?, anchor),
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some(size) = self.anchors.get(&anchor).map(|(_, size)| *size) else {
                     let message = "this alias stands inside what it names";
                     return Err(Diagnostic::error(Code::BadYaml, span, message).into());
                 };
+                self.size = before;
                 self.count(size, &span)?;
-                return Ok(node);
+                return Ok(self.anchors[&anchor].0.clone());
             }
             _ => return Err(Diagnostic::error(Code::BadYaml, span, "a value is missing here").into()),
         };
         if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), self.n_nodes - before + 1));
+            let Size { nodes, text } = self.size;
+            let size = Size { nodes: nodes - before.nodes, text: text - before.text };
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
@@ -236,12 +256,18 @@ impl<'t> Reader<'t> {
         self.next()?.ok_or_else(|| missing().into())
     }
 
-    fn count(&mut self, n_nodes: usize, span: &Range<usize>) -> Result<(), Fault> {
-        self.n_nodes += n_nodes;
-        if self.n_nodes <= MAX_NODES {
-            return Ok(());
-        }
-        let message = format!("the file holds more than {MAX_NODES} values, aliases written out");
+    fn count(&mut self, size: Size, span: &Range<usize>) -> Result<(), Fault> {
+        self.size.nodes += size.nodes;
+        self.size.text += size.text;
+        let message = match self.size {
+            Size { nodes, .. } if nodes > MAX_NODES => {
+                format!("the file holds more than {MAX_NODES} values, aliases written out")
+            }
+            Size { text, .. } if text > MAX_TEXT => {
+                format!("the file's values hold more than {MAX_TEXT} bytes, aliases written out")
+            }
+            _ => return Ok(()),
+        };
         Err(Diagnostic::error(Code::TooLong, span.clone(), message).with_help("split it").into())
     }
 
@@ -334,8 +360,10 @@ mod tests {
             + &(1..12)
                 .map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(",")))
                 .collect::<String>();
+        let long = format!("x: &a \"{}\"\ny: [{}]\n", "A".repeat(600_000), "*a,".repeat(90_000));
         for (text, code) in [
             (bomb.as_str(), Code::TooLong),
+            (long.as_str(), Code::TooLong),
             (&"[".repeat(100), Code::TooDeep),
             (&"[".repeat(10_000), Code::BadYaml),
             (&"- ".repeat(10_000), Code::TooDeep),
