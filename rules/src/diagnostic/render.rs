@@ -50,12 +50,23 @@ impl<'a> Source<'a> {
     fn place(&self, span: &Range<usize>) -> (&'a str, Range<usize>) {
         let in_file = self.written.and_then(|written| {
             let start = self.file_position(written, span.start)?;
-            Some(start..self.file_position(written, span.end)?)
+            let end = self.file_position(written, span.end)?;
+            Some(self.behind_swallowed(written, start).min(end)..end)
         });
         match in_file {
             Some(place) => (self.file, place),
             None => (self.query, span.clone()),
         }
+    }
+
+    /// Past what stands between two lines and is not of the text.
+    fn behind_swallowed(&self, written: Written, mut place: usize) -> usize {
+        while written.has_escapes
+            && let Some((raw_len, 0)) = self.file.get(place..).and_then(escaped_len)
+        {
+            place += raw_len;
+        }
+        place
     }
 
     fn file_position(&self, written: Written, at: usize) -> Option<usize> {
@@ -241,6 +252,17 @@ mod tests {
               |
               = help: did you mean "process.name"?"#]],
         );
+    }
+
+    #[test]
+    fn what_a_line_continuation_swallows_is_not_marked() {
+        let file = "query = \"\"\"\na:\"é\" and \\\n   proces.name:x\"\"\"\n";
+        let query = "a:\"é\" and proces.name:x";
+        let source = Source::toml("a.toml", file, 8..file.len() - 1, query);
+        let start = query.find("proces").expect("the field");
+        let found = render(source, &[unknown_field(start..start + 11)], Style::Plain);
+        assert!(found.contains("--> a.toml:3:4"), "{found}");
+        assert!(found.contains("  |    ^^^^^^^^^^^"), "{found}");
     }
 
     #[test]
