@@ -34,6 +34,9 @@ pub enum FieldType {
     Flattened,
 }
 
+/// No field's name is longer; what it costs to look one up or to find one like it grows with the square.
+const MAX_NAME: usize = 1024;
+
 /// Where a field's name comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -115,6 +118,9 @@ impl Schema {
         // Another index of the same texts, for words instead of the whole.
         if let Some(id) = path.strip_suffix(".text").and_then(|path| self.id(path)) {
             return Ok(id);
+        }
+        if path.len() > MAX_NAME {
+            return Err(UnknownField { path: path.into(), suggestion: None });
         }
         match self.flattened_above(path) {
             Some(origin) => Ok(self.add(path, FieldType::Keyword, origin)),
@@ -302,6 +308,7 @@ mod tests {
         assert_eq!(schema.field(id).kind, FieldType::Keyword);
         assert_eq!(Schema::builtin().id(path), None, "clones do not share what was added");
         assert!(schema.resolve("labels.").is_err());
+        assert!(schema.resolve(&format!("labels.{}", "a.".repeat(100_000))).is_err());
     }
 
     #[test]
