@@ -9,6 +9,8 @@ use super::Case;
 use crate::bounds::Bounds;
 
 const MAX_NESTING: u32 = 64;
+/// `a*?+`, each of the one before.
+const MAX_REPEATS: u32 = 16;
 
 /// A compiled expression that matches a whole value.
 #[derive(Debug, Clone)]
@@ -124,41 +126,68 @@ fn translate(source: &str) -> Result<String, RegexError> {
     let mut out = String::with_capacity(source.len() + 16);
     out.push_str(r"\A(?:");
     let mut chars = source.chars().peekable();
-    let mut depth = 0_u32;
-    let mut is_at_start = true;
+    // Where the groups that are open began, and where that began which an operator would repeat.
+    let mut groups: Vec<usize> = Vec::new();
+    let mut last: Option<usize> = None;
+    let mut n_repeats = 0;
     while let Some(c) = chars.next() {
-        let was_at_start = std::mem::replace(&mut is_at_start, matches!(c, '(' | '|'));
-        let is_at_start = was_at_start;
+        let start = out.len();
+        match (c, last) {
+            ('*' | '+' | '?' | '{', Some(at)) => {
+                // The crate would take `a+?` for a lazy `a+`; in Lucene what is repeated may be repeated again.
+                if n_repeats > 0 {
+                    out.insert_str(at, "(?:");
+                    out.push(')');
+                }
+                n_repeats += 1;
+                if n_repeats > MAX_REPEATS {
+                    let reason = format!("more than {MAX_REPEATS} repetitions of one another");
+                    return Err(RegexError::Syntax { reason });
+                }
+                match c {
+                    '{' => push_repeat(&mut out, &mut chars)?,
+                    c => out.push(c),
+                }
+                continue;
+            }
+            _ => n_repeats = 0,
+        }
+        last = match c {
+            '(' | '|' => None,
+            ')' => groups.last().copied(),
+            _ => Some(start),
+        };
         match c {
             '\\' => push_escape(&mut out, chars.next().ok_or(RegexError::LoneBackslash)?),
             '"' => push_quoted(&mut out, &mut chars)?,
             '[' => push_class(&mut out, &mut chars)?,
             // Never the crate's own `(?...)` syntax: Lucene has no flags or named groups.
             '(' => {
-                depth += 1;
+                groups.push(start);
                 out.push_str("(?:");
             }
             // A stray `)` would otherwise close the group that holds the anchors.
             ')' => {
-                depth = depth.checked_sub(1).ok_or_else(|| RegexError::Syntax {
+                groups.pop().ok_or_else(|| RegexError::Syntax {
                     reason: "`)` closes nothing; escape it as `\\)`".to_owned(),
                 })?;
                 out.push(')');
             }
             // With nothing in front of it to repeat, it is the character.
-            '*' | '+' if is_at_start => push_literal(&mut out, c),
-            '{' => push_repeat(&mut out, &mut chars)?,
-            '.' | '|' | '*' | '+' | '?' => out.push(c),
+            '*' | '+' | '?' | '{' => push_literal(&mut out, c),
+            '.' | '|' => out.push(c),
             '@' => out.push_str("(?:.*)"),
             '#' => out.push_str(r"[^\s\S]"),
             '~' => return Err(RegexError::Operator { operator: c, what: "complement" }),
             // Inside a group nobody means it: there it is the character.
-            '&' if depth == 0 => return Err(RegexError::Operator { operator: c, what: "intersection" }),
+            '&' if groups.is_empty() => {
+                return Err(RegexError::Operator { operator: c, what: "intersection" });
+            }
             '<' => push_interval(&mut out, &mut chars)?,
             literal => push_literal(&mut out, literal),
         }
     }
-    if depth > 0 {
+    if !groups.is_empty() {
         return Err(RegexError::Unclosed { what: "a group `(`" });
     }
     out.push_str(r")\z");
@@ -383,6 +412,14 @@ mod tests {
             ("a{2}", "aaa", false),
             ("a}", "a}", true),
             ("(a|b)?c", "bc", true),
+            ("bash.+?", "bash", true),
+            ("bash.{1,2}?", "bash", true),
+            ("bash.{1,2}?", "bashxx", true),
+            ("(ab)+?c", "c", true),
+            ("a?*", "aaa", true),
+            ("?ash", "?ash", true),
+            ("x|{1}", "{1}", true),
+            ("()?a", "a", true),
             ("-/=!%", "-/=!%", true),
         ] {
             check(source, text, expect);
@@ -405,7 +442,7 @@ mod tests {
         ] {
             assert_eq!(Regex::new(source, Case::Sensitive), Err(expect), "{source}");
         }
-        for source in ["a{x}", "a{2", "(a", "a)", "a)|(b", "(?i)a", "[z-a]"] {
+        for source in ["a{x}", "a{2", "(a", "a)", "a)|(b", "[z-a]", &format!("a{}", "?".repeat(100_000))] {
             assert!(Regex::new(source, Case::Sensitive).is_err(), "{source}");
         }
     }
