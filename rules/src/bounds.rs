@@ -3,6 +3,9 @@
 
 use std::ops::RangeInclusive;
 
+/// A computed text beyond this is null, as in Elasticsearch.
+pub(crate) const MAX_TEXT: usize = 1 << 20;
+
 /// Bounds of what compiles. The defaults are several times what public rules need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

@@ -15,6 +15,7 @@ pub mod esql;
 pub mod eval;
 pub mod event;
 pub mod expr;
+mod free_text;
 pub mod kql;
 pub mod literal;
 pub mod pattern;

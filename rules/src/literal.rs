@@ -112,6 +112,18 @@ pub(crate) fn text_of(value: &Value) -> Cow<'_, str> {
     }
 }
 
+/// As Java writes it, and so Elasticsearch: `5.0`, `1.0E20`.
+pub(crate) fn float_text(float: f64) -> String {
+    if float == 0.0 || (1e-3..1e7).contains(&float.abs()) || !float.is_finite() {
+        return format!("{float:?}");
+    }
+    let text = format!("{float:E}");
+    match text.split_once('E') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0E{exponent}"),
+        _ => text,
+    }
+}
+
 pub(crate) fn number_of(value: &Value) -> Option<Number> {
     match value {
         Value::Int(int) => Some(Number::Int(*int)),

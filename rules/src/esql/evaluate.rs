@@ -7,7 +7,7 @@ use super::function;
 use super::ir::{Comparison, Ir, Operator};
 use super::value::{Cell, Type, compare, from_number, number, of_field};
 use crate::eval;
-use crate::event::{Event, EventTime};
+use crate::event::{Event, EventTime, Span};
 use crate::literal::{Literal, Number};
 
 /// Where columns are read from.
@@ -46,10 +46,9 @@ pub(super) fn cell(ir: &Ir, row: Row<'_>) -> Cell {
             .map(|nanos| Literal::Date(EventTime(nanos)))
             .into_iter()
             .collect(),
-        Ir::Truncate(date, span) => date_of(date, row)
-            .map(|time| Literal::Date(EventTime(time.0.saturating_sub(time.0.rem_euclid(span.0)))))
-            .into_iter()
-            .collect(),
+        Ir::Truncate(date, span) => {
+            date_of(date, row).map(|time| Literal::Date(bucket(time, *span))).into_iter().collect()
+        }
         Ir::Call(function, args) => {
             let args: Vec<Cell> = args.iter().map(|arg| cell(arg, row)).collect();
             function::call(*function, &args)
@@ -104,6 +103,13 @@ fn truth(ir: &Ir, row: Row<'_>) -> Option<bool> {
             _ => None,
         },
     }
+}
+
+/// Buckets are counted from the epoch, a Thursday; but one of a week begins on Monday.
+fn bucket(time: EventTime, span: Span) -> EventTime {
+    const DAY: i64 = 86_400 * 1_000_000_000;
+    let start = if span.0 == 7 * DAY { 4 * DAY } else { 0 };
+    EventTime(time.0.saturating_sub(time.0.saturating_sub(start).rem_euclid(span.0)))
 }
 
 /// True where an item is equal; null where none is and one of them is null.

@@ -2,15 +2,19 @@
 
 mod code;
 mod point;
+pub(super) mod replace;
 
 use std::cmp::Ordering;
 
 use super::value::{Cell, Type, compare, from_number, number, text};
+use crate::bounds::MAX_TEXT;
 use crate::event::EventTime;
 use crate::literal::{FloatBits, Literal, Number, parse_date, parse_ip};
 
-/// A computed text beyond this is null, as in Elasticsearch.
-const MAX_TEXT: usize = 1 << 20;
+/// A computed list beyond this is null,
+const MAX_VALUES: usize = 10_000;
+/// and so is one whose texts come to more.
+const MAX_BYTES: usize = 8 << 20;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +104,13 @@ pub(super) enum Function {
     ToBoolean,
     ToDate,
     ToDouble,
+    ToInt,
     ToIp,
     ToLong,
     ToLower,
     ToPoint,
     ToText,
+    ToUnsigned,
     ToUpper,
     Trim,
     TrimLeft,
@@ -191,17 +197,16 @@ pub(super) const SIGNATURES: &[Signature] = &[
     plain("to_double", F::ToDouble, &[Any], Always(Type::Double)),
     plain("to_dt", F::ToDate, &[Any], Always(Type::Date)),
     plain("to_geopoint", F::ToPoint, &[Txt], Always(Type::Text)),
-    plain("to_int", F::ToLong, &[Any], Always(Type::Long)),
-    plain("to_integer", F::ToLong, &[Any], Always(Type::Long)),
+    plain("to_int", F::ToInt, &[Any], Always(Type::Long)),
+    plain("to_integer", F::ToInt, &[Any], Always(Type::Long)),
     plain("to_ip", F::ToIp, &[Any], Always(Type::Ip)),
     plain("to_keyword", F::ToText, &[Any], Always(Type::Text)),
     plain("to_long", F::ToLong, &[Any], Always(Type::Long)),
     plain("to_lower", F::ToLower, &[Txt], Always(Type::Text)),
     plain("to_str", F::ToText, &[Any], Always(Type::Text)),
     plain("to_string", F::ToText, &[Any], Always(Type::Text)),
-    plain("to_unsigned_long", F::ToLong, &[Any], Always(Type::Long)),
+    plain("to_unsigned_long", F::ToUnsigned, &[Any], Always(Type::Long)),
     plain("to_upper", F::ToUpper, &[Txt], Always(Type::Text)),
-    plain("to_version", F::ToText, &[Any], Always(Type::Text)),
     plain("trim", F::Trim, &[Txt], Always(Type::Text)),
     plain("url_decode", F::UrlDecode, &[Txt], Always(Type::Text)),
     plain("url_encode", F::UrlEncode, &[Txt], Always(Type::Text)),
@@ -212,11 +217,27 @@ pub(super) fn find(name: &str) -> Option<&'static Signature> {
 }
 
 pub(super) fn call(function: Function, args: &[Cell]) -> Cell {
-    if let Some(cell) = over_lists(function, args) {
-        return cell;
+    let is_joined = matches!(function, F::MvAppend | F::MvConcat | F::MvZip);
+    if is_joined && !fits(args.iter().flatten()) {
+        return Cell::new();
     }
-    let single: Option<Vec<&Literal>> = args.iter().map(|cell| (cell.len() == 1).then(|| &cell[0])).collect();
-    single.map(|args| over_values(function, &args)).unwrap_or_default()
+    let cell = over_lists(function, args).unwrap_or_else(|| {
+        let single: Option<Vec<&Literal>> =
+            args.iter().map(|cell| (cell.len() == 1).then(|| &cell[0])).collect();
+        single.map(|args| over_values(function, &args)).unwrap_or_default()
+    });
+    let is_short = |literal: &Literal| as_text(literal).is_none_or(|text| text.len() <= MAX_TEXT);
+    if cell.iter().all(is_short) && fits(cell.iter()) { cell } else { Cell::new() }
+}
+
+/// Whether a list may hold so much: whoever writes the events, or the query, chooses what it is made of.
+fn fits<'l>(literals: impl Iterator<Item = &'l Literal>) -> bool {
+    let (mut n_values, mut n_bytes) = (0, 0);
+    for literal in literals {
+        n_values += 1;
+        n_bytes += as_text(literal).map_or(0, str::len);
+    }
+    n_values <= MAX_VALUES && n_bytes <= MAX_BYTES
 }
 
 /// Functions that take lists as they are, or value by value.
@@ -226,7 +247,7 @@ fn over_lists(function: Function, args: &[Cell]) -> Option<Cell> {
     Some(match function {
         F::Coalesce => args.iter().find(|cell| !cell.is_empty()).cloned().unwrap_or_default(),
         F::MvConcat => match args[1].as_slice() {
-            [Literal::Text(separator)] if !list.is_empty() => {
+            [Literal::Text(separator)] if !list.is_empty() && separator.len() * list.len() <= MAX_TEXT => {
                 vec![of_text(list.iter().map(text).collect::<Vec<_>>().join(separator))]
             }
             _ => Cell::new(),
@@ -274,10 +295,12 @@ fn over_lists(function: Function, args: &[Cell]) -> Option<Cell> {
         F::ToBoolean
         | F::ToDate
         | F::ToDouble
+        | F::ToInt
         | F::ToIp
         | F::ToLong
         | F::ToLower
         | F::ToText
+        | F::ToUnsigned
         | F::ToUpper => list.iter().filter_map(|literal| convert(function, literal)).collect(),
         _ => return None,
     })
@@ -311,7 +334,7 @@ fn over_values(function: Function, args: &[&Literal]) -> Cell {
         F::Left => of_chars(args, |chars, count| &chars[..count.min(chars.len())]),
         F::Right => of_chars(args, |chars, count| &chars[chars.len().saturating_sub(count)..]),
         F::Substring => substring(args),
-        F::Replace => texts().and_then(|texts| replace(texts[0], texts[1], texts[2])),
+        F::Replace => texts().and_then(|texts| replace::all(texts[0], texts[1], texts[2])).map(of_text),
         F::Split => {
             return texts()
                 .filter(|texts| !texts[1].is_empty())
@@ -400,12 +423,29 @@ fn convert(function: Function, literal: &Literal) -> Option<Literal> {
         (F::ToIp, Literal::Text(text)) => Literal::Ip(parse_ip(text)?),
         (F::ToLong, Literal::Bool(bool)) => Literal::Int(i64::from(*bool)),
         (F::ToLong, Literal::Date(time)) => Literal::Int(time.0.div_euclid(1_000_000)),
-        (F::ToLong, Literal::Text(text)) => Literal::Int(Number::parse(text)?.as_f64() as i64),
-        (F::ToLong, literal) => Literal::Int(as_int(literal)?),
+        (F::ToLong, Literal::Text(text)) => Literal::Int(whole(Number::parse(text)?)?),
+        (F::ToLong, literal) => Literal::Int(whole(number(literal)?)?),
+        (F::ToInt | F::ToUnsigned, literal) => {
+            let Literal::Int(int) = convert(F::ToLong, literal)? else { return None };
+            let is_within = if function == F::ToInt { i32::try_from(int).is_ok() } else { int >= 0 };
+            is_within.then_some(Literal::Int(int))?
+        }
         (F::ToDouble, Literal::Text(text)) => Literal::Float(FloatBits::new(Number::parse(text)?.as_f64())),
         (F::ToDouble, literal) => Literal::Float(FloatBits::new(number(literal)?.as_f64())),
         _ => return None,
     })
+}
+
+/// The nearest whole number, where there is one of the type.
+fn whole(number: Number) -> Option<i64> {
+    match number {
+        Number::Int(int) => Some(int),
+        Number::Float(float) => {
+            let nearest = (float + 0.5).floor();
+            // The largest is no float: the next above it is the first that is too large.
+            (i64::MIN as f64..-(i64::MIN as f64)).contains(&nearest).then_some(nearest as i64)
+        }
+    }
 }
 
 fn rounded(literal: &Literal, round: fn(f64) -> f64) -> Option<Literal> {
@@ -461,17 +501,27 @@ fn substring(args: &[&Literal]) -> Option<Literal> {
     Some(of_text(chars.into_iter().skip(start).take(len).collect()))
 }
 
-/// The pattern is a regular expression that need not match the whole. One that does not compile gives null.
-fn replace(text: &str, pattern: &str, new: &str) -> Option<Literal> {
-    let pattern = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().ok()?;
-    Some(of_text(pattern.replace_all(text, new).into_owned()))
-}
-
 fn date_diff(args: &[&Literal]) -> Option<Literal> {
     let (Literal::Date(from), Literal::Date(to)) = (args[1], args[2]) else { return None };
     let unit = unit(as_text(args[0])?)?;
     Some(Literal::Int(to.0.checked_sub(from.0)? / unit))
 }
+
+/// What `DATE_EXTRACT` takes out of a date.
+pub(super) const PARTS: &[&str] = &[
+    "year",
+    "month_of_year",
+    "day_of_month",
+    "day_of_year",
+    "day_of_week",
+    "hour_of_day",
+    "minute_of_hour",
+    "minute_of_day",
+    "second_of_minute",
+    "second_of_day",
+    "millisecond_of_second",
+    "epoch_day",
+];
 
 fn date_extract(args: &[&Literal]) -> Option<Literal> {
     let (part, Literal::Date(time)) = (as_text(args[0])?, args[1]) else { return None };
@@ -485,6 +535,10 @@ fn date_extract(args: &[&Literal]) -> Option<Literal> {
         "hour_of_day" => i64::from(time.hour()),
         "minute_of_hour" => i64::from(time.minute()),
         "second_of_minute" => i64::from(time.second()),
+        "second_of_day" => {
+            i64::from(time.hour()) * 3_600 + i64::from(time.minute()) * 60 + i64::from(time.second())
+        }
+        "millisecond_of_second" => time.timestamp().subsec_nanosecond().div_euclid(1_000_000).into(),
         "minute_of_day" => i64::from(time.hour()) * 60 + i64::from(time.minute()),
         "epoch_day" => time.timestamp().as_second().div_euclid(86_400),
         _ => return None,

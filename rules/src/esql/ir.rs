@@ -37,7 +37,7 @@ pub(super) enum Ir {
     Arithmetic(Operator, Type, Box<(Self, Self)>),
     /// A date moved by so many nanoseconds.
     Shift(Box<Self>, i64),
-    /// The start of the bucket of that length, counted from the epoch.
+    /// The start of the bucket of that length.
     Truncate(Box<Self>, Span),
     Call(Function, Vec<Self>),
     /// Conditions with their values, and the value otherwise.

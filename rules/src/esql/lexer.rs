@@ -76,7 +76,7 @@ impl<'t> Lexer<'t> {
             self.quoted();
         } else if c == '`' {
             self.backticked();
-        } else if c.is_ascii_digit() {
+        } else if c.is_ascii_digit() || self.is_at_fraction() {
             self.number();
         } else if is_name_start(c) {
             let len = rest.find(|c| !is_name_part(c)).unwrap_or(rest.len());
@@ -89,6 +89,16 @@ impl<'t> Lexer<'t> {
             self.stray(c);
         }
         true
+    }
+
+    /// `.5`, and not the dot of a name.
+    fn is_at_fraction(&self) -> bool {
+        let is_fraction =
+            self.rest().strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let is_in_name = |last: &Token| {
+            last.span.end == self.at && matches!(last.kind, Kind::Name { .. } | Kind::Int(_) | Kind::Float(_))
+        };
+        is_fraction && !self.tokens.last().is_some_and(is_in_name)
     }
 
     fn stray(&mut self, c: char) {
@@ -215,9 +225,11 @@ impl<'t> Lexer<'t> {
         }
         self.at += len;
         let written = &rest[..len];
+        let float = || written.parse().ok().filter(|float: &f64| float.is_finite()).map(Kind::Float);
         let kind = match is_float {
-            true => written.parse().ok().filter(|float: &f64| float.is_finite()).map(Kind::Float),
-            false => written.parse().ok().map(Kind::Int),
+            true => float(),
+            // Elasticsearch reads what no whole number holds as a broken one.
+            false => written.parse().ok().map(Kind::Int).or_else(float),
         };
         match kind {
             Some(kind) => self.push(start, kind),

@@ -391,7 +391,80 @@ fn a_match_is_never_null_and_looks_at_every_value() {
     check("WHERE NOT process.args : \"x\"", &["curl", "CURL", "none"]);
     check("WHERE match(process.name, \"curl\")", &["curl"]);
     check("WHERE match(process.name, \"crul\", { \"fuzziness\": 1 })", &["curl"]);
+    check("WHERE match(process.name, \"crul\", { \"fuzziness\": 1, \"max_expansions\": 10 })", &["curl"]);
     check("WHERE source.ip : \"10.0.0.1\" AND process.pid : 1", &["bash"]);
+}
+
+#[test]
+fn free_text_is_matched_by_its_words() {
+    let mut schema = Schema::builtin();
+    let events = r#"
+        {"id": "fault", "message": "segfault at zero in sshd"}
+        {"id": "auth", "message": "foo_bar: Failed PASSWORD for réné"}
+    "#;
+    let events = crate::testing::events(events, &mut schema);
+    for (condition, expect) in [
+        ("message : \"zero segfault\"", &["fault"][..]),
+        ("message : \"password zero\"", &["fault", "auth"]),
+        ("message : \"foo_bar\"", &["auth"]),
+        ("message : \"foo\"", &[]),
+        ("message : \"r\"", &[]),
+        ("message : \"réné\"", &["auth"]),
+        ("message : \"--\"", &[]),
+        ("match(message, \"failed zero\", { \"operator\": \"AND\" })", &[]),
+        ("match(message, \"password failed\", { \"operator\": \"AND\" })", &["auth"]),
+        ("match_phrase(message, \"failed-password\")", &["auth"]),
+        ("match_phrase(message, \"password failed\")", &[]),
+    ] {
+        let esql = compiled(&format!("FROM logs-* | WHERE {condition}"), &mut schema);
+        let kept = events.iter().filter(|event| eval::matches(&esql.predicate, event));
+        assert_eq!(kept.map(|event| event.id.as_ref()).collect::<Vec<&str>>(), expect, "{condition}");
+    }
+}
+
+#[test]
+fn conversions_round_and_refuse_as_elasticsearch_does() {
+    for condition in [
+        "to_long(\"5.7\") == 6",
+        "to_long(-5.5) == -5",
+        "to_long(\"1e30\") IS NULL",
+        "to_long(9.3e18) IS NULL",
+        "to_integer(501379200000) IS NULL",
+        "to_integer(\"7\") == 7",
+        "to_unsigned_long(-1) IS NULL",
+        "to_string(5.0) == \"5.0\"",
+        "to_string(1e20) == \"1.0E20\"",
+        "to_string(0.00012) == \"1.2E-4\"",
+        "to_string(1234567.5) == \"1234567.5\"",
+        ".5 < 1 AND -.5 < 0",
+        "-9223372036854775808 < 0 AND 9223372036854775808 > 1",
+        "replace(\"ab\", \"(a)\", \"$1x\") == \"axb\"",
+        "to_string(date_trunc(1 week, to_datetime(\"2026-01-01T10:00:00Z\"))) == \"2025-12-29T00:00:00.000Z\"",
+        "to_string(date_trunc(7 days, to_datetime(\"2025-12-29T00:00:00Z\"))) == \"2025-12-29T00:00:00.000Z\"",
+        "to_string(date_trunc(14 days, to_datetime(\"1970-01-15T10:00:00Z\"))) == \"1970-01-15T00:00:00.000Z\"",
+        "date_extract(\"second_of_day\", to_datetime(\"2026-01-01T00:01:01Z\")) == 61",
+    ] {
+        check(&format!("WHERE process.pid == 1 AND {condition}"), &["bash"]);
+    }
+    for part in function::PARTS {
+        check(
+            &format!("WHERE process.pid == 1 AND date_extract(\"{part}\", to_datetime(0)) IS NOT NULL"),
+            &["bash"],
+        );
+    }
+}
+
+#[test]
+fn what_a_query_makes_of_a_value_has_a_bound() {
+    let doubled = "EVAL a = mv_append(process.args, process.args) | ".to_owned()
+        + &"EVAL a = mv_append(a, a) | ".repeat(40);
+    check(&format!("{doubled}WHERE process.pid == 1 AND a IS NULL"), &["bash"]);
+    check(
+        "EVAL a = replace(repeat(\"a\", 1000000), \"a\", repeat(\"b\", 1000000)) | WHERE process.pid == 1 AND a IS NULL",
+        &["bash"],
+    );
+    check("EVAL a = to_base64(repeat(\"a\", 1000000)) | WHERE process.pid == 1 AND a IS NULL", &["bash"]);
+    check("WHERE process.pid == 1 AND mv_count(mv_append(process.args, process.args)) == 6", &["bash"]);
 }
 
 #[test]
@@ -583,6 +656,13 @@ fn deep_and_long_queries_are_refused_not_obeyed() {
     assert!(compile(&sum, &mut Schema::builtin()).is_err());
     let wide = format!("FROM a | WHERE process.pid == 1{}", " OR process.pid == 1".repeat(20_000));
     assert!(compile(&wide, &mut Schema::builtin()).is_ok());
+    for (nested, is_fine) in [("::string".repeat(100), true), ("::string".repeat(100_000), false)] {
+        let casts = format!("FROM a | WHERE process.name{nested} == \"x\"");
+        assert_eq!(compile(&casts, &mut Schema::builtin()).is_ok(), is_fine);
+    }
+    let options = format!("{}1{}", "{\"a\":".repeat(4_000), "}".repeat(4_000));
+    let options = format!("FROM a | WHERE match(process.name, \"x\", {options})");
+    assert!(compile(&options, &mut Schema::builtin()).is_err());
     let nots = format!("FROM a | WHERE {} true", "NOT ".repeat(50_000));
     assert!(compile(&nots, &mut Schema::builtin()).is_ok());
 }

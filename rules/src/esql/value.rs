@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::event::{Event, EventTime, Value};
-use crate::literal::{FloatBits, Literal, Number, number_of, parse_date, parse_ip, text_of};
+use crate::literal::{FloatBits, Literal, Number, float_text, number_of, parse_date, parse_ip, text_of};
 use crate::schema::{FieldId, FieldType};
 
 /// The values of a column in one row.
@@ -120,7 +120,7 @@ pub(super) fn text(literal: &Literal) -> String {
     match literal {
         Literal::Text(text) => text.to_string(),
         Literal::Int(int) => int.to_string(),
-        Literal::Float(float) => float.get().to_string(),
+        Literal::Float(float) => float_text(float.get()),
         Literal::Bool(bool) => bool.to_string(),
         Literal::Ip(ip) => ip.to_string(),
         Literal::Date(time) => date_text(*time),

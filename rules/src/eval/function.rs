@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::bounds::MAX_TEXT;
 use crate::event::Value;
 use crate::expr::Function;
-use crate::literal::{Number, number_of, text_of};
+use crate::literal::{Number, float_text, number_of, text_of};
 use crate::pattern::Case;
 
 /// The function's value, `None` for null.
@@ -17,7 +18,7 @@ pub(super) fn call(function: Function, args: &[&Value]) -> Option<Value> {
         Function::Modulo => arithmetic(args, i64::checked_rem, |left, right| left % right),
         Function::Negate => arithmetic(&[&Value::Int(0), args.first()?], i64::checked_sub, |_, right| -right),
         Function::Between(case) => between(args, case),
-        Function::Concat => Some(Value::str(args.iter().map(|arg| text_of(arg)).collect::<String>())),
+        Function::Concat => concat(args),
         Function::Contains(case) => on_texts(args, case, |text, part| text.contains(part)),
         Function::EndsWith(case) => on_texts(args, case, |text, part| text.ends_with(part)),
         Function::StartsWith(case) => on_texts(args, case, |text, part| text.starts_with(part)),
@@ -27,8 +28,23 @@ pub(super) fn call(function: Function, args: &[&Value]) -> Option<Value> {
         Function::ToLower => Some(Value::str(text_of(args.first()?).to_lowercase())),
         Function::ToUpper => Some(Value::str(text_of(args.first()?).to_uppercase())),
         Function::ToNumber => to_number(args),
-        Function::ToText => Some(Value::str(text_of(args.first()?))),
+        Function::ToText => Some(match args.first()? {
+            Value::Float(float) => Value::str(float_text(*float)),
+            other => Value::str(text_of(other)),
+        }),
     }
+}
+
+fn concat(args: &[&Value]) -> Option<Value> {
+    let mut whole = String::new();
+    for arg in args {
+        let text = text_of(arg);
+        if whole.len() + text.len() > MAX_TEXT {
+            return None;
+        }
+        whole.push_str(&text);
+    }
+    Some(Value::str(whole))
 }
 
 /// Integers stay integers; overflow and division by zero are null.

@@ -70,6 +70,8 @@ pub struct Value {
     pub span: Range<usize>,
     /// Neighbours are never both texts.
     pub pieces: Vec<Piece>,
+    /// In a field of free text the words stand one behind the other.
+    pub is_quoted: bool,
 }
 
 impl PartialEq for Value {

@@ -6,15 +6,19 @@ use super::ast::{Kind, Node, RangeComparison, Value, Values};
 use crate::constant::{self, Type};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expr::{Comparison, Expr, Test};
+use crate::free_text::{self, Words, is_free_text};
 use crate::literal::{Literal, Number};
 use crate::pattern::Case;
 use crate::pattern::set::TextSet;
 use crate::pattern::wildcard::{Piece, Wildcard};
 use crate::schema::{FieldId, FieldType, Schema};
 
+/// A value without a field is looked for in each of them.
+const MAX_TESTS: usize = 100_000;
+
 /// `None` where an error leaves nothing to evaluate.
 pub(super) fn compile(query: &Node, schema: &mut Schema, found: &mut Vec<Diagnostic>) -> Option<Expr> {
-    Compiler { schema, found, prefix: String::new() }.node(query)
+    Compiler { schema, found, prefix: String::new(), n_tests: 0 }.node(query)
 }
 
 struct Compiler<'a> {
@@ -22,6 +26,8 @@ struct Compiler<'a> {
     found: &'a mut Vec<Diagnostic>,
     /// Of the fields inside `field: { ... }`, with its dot.
     prefix: String,
+    /// Of values in many fields.
+    n_tests: usize,
 }
 
 /// The fields that a name stands for.
@@ -60,7 +66,10 @@ impl Compiler<'_> {
             };
         }
         match self.fields(field)? {
-            Fields::One(field) => self.values(field, values),
+            Fields::One(id) => {
+                let is_free = field.as_text().is_some_and(is_free_text);
+                self.values(id, is_free, values)
+            }
             Fields::Many(fields) => self.over_fields(values, &fields),
         }
     }
@@ -69,7 +78,27 @@ impl Compiler<'_> {
     fn over_fields(&mut self, values: &Values, fields: &[FieldId]) -> Option<Expr> {
         Some(match values {
             Values::One(value) => {
-                Expr::or(fields.iter().filter_map(|field| self.value(*field, value).ok()).collect::<Vec<_>>())
+                self.n_tests += fields.len();
+                if self.n_tests > MAX_TESTS {
+                    let message =
+                        format!("the query looks for values in more than {MAX_TESTS} fields in all");
+                    let help = "name the fields that are meant";
+                    return self.report(Code::TooLong, &value.span, &message, help);
+                }
+                let mut tests = Vec::with_capacity(fields.len());
+                for field in fields {
+                    let is_free = is_free_text(&self.schema.field(*field).path);
+                    match self.value(*field, is_free, value) {
+                        Ok(test) => tests.push(test),
+                        // Of another type than the value's.
+                        Err(found) if found.code != Code::BadPattern => {}
+                        Err(found) => {
+                            self.found.push(found);
+                            return None;
+                        }
+                    }
+                }
+                Expr::or(tests)
             }
             Values::Or(parts) => Expr::or(self.each(parts, |this, part| this.over_fields(part, fields))?),
             Values::And(parts) => Expr::and(self.each(parts, |this, part| this.over_fields(part, fields))?),
@@ -77,18 +106,22 @@ impl Compiler<'_> {
         })
     }
 
-    fn values(&mut self, field: FieldId, values: &Values) -> Option<Expr> {
+    fn values(&mut self, field: FieldId, is_free: bool, values: &Values) -> Option<Expr> {
         Some(match values {
-            Values::One(value) => match self.value(field, value) {
+            Values::One(value) => match self.value(field, is_free, value) {
                 Ok(expr) => expr,
                 Err(found) => {
                     self.found.push(found);
                     return None;
                 }
             },
-            Values::Or(parts) => joined(field, self.each(parts, |this, part| this.values(field, part))?),
-            Values::And(parts) => Expr::and(self.each(parts, |this, part| this.values(field, part))?),
-            Values::Not(part) => Expr::negate(self.values(field, part)?),
+            Values::Or(parts) => {
+                joined(field, self.each(parts, |this, part| this.values(field, is_free, part))?)
+            }
+            Values::And(parts) => {
+                Expr::and(self.each(parts, |this, part| this.values(field, is_free, part))?)
+            }
+            Values::Not(part) => Expr::negate(self.values(field, is_free, part)?),
         })
     }
 
@@ -101,9 +134,12 @@ impl Compiler<'_> {
         compiled.into_iter().collect()
     }
 
-    fn value(&self, field: FieldId, value: &Value) -> Result<Expr, Diagnostic> {
+    fn value(&self, field: FieldId, is_free: bool, value: &Value) -> Result<Expr, Diagnostic> {
         if value.is_anything() {
             return Ok(Expr::Exists(field));
+        }
+        if is_free {
+            return self.in_free_text(field, value);
         }
         let ty = self.type_of(field);
         match value.as_text() {
@@ -128,6 +164,23 @@ impl Compiler<'_> {
                 Err(Diagnostic::error(Code::WrongType, value.span.clone(), message).with_help(help))
             }
         }
+    }
+
+    /// A text is its words, a wildcard is for one of them or for the whole.
+    fn in_free_text(&self, field: FieldId, value: &Value) -> Result<Expr, Diagnostic> {
+        let bounds = self.schema.bounds();
+        let bad = |message: String| Diagnostic::error(Code::BadPattern, value.span.clone(), message);
+        if let Some(text) = value.as_text() {
+            let how = if value.is_quoted { Words::Phrase } else { Words::Any };
+            return free_text::test(field, text, how, bounds).map_err(|error| bad(error.to_string()));
+        }
+        let whole = Wildcard::new(value.pieces.clone(), Case::Folded);
+        if let Some(message) = bounds.too_wild(whole.n_wildcards()) {
+            return Err(bad(message));
+        }
+        let whole = Expr::Any(field, Test::wildcard(whole));
+        let word = free_text::word(field, &value.pieces, bounds).map_err(|error| bad(error.to_string()))?;
+        Ok(Expr::or([whole].into_iter().chain(word)))
     }
 
     fn range(&mut self, field: &Value, comparison: RangeComparison, value: &Value) -> Option<Expr> {

@@ -174,7 +174,7 @@ impl Parser<'_> {
             TokenKind::Quoted(text) => {
                 self.bump();
                 let pieces = if text.is_empty() { Vec::new() } else { vec![Piece::Text(text)] };
-                Some(Value { span, pieces })
+                Some(Value { span, pieces, is_quoted: true })
             }
             TokenKind::Word(mut pieces) => {
                 self.bump();
@@ -185,7 +185,7 @@ impl Parser<'_> {
                     more.into_iter().for_each(|piece| push(&mut pieces, piece));
                     self.bump();
                 }
-                Some(Value { span: span.start..self.last_end(), pieces })
+                Some(Value { span: span.start..self.last_end(), pieces, is_quoted: false })
             }
             _ => self.unexpected(expected),
         }

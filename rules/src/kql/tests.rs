@@ -367,3 +367,35 @@ fn deep_nesting_is_a_diagnostic_not_a_crash() {
     let wide = format!("process.name: ({}a)", "b or ".repeat(20_000));
     assert!(compile(&wide, &mut Schema::builtin()).is_ok());
 }
+
+#[test]
+fn free_text_is_matched_by_its_words() {
+    check_table(
+        r#"
+            {"id": "fault", "message": "segfault at zero in sshd"}
+            {"id": "auth", "message": "Failed PASSWORD: foo_bar"}
+        "#,
+        &[
+            ("message: segfault", "fault"),
+            ("message: (segfault and sshd)", "fault"),
+            ("message: \"in sshd\"", "fault"),
+            ("message: \"sshd in\"", ""),
+            ("message: sshd in password", "fault auth"),
+            ("message: segf*", "fault"),
+            ("message: *sswor*", "auth"),
+            ("message: *at zero*", "fault"),
+            ("segfault", "fault"),
+            ("not message: password", "fault"),
+        ],
+    );
+}
+
+#[test]
+fn a_value_in_every_field_has_a_bound_and_a_bad_pattern_is_told() {
+    let many: Vec<String> = (0..2_000).map(|n| format!("*: a{n}")).collect();
+    let found = compile(&many.join(" or "), &mut Schema::builtin()).expect_err("too many");
+    assert!(found.iter().any(|found| found.code == Code::TooLong), "{found:?}");
+    let wild = format!("*: {}", "*a".repeat(200));
+    let found = compile(&wild, &mut Schema::builtin()).expect_err("too wild");
+    assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), [Code::BadPattern]);
+}

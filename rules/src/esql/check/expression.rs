@@ -13,6 +13,7 @@ use super::{Checker, Typed};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::event::Span;
 use crate::expr;
+use crate::free_text::{self, Words};
 use crate::kql;
 use crate::literal::{FloatBits, Literal, parse_date, parse_ip};
 use crate::pattern::Case;
@@ -71,7 +72,7 @@ impl Checker<'_> {
             }
             Node::IsNull(value) => typed(Ir::IsNull(self.expr(value)?.ir.into()), Type::Bool),
             Node::Call(name, args) => self.call(name, args, &expr.span),
-            Node::Match(field, query) => self.matches(field, query, None, &expr.span),
+            Node::Match(field, query) => self.matches(field, query, Sought::plain(false), &expr.span),
             Node::Options(_) => {
                 let message = "options stand only behind the arguments of a function";
                 self.report(Diagnostic::error(Code::Syntax, expr.span.clone(), message))
@@ -278,11 +279,20 @@ impl Checker<'_> {
             "now" if args.is_empty() => return Some(Typed { ir: Ir::Now, kind: Type::Date }),
             "date_trunc" | "bucket" => return self.truncate(name, args, span),
             "cidr_match" => return self.cidr_match(args, span),
-            "kql" | "qstr" => return self.kql(args, span),
+            "kql" => return self.kql(args, span),
+            "qstr" => {
+                let message = "QSTR takes Lucene's query syntax, which is not read here";
+                let found = Diagnostic::error(Code::UnknownFunction, name.span.clone(), message);
+                return self.report(found.with_help("write the query in Kibana's syntax: KQL(\"...\")"));
+            }
             "match" | "match_phrase" => {
+                let is_phrase = name.text == "match_phrase";
                 return match args {
-                    [field, query] => self.matches(field, query, None, span),
-                    [field, query, options] => self.matches(field, query, Some(options), span),
+                    [field, query] => self.matches(field, query, Sought::plain(is_phrase), span),
+                    [field, query, options] => {
+                        let sought = self.sought(is_phrase, options)?;
+                        self.matches(field, query, sought, span)
+                    }
                     _ => self.wrong_arguments(name, span, "a field and what is looked for"),
                 };
             }
@@ -330,8 +340,11 @@ impl Checker<'_> {
             kind = kind.join(typed.kind).filter(|_| param == Param::Alike).unwrap_or(kind);
             irs.push(typed.ir);
         }
-        if signature.function == Function::DateDiff {
-            self.unit(&args[0])?;
+        match signature.function {
+            Function::DateDiff => self.unit(&args[0])?,
+            Function::DateExtract => self.part(&args[0])?,
+            Function::Replace => self.replaced(&args[1])?,
+            _ => {}
         }
         let kind = match signature.gives {
             Gives::Always(kind) => kind,
@@ -345,11 +358,33 @@ impl Checker<'_> {
             Node::Text(unit) if function::unit(unit).is_some() => Some(()),
             _ => {
                 let message = "the unit is a text such as \"seconds\"";
-                let help = "units: milliseconds, seconds, minutes, hours, days, weeks";
+                let help = "units: milliseconds, seconds, minutes, hours, days, weeks; months and longer ones differ in length";
                 self.report(
                     Diagnostic::error(Code::WrongArguments, arg.span.clone(), message).with_help(help),
                 )
             }
+        }
+    }
+
+    fn part(&mut self, arg: &Expr) -> Option<()> {
+        match &arg.node {
+            Node::Text(part) if function::PARTS.contains(&part.to_lowercase().as_str()) => Some(()),
+            _ => {
+                let message = "the part is a text such as \"hour_of_day\"";
+                let help = format!("parts: {}", function::PARTS.join(", "));
+                self.report(
+                    Diagnostic::error(Code::WrongArguments, arg.span.clone(), message).with_help(help),
+                )
+            }
+        }
+    }
+
+    /// A pattern that is written down either compiles or never does.
+    fn replaced(&mut self, pattern: &Expr) -> Option<()> {
+        let Node::Text(text) = &pattern.node else { return Some(()) };
+        match function::replace::fault(text) {
+            None => Some(()),
+            Some(fault) => self.report(Diagnostic::error(Code::BadPattern, pattern.span.clone(), fault)),
         }
     }
 
@@ -471,19 +506,14 @@ impl Checker<'_> {
 
     /// `field : "text"`: never null, and met by any of the field's values, as in Elasticsearch's index. A field of
     /// free text matches where it has one of the words.
-    fn matches(
-        &mut self,
-        field: &Expr,
-        query: &Expr,
-        options: Option<&Expr>,
-        span: &Range<usize>,
-    ) -> Option<Typed> {
+    fn matches(&mut self, field: &Expr, query: &Expr, sought: Sought, span: &Range<usize>) -> Option<Typed> {
         // A cast leaves a field of texts what it is.
         let field = match &field.node {
             Node::Call(name, args) if name.text == "to_string" && args.len() == 1 => &args[0],
             _ => field,
         };
         let value = self.expr(field);
+        let query_span = query.span.clone();
         let query = self.expr(query)?;
         let name = Name { text: "match".into(), span: span.clone() };
         let (Node::Column(path), Ir::Literal(wanted)) = (&field.node, query.ir) else {
@@ -492,33 +522,57 @@ impl Checker<'_> {
         let wanted =
             self.converted(Typed { ir: Ir::Literal(wanted), kind: query.kind }, value?.kind, span)?;
         let Ir::Literal(wanted) = wanted.ir else { return None };
-        if let Some(distance) = self.fuzziness(options)? {
+        if let Some(distance) = sought.slips {
             let args = vec![self.expr(field)?.ir, Ir::Literal(wanted), Ir::Literal(Literal::Int(distance))];
             return Some(Typed { ir: Ir::Call(Function::IsNear, args), kind: Type::Bool });
         }
         let Typed { ir: Ir::Field(id, _), .. } = self.field(path, &field.span)? else { return None };
-        let test = match &wanted {
-            Literal::Text(text) if is_free_text(path) => words(text)?,
-            Literal::Text(text) => expr::Test::text(text, Case::Sensitive),
-            other => expr::Test::Equals(other.clone()),
+        let predicate = match &wanted {
+            Literal::Text(text) if free_text::is_free_text(path) => {
+                match free_text::test(id, text, sought.words, self.schema.bounds()) {
+                    Ok(predicate) => predicate,
+                    Err(error) => {
+                        return self.report(Diagnostic::error(
+                            Code::BadPattern,
+                            query_span,
+                            error.to_string(),
+                        ));
+                    }
+                }
+            }
+            Literal::Text(text) => expr::Expr::Any(id, expr::Test::text(text, Case::Sensitive)),
+            other => expr::Expr::Any(id, expr::Test::Equals(other.clone())),
         };
-        self.predicate_value(expr::Expr::Any(id, test), span)
+        self.predicate_value(predicate, span)
     }
 
-    /// How many slips a match forgives; the outer `None` is a fault.
-    #[expect(clippy::option_option, reason = "a fault that is reported, and an option that is not there")]
-    fn fuzziness(&mut self, options: Option<&Expr>) -> Option<Option<i64>> {
-        let Some(options) = options else { return Some(None) };
-        let Node::Options(options) = &options.node else {
+    fn sought(&mut self, is_phrase: bool, options: &Expr) -> Option<Sought> {
+        let Node::Options(given) = &options.node else {
             let message = "options stand in braces: { \"fuzziness\": 1 }";
             return self.report(Diagnostic::error(Code::WrongArguments, options.span.clone(), message));
         };
-        let slips = options.iter().find(|(name, _)| name == "fuzziness").map(|(_, value)| &value.node);
-        Some(match slips {
-            Some(Node::Int(slips)) => Some(*slips),
-            Some(Node::Text(slips)) => slips.parse().ok().or(Some(2)),
-            _ => None,
-        })
+        let mut sought = Sought::plain(is_phrase);
+        for (name, value) in given {
+            match (name.as_str(), &value.node) {
+                ("fuzziness", Node::Int(slips)) if !is_phrase => sought.slips = Some(*slips),
+                ("fuzziness", Node::Text(slips)) if !is_phrase => {
+                    sought.slips = slips.parse().ok().or(Some(2));
+                }
+                ("operator", Node::Text(operator)) if !is_phrase && operator.eq_ignore_ascii_case("and") => {
+                    sought.words = Words::All;
+                }
+                ("operator", Node::Text(operator)) if !is_phrase && operator.eq_ignore_ascii_case("or") => {}
+                // How a search is run and ranked, and not what it finds.
+                ("boost" | "lenient" | "max_expansions", _) => {}
+                _ => {
+                    let message = format!("the option \"{name}\" is not supported here with that value");
+                    let help = "options: \"operator\" (\"AND\", \"OR\"), \"fuzziness\"";
+                    let found = Diagnostic::error(Code::WrongArguments, value.span.clone(), message);
+                    return self.report(found.with_help(help));
+                }
+            }
+        }
+        Some(sought)
     }
 
     /// `JSON_EXTRACT(_source, "a.b")` is the field itself.
@@ -624,20 +678,18 @@ const OTHERS: &[&str] = &[
     "variance",
 ];
 
-/// Fields that Elasticsearch takes apart into words.
-fn is_free_text(path: &str) -> bool {
-    path.ends_with(".text")
-        || matches!(path, "message" | "error.message" | "powershell.file.script_block_text")
+/// What a `MATCH` looks for.
+#[derive(Debug, Clone, Copy)]
+struct Sought {
+    words: Words,
+    /// So many slips are forgiven.
+    slips: Option<i64>,
 }
 
-/// Holds where the text has one of the words, whatever its case.
-fn words(text: &str) -> Option<expr::Test> {
-    let mut words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
-    words.peek()?;
-    // Letters and digits alone need no escape.
-    let words = words.collect::<Vec<_>>().join("|");
-    let pattern = format!("(.*[^a-zA-Z0-9_])?({words})([^a-zA-Z0-9_].*)?");
-    Regex::new(&pattern, Case::Folded).ok().map(expr::Test::Regex)
+impl Sought {
+    fn plain(is_phrase: bool) -> Self {
+        Self { words: if is_phrase { Words::Phrase } else { Words::Any }, slips: None }
+    }
 }
 
 fn top(limit: &Expr, order: Option<&Expr>) -> Option<Aggregate> {

@@ -5,7 +5,7 @@ use super::super::lexer::{Kind, Token};
 use super::{Parsed, Parser};
 use crate::diagnostic::Code;
 
-/// `a + b + …` nests to the left.
+/// `a + b + …` nests to the left, and so does `a::b::…`.
 const MAX_OPERATORS: usize = 200;
 
 const SECOND: i64 = 1_000_000_000;
@@ -17,6 +17,10 @@ const UNITS: &[(&[&str], i64)] = &[
     (&["day", "days", "d"], 86_400 * SECOND),
     (&["week", "weeks", "w"], 7 * 86_400 * SECOND),
 ];
+
+/// Units that Elasticsearch has besides.
+const UNEVEN_UNITS: &[&str] =
+    &["month", "months", "mo", "quarter", "quarters", "q", "year", "years", "yr", "y"];
 
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
@@ -178,7 +182,12 @@ impl Parser<'_> {
             self.at += 1;
         }
         let mut expr = self.primary()?;
+        let mut n_casts = 0;
         while self.take_sign("::") {
+            n_casts += 1;
+            if n_casts > MAX_OPERATORS {
+                return self.too_deep();
+            }
             let name = self.name()?;
             let span = expr.span.start..name.span.end;
             let function = Name { text: format!("to_{}", name.text.to_lowercase()), span: name.span };
@@ -222,7 +231,7 @@ impl Parser<'_> {
         let option = |parser: &mut Self| {
             let name = parser.pattern()?.text;
             parser.expect_sign(":")?;
-            Ok((name, parser.cast()?))
+            Ok((name, parser.expr()?))
         };
         let options = if self.is_sign("}") { Vec::new() } else { self.list(option)? };
         self.expect_sign("}")?;
@@ -231,8 +240,16 @@ impl Parser<'_> {
 
     /// A number, or with a unit behind it a length of time.
     fn number(&mut self, int: i64, start: usize) -> Parsed<Expr> {
-        let unit =
-            self.word().and_then(|word| UNITS.iter().find(|(names, _)| names.contains(&word.as_str())));
+        let word = self.word();
+        if word.as_deref().is_some_and(|word| UNEVEN_UNITS.contains(&word)) {
+            let span = start..self.peek().span.end;
+            return self.fail(
+                Code::BadSpan,
+                span,
+                "months, quarters and years have no one length: write days",
+            );
+        }
+        let unit = word.and_then(|word| UNITS.iter().find(|(names, _)| names.contains(&word.as_str())));
         let node = match unit {
             None => Node::Int(int),
             Some((_, nanos)) => {

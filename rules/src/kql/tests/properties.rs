@@ -15,7 +15,7 @@ fn value() -> impl Strategy<Value = ast::Value> {
             let head = head.map(Piece::Text);
             head.into_iter().chain([Piece::Many]).chain(tail.map(Piece::Text)).collect()
         });
-    prop_oneof![exact, pattern].prop_map(|pieces| ast::Value { span: 0..0, pieces })
+    prop_oneof![exact, pattern].prop_map(|pieces| ast::Value { span: 0..0, pieces, is_quoted: false })
 }
 
 fn values() -> impl Strategy<Value = ast::Values> {
