@@ -1,6 +1,7 @@
 //! The value of a checked expression for one row. Three-valued: a null operand makes a null, and so does a multi-value
 //! where one value is meant.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::function;
@@ -37,7 +38,7 @@ pub(super) fn cell(ir: &Ir, row: Row<'_>) -> Cell {
         Ir::Arithmetic(operator, kind, sides) => {
             let numbers = single(&sides.0, row).zip(single(&sides.1, row));
             numbers
-                .and_then(|(left, right)| arithmetic(*operator, *kind, &left, &right))
+                .and_then(|(left, right)| arithmetic(*operator, *kind, left.as_ref(), right.as_ref()))
                 .into_iter()
                 .collect()
         }
@@ -81,9 +82,10 @@ fn truth(ir: &Ir, row: Row<'_>) -> Option<bool> {
             .unwrap_or_else(|decided| decided),
         Ir::Not(part) => truth(part, row).map(|truth| !truth),
         Ir::Compare(comparison, sides) => {
-            holds(*comparison, compare(&single(&sides.0, row)?, &single(&sides.1, row)?)?)
+            let (left, right) = (single(&sides.0, row)?, single(&sides.1, row)?);
+            holds(*comparison, compare(left.as_ref(), right.as_ref())?)
         }
-        Ir::In(value, items) => is_in(&single(value, row)?, items, row),
+        Ir::In(value, items) => is_in(single(value, row)?.as_ref(), items, row),
         Ir::Like(value, patterns) => {
             let text = text_of(value, row)?;
             Some(patterns.iter().any(|pattern| pattern.is_match(&text)))
@@ -92,14 +94,14 @@ fn truth(ir: &Ir, row: Row<'_>) -> Option<bool> {
             let text = text_of(value, row)?;
             Some(patterns.iter().any(|pattern| pattern.is_match(&text)))
         }
-        Ir::Cidr(value, nets) => match single(value, row)? {
-            Literal::Ip(ip) => Some(nets.contains(ip)),
+        Ir::Cidr(value, nets) => match single(value, row)?.as_ref() {
+            Literal::Ip(ip) => Some(nets.contains(*ip)),
             _ => None,
         },
-        Ir::IsNull(value) => Some(cell(value, row).is_empty()),
+        Ir::IsNull(value) => Some(is_null(value, row)),
         Ir::Predicate(predicate) => row.event.map(|event| eval::matches(predicate, event)),
-        value => match single(value, row)? {
-            Literal::Bool(bool) => Some(bool),
+        value => match single(value, row)?.as_ref() {
+            Literal::Bool(bool) => Some(*bool),
             _ => None,
         },
     }
@@ -116,7 +118,7 @@ fn bucket(time: EventTime, span: Span) -> EventTime {
 fn is_in(value: &Literal, items: &[Ir], row: Row<'_>) -> Option<bool> {
     let mut answer = Some(false);
     for item in items {
-        match single(item, row).and_then(|item| compare(value, &item)) {
+        match single(item, row).and_then(|item| compare(value, item.as_ref())) {
             Some(Ordering::Equal) => return Some(true),
             Some(_) => {}
             None => answer = None,
@@ -135,24 +137,42 @@ fn holds(comparison: Comparison, order: Ordering) -> Option<bool> {
     })
 }
 
-fn single(ir: &Ir, row: Row<'_>) -> Option<Literal> {
-    let mut cell = cell(ir, row);
-    match cell.len() {
-        1 => cell.pop(),
-        _ => None,
+/// The value where there is one and no more.
+fn single<'r>(ir: &'r Ir, row: Row<'r>) -> Option<Cow<'r, Literal>> {
+    match ir {
+        Ir::Literal(literal) => Some(Cow::Borrowed(literal)),
+        Ir::Slot(slot) => match row.slots.get(*slot)?.as_slice() {
+            [one] => Some(Cow::Borrowed(one)),
+            _ => None,
+        },
+        computed => {
+            let mut cell = cell(computed, row);
+            match cell.len() {
+                1 => cell.pop().map(Cow::Owned),
+                _ => None,
+            }
+        }
     }
 }
 
-fn text_of(ir: &Ir, row: Row<'_>) -> Option<Box<str>> {
+fn is_null(ir: &Ir, row: Row<'_>) -> bool {
+    match ir {
+        Ir::Slot(slot) => row.slots.get(*slot).is_none_or(Cell::is_empty),
+        computed => cell(computed, row).is_empty(),
+    }
+}
+
+fn text_of<'r>(ir: &'r Ir, row: Row<'r>) -> Option<Cow<'r, str>> {
     match single(ir, row)? {
-        Literal::Text(text) => Some(text),
+        Cow::Borrowed(Literal::Text(text)) => Some(Cow::Borrowed(text)),
+        Cow::Owned(Literal::Text(text)) => Some(Cow::Owned(text.into_string())),
         _ => None,
     }
 }
 
 fn date_of(ir: &Ir, row: Row<'_>) -> Option<EventTime> {
-    match single(ir, row)? {
-        Literal::Date(time) => Some(time),
+    match single(ir, row)?.as_ref() {
+        Literal::Date(time) => Some(*time),
         _ => None,
     }
 }
