@@ -177,7 +177,10 @@ pub(crate) fn first_texts(event: &Event, fields: &[FieldId]) -> Vec<Box<str>> {
 }
 
 fn text(value: &Value) -> Box<str> {
-    value.to_string().into()
+    match value.as_str() {
+        Some(text) => text.into(),
+        None => value.to_string().into(),
+    }
 }
 
 pub(crate) fn row_key(row: &Row) -> JoinKey {
@@ -186,7 +189,18 @@ pub(crate) fn row_key(row: &Row) -> JoinKey {
 
 /// The keys of an event: lists make one key per combination; an absent part leaves the event out unless it may be.
 pub(crate) fn keys(by: &[KeyPart], event: &Event) -> Vec<JoinKey> {
-    combinations(by.iter().map(|part| (texts(event, part.field), part.is_optional)))
+    let mut key = Vec::with_capacity(by.len());
+    for part in by {
+        match event.get(part.field).map_or(&[][..], Value::scalars) {
+            [one] => key.push(Some(text(one))),
+            [] if part.is_optional => key.push(None),
+            [] => return Vec::new(),
+            _ => {
+                return combinations(by.iter().map(|part| (texts(event, part.field), part.is_optional)));
+            }
+        }
+    }
+    vec![JoinKey(key.into())]
 }
 
 fn combinations(parts: impl Iterator<Item = (Vec<Box<str>>, bool)>) -> Vec<JoinKey> {
