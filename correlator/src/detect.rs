@@ -19,7 +19,7 @@ use crate::sample::SampleShape;
 use crate::sequence::SequenceShape;
 use crate::source::Record;
 use crate::terms::TermsShape;
-use crate::window::{Test, WindowShape};
+use crate::window::{self, Test, WindowShape};
 
 /// A multi-valued key makes a key per combination; beyond so many the event says nothing useful.
 const MAX_KEYS_PER_EVENT: usize = 256;
@@ -287,12 +287,7 @@ pub fn shape(rule: &Rule, schema: &Schema, open_span: Span) -> Option<Shape> {
         Plan::Correlation(correlation) => Shape::Correlation(CorrelationShape::new(correlation)),
         Plan::NewTerms(terms) => Shape::Terms(TermsShape { window: terms.window }),
         Plan::Aggregate(aggregate) => {
-            let pipeline = Arc::clone(&aggregate.pipeline);
-            let test = Test::Aggregate(Arc::new(move |hits: &[Arc<Hit>]| {
-                let rows: Vec<&Row> = hits.iter().flat_map(|hit| hit.rows.iter()).collect();
-                let key = &rows.first()?.key;
-                pipeline.finish(key, &rows)
-            }));
+            let test = Test::Aggregate(window::Aggregate::new(Arc::clone(&aggregate.pipeline)));
             let (span, is_tumbling) = match aggregate.window {
                 Window::Tumbling(span) => (span, true),
                 Window::Sliding(span) => (span, false),

@@ -23,7 +23,7 @@ use crate::diagnostic::{Compiled, Diagnostic, conclude};
 use crate::expr::Expr;
 use crate::schema::Schema;
 
-pub use pipeline::{Columns, Pipeline, ResultTable, Row, TooManyRows};
+pub use pipeline::{Columns, Pipeline, ResultTable, Row, Standing, TooManyRows};
 
 /// What a query is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

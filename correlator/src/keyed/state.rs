@@ -266,6 +266,9 @@ impl KeyState {
         if let Some(disorder) = self.disorder.get_mut() {
             disorder.is_stale = false;
         }
+            // What was put off in it could not be computed any more behind this.
+            mark.state.settle(shape, limits);
+            mark.state.matches.touched.clear();
         self.disorder.tidy();
         let from = match &self.mark {
             Some(mark) => {

@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use expect_test::expect_file;
 use proptest::prelude::*;
-use rules::event::{EventTime, Span, Value};
+use rules::esql;
+use rules::event::{Event, EventTime, Span, Value};
+use rules::schema::Schema;
 
-use super::{Test, WindowShape};
-use crate::keyed::testing::{Table, hits, written};
+use super::{Aggregate, Test, WindowShape};
+use crate::keyed::testing::{self, Table, written};
 use crate::keyed::{EventRef, Hit, Limits, Match, Shape};
 use crate::source::Origin;
 
@@ -15,15 +17,38 @@ fn threshold(count: u64, distinct: Option<u64>, seconds: i64) -> Shape {
     Shape::Window(WindowShape { span: Span::from_secs(seconds), is_tumbling: false, test })
 }
 
+/// What a query asks of `event.action`.
+fn aggregate(query: &str) -> Aggregate {
+    let compiled = esql::compile(&format!("FROM logs-* | {query}"), &mut Schema::builtin());
+    let found = compiled.unwrap_or_else(|found| panic!("{query}: {found:?}"));
+    Aggregate::new(found.plan.pipeline.expect("it looks at many events"))
+}
+
+fn asking(query: &str, is_tumbling: bool, seconds: i64) -> Shape {
+    let test = Test::Aggregate(aggregate(query));
+    Shape::Window(WindowShape { span: Span::from_secs(seconds), is_tumbling, test })
+}
+
 /// A bucket that fires on more than so many distinct values.
 fn bucket(more_than: usize) -> Shape {
-    let test = Test::Aggregate(Arc::new(move |hits: &[Arc<Hit>]| {
-        let mut values: Vec<_> = hits.iter().flat_map(|hit| hit.values.iter()).collect();
-        values.sort();
-        values.dedup();
-        (values.len() > more_than).then(|| vec![("unique".to_owned(), Value::Int(values.len() as i64))])
-    }));
-    Shape::Window(WindowShape { span: Span::from_secs(10), is_tumbling: true, test })
+    let query = format!("STATS unique = COUNT_DISTINCT(event.action) | WHERE unique > {more_than}");
+    asking(&query, true, 10)
+}
+
+/// Hits with what the query reads of them: their letters are `event.action`.
+fn asked(query: &str, text: &str) -> Vec<Arc<Hit>> {
+    let (schema, aggregate) = (Schema::builtin(), aggregate(query));
+    let action = schema.id("event.action").expect("a field");
+    let with_rows = |hit: Arc<Hit>| {
+        let mut event = Event::new(hit.event.id.clone(), hit.time(), "logs-test-default");
+        hit.values.iter().for_each(|value| event.push(action, Value::str(value.clone())));
+        Arc::new(Hit { rows: aggregate.pipeline.rows(&event).into(), ..(*hit).clone() })
+    };
+    testing::hits(text).into_iter().map(with_rows).collect()
+}
+
+fn hits(text: &str) -> Vec<Arc<Hit>> {
+    asked("STATS unique = COUNT_DISTINCT(event.action)", text)
 }
 
 fn run(shape: &Shape, events: &[Arc<Hit>]) -> Table {
@@ -201,12 +226,112 @@ fn what_is_counted_of_one_window_has_a_bound() {
 
 #[test]
 fn what_is_written_of_a_window_is_laid_out_as_it_was() {
-    let open = written(threshold(9, Some(2), 60), &hits("A1 B2"));
-    let fired = written(threshold(2, Some(2), 60), &hits("A1 B2"));
+    let open = written(threshold(9, Some(2), 60), &testing::hits("A1 B2"));
+    let fired = written(threshold(2, Some(2), 60), &testing::hits("A1 B2"));
     expect_file!["../keyed/layout/window.txt"].assert_eq(&format!("{open}\n{fired}"));
 }
 
+/// What sliding windows ask: something that more hits make true, and nothing that they keep so.
+const SLIDING: &[&str] = &[
+    "STATS n = COUNT_DISTINCT(event.action) | WHERE n > 2",
+    "STATS n = COUNT(*), all = VALUES(event.action) | WHERE n == 3",
+    "STATS first = FIRST(event.action), last = LAST(event.action) | WHERE first != last",
+    "STATS all = VALUES(event.action) | WHERE MV_CONCAT(all, \"\") LIKE \"*CA*\"",
+    "STATS n = COUNT(*) BY event.action | INLINE STATS all = SUM(n) | WHERE n * 2 > all AND all > 2",
+    "STATS n = COUNT(*) BY event.action | STATS most = MAX(n) | WHERE most > 2",
+    // What nothing keeps up with.
+    "STATS n = COUNT(*) BY event.action | STATS m = MEDIAN(n) | WHERE m > 1",
+    "INLINE STATS n = COUNT(*) | WHERE event.action == \"B\" AND n > 2",
+];
+
+/// What is told of hits that are in order, where all of the window is gone through at each of them.
+fn gone_through(query: &str, sorted: &[Arc<Hit>], span: Span) -> Vec<String> {
+    let aggregate = aggregate(query);
+    let mut windows: Vec<Vec<Arc<Hit>>> = Vec::new();
+    let (mut recent, mut is_open): (Vec<Arc<Hit>>, bool) = (Vec::new(), false);
+    for hit in sorted {
+        if let Some(window) = windows.last_mut().filter(|_| is_open)
+            && hit.time() - window[0].time() <= span
+        {
+            window.push(Arc::clone(hit));
+            continue;
+        }
+        is_open = false;
+        recent.push(Arc::clone(hit));
+        recent.retain(|held| hit.time() - held.time() <= span);
+        if aggregate.finish(&recent).is_some() {
+            is_open = true;
+            windows.push(std::mem::take(&mut recent));
+        }
+    }
+    let told = |hits: &Vec<Arc<Hit>>| {
+        let ids: Vec<&str> = hits.iter().map(|hit| &*hit.event.id).collect();
+        format!("{} {:?}", ids.join(" "), aggregate.finish(hits).unwrap_or_default())
+    };
+    let mut told: Vec<String> = windows.iter().map(told).collect();
+    told.sort();
+    told
+}
+
+/// The same of a table.
+fn told_with_columns(table: &Table) -> Vec<String> {
+    let told = |found: &Arc<Match>| {
+        let ids: Vec<&str> = found.evidence.iter().map(|item| &*item.event.id).collect();
+        format!("{} {:?}", ids.join(" "), found.columns)
+    };
+    let mut told: Vec<String> = table.told.values().map(told).collect();
+    told.sort();
+    told
+}
+
+#[test]
+fn a_sliding_query_that_fired_grows_with_the_next_tick() {
+    let mut table = Table::new(asking(SLIDING[0], false, 10), Limits::default());
+    hits("A1 B2 C3 D4 A5").iter().for_each(|hit| table.push(hit));
+    assert_eq!(table.shown(), ["A1 B2 C3"]);
+    table.flush();
+    assert_eq!((table.shown(), table.n_put), (vec!["A1 B2 C3 D4 A5".to_owned()], 2));
+    hits("B12 C13 D14").iter().for_each(|hit| table.push(hit));
+    table.flush();
+    assert_eq!(table.shown(), ["A1 B2 C3 D4 A5", "B12 C13 D14"], "the first window is over");
+}
+
+#[test]
+fn what_was_put_off_is_told_before_its_window_is_over() {
+    let mut table = Table::new(asking(SLIDING[0], false, 10), Limits::default());
+    hits("A1 B2 C3 D4 A50").iter().for_each(|hit| table.push(hit));
+    table.flush();
+    assert_eq!(table.shown(), ["A1 B2 C3 D4"]);
+}
+
 proptest! {
+    #[test]
+    fn a_sliding_query_says_what_going_through_all_of_it_would(
+        query in prop::sample::select(SLIDING),
+        drawn in prop::collection::vec(("[A-D]", 0_u32..400), 0..60).prop_shuffle(),
+        ticks in prop::collection::vec(any::<bool>(), 60),
+        is_live in any::<bool>(),
+    ) {
+        let text: Vec<String> =
+            drawn.iter().map(|(letter, tenths)| format!("{letter}{}", f64::from(*tenths) / 10.0)).collect();
+        let arrived = asked(query, &text.join(" "));
+        let mut sorted = arrived.clone();
+        sorted.sort_by(|a, b| a.order().cmp(&b.order()));
+        sorted.dedup_by(|a, b| a.order() == b.order());
+        // What comes in order may settle on the way.
+        let (events, grace) = if is_live { (&sorted, 1) } else { (&arrived, 10_000) };
+        let limits = Limits { grace: Span::from_secs(grace), ..Limits::default() };
+        let mut table = Table::new(asking(query, false, 10), limits);
+        for (hit, is_tick) in events.iter().zip(ticks) {
+            table.push(hit);
+            if is_tick {
+                table.advance(if is_live { hit.time().0 as f64 / 1e9 } else { 0.0 });
+            }
+        }
+        table.advance(1e6);
+        prop_assert_eq!(told_with_columns(&table), gone_through(query, &sorted, Span::from_secs(10)));
+    }
+
     #[test]
     fn any_order_says_the_same(
         drawn in prop::collection::vec(("[A-D]", 0_u32..400), 0..60).prop_shuffle(),

@@ -167,6 +167,6 @@ fn float(float: f64) -> Cell {
     vec![Literal::Float(FloatBits::new(float))]
 }
 
-fn count(count: usize) -> Literal {
+pub(super) fn count(count: usize) -> Literal {
     Literal::Int(i64::try_from(count).unwrap_or(i64::MAX))
 }

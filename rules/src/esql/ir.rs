@@ -63,3 +63,38 @@ pub(super) enum Operator {
     Divide,
     Modulo,
 }
+
+impl Ir {
+    /// Whether it is, or any part of it is, what is looked for.
+    pub(super) fn has(&self, is_it: &dyn Fn(&Self) -> bool) -> bool {
+        let any = |parts: &[Self]| parts.iter().any(|part| part.has(is_it));
+        is_it(self)
+            || match self {
+                Self::Null
+                | Self::Literal(_)
+                | Self::Field(..)
+                | Self::EventTime
+                | Self::Now
+                | Self::EventId
+                | Self::EventIndex
+                | Self::Slot(_)
+                | Self::Predicate(_) => false,
+                Self::All(parts) | Self::Any(parts) | Self::Call(_, parts) => any(parts),
+                Self::Not(part)
+                | Self::Like(part, _)
+                | Self::Rlike(part, _)
+                | Self::Cidr(part, _)
+                | Self::IsNull(part)
+                | Self::Shift(part, _)
+                | Self::Truncate(part, _) => part.has(is_it),
+                Self::Compare(_, sides) | Self::Arithmetic(_, _, sides) => {
+                    sides.0.has(is_it) || sides.1.has(is_it)
+                }
+                Self::In(value, items) => value.has(is_it) || any(items),
+                Self::Case(arms, otherwise) => {
+                    otherwise.has(is_it)
+                        || arms.iter().any(|(condition, value)| condition.has(is_it) || value.has(is_it))
+                }
+            }
+    }
+}

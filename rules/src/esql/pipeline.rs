@@ -5,11 +5,13 @@
 
 mod room;
 mod stage;
+mod standing;
 mod table;
 
 use self::room::Room;
-use self::stage::run;
 pub(super) use self::stage::{SortKey, Stage};
+use self::stage::{change, run};
+pub use self::standing::Standing;
 use self::table::TableRow;
 pub(super) use self::table::{Grouping, Input, TableStage};
 use super::evaluate;
@@ -111,8 +113,15 @@ impl Pipeline {
     }
 
     fn run_head(&self, event: &Event) -> Vec<Vec<Cell>> {
-        let mut rows = vec![vec![Cell::new(); self.head_slots]];
-        for stage in &self.head {
+        let mut row = vec![Cell::new(); self.head_slots];
+        // Nearly always there is one row to the end.
+        let n_single = self.head.iter().take_while(|stage| !matches!(stage, Stage::Expand(..))).count();
+        let (single, rest) = self.head.split_at(n_single);
+        if !single.iter().all(|stage| change(stage, &mut row, Some(event), event.time)) {
+            return Vec::new();
+        }
+        let mut rows = vec![row];
+        for stage in rest {
             let mut room = Room::new(MAX_ROWS_PER_EVENT, MAX_BYTES_PER_EVENT);
             let made = |slots| run(stage, slots, Some(event), event.time, &mut room);
             rows = rows.into_iter().flat_map(made).take(MAX_ROWS_PER_EVENT).collect();

@@ -65,13 +65,21 @@ pub(super) fn run(
     now: EventTime,
     room: &mut Room,
 ) -> Vec<Vec<Cell>> {
-    let row = evaluate::Row { event, slots: &slots, now };
+    if let Stage::Expand(slot, value) = stage {
+        let cell = evaluate::cell(value, evaluate::Row { event, slots: &slots, now });
+        return expanded(slots, *slot, cell, room);
+    }
+    match change(stage, &mut slots, event, now) {
+        true => vec![slots],
+        false => Vec::new(),
+    }
+}
+
+/// The same for a row that stays one. Says whether it is kept; one that is to be expanded stays as it is.
+pub(super) fn change(stage: &Stage, slots: &mut [Cell], event: Option<&Event>, now: EventTime) -> bool {
+    let row = evaluate::Row { event, slots, now };
     match stage {
-        Stage::Filter(condition) => {
-            if !is_true(condition, row) {
-                return Vec::new();
-            }
-        }
+        Stage::Filter(condition) => return is_true(condition, row),
         Stage::Set(slot, value) => {
             let cell = evaluate::cell(value, row);
             slots[*slot] = cell;
@@ -81,18 +89,15 @@ pub(super) fn run(
                 let texts = dissect.take_apart(text)?;
                 Some(texts.into_iter().map(|text| vec![Literal::Text(text.into())]).collect())
             });
-            put(&mut slots, targets, parts);
+            put(slots, targets, parts);
         }
         Stage::Grok { input, grok, slots: targets } => {
             let parts = taken_apart(&evaluate::cell(input, row), targets.len(), |text| grok.take_apart(text));
-            put(&mut slots, targets, parts);
+            put(slots, targets, parts);
         }
-        Stage::Expand(slot, value) => {
-            let cell = evaluate::cell(value, row);
-            return expanded(slots, *slot, cell, room);
-        }
+        Stage::Expand(..) => {}
     }
-    vec![slots]
+    true
 }
 
 fn put(slots: &mut [Cell], targets: &[usize], parts: Vec<Cell>) {

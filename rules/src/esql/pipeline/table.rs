@@ -92,7 +92,8 @@ impl Grouping {
             groups.push((Vec::new(), (0..rows.len()).collect()));
         }
         for (at, row) in rows.iter().enumerate().filter(|_| !self.keys.is_empty()) {
-            for key in combinations(self.key(row, now)) {
+            let row = evaluate::Row { event: None, slots: &row.slots, now };
+            for key in combinations(self.key(row)) {
                 let place = match places.get(&key) {
                     Some(place) => *place,
                     None if room.copies(&key, 1) == 0 => continue,
@@ -120,7 +121,7 @@ impl Grouping {
     fn inform(&self, rows: &mut [TableRow], now: EventTime, room: &mut Room) {
         let mut groups: FxHashMap<Vec<Cell>, Members> = FxHashMap::default();
         for (at, row) in rows.iter().enumerate() {
-            let key = self.key(row, now);
+            let key = self.key(evaluate::Row { event: None, slots: &row.slots, now });
             if key.iter().all(|cell| cell.len() <= 1) {
                 groups.entry(key).or_default().push(at);
             }
@@ -137,8 +138,7 @@ impl Grouping {
         }
     }
 
-    fn key(&self, row: &TableRow, now: EventTime) -> Vec<Cell> {
-        let row = evaluate::Row { event: None, slots: &row.slots, now };
+    pub(super) fn key(&self, row: evaluate::Row<'_>) -> Vec<Cell> {
         self.keys.iter().map(|(key, _)| evaluate::cell(key, row)).collect()
     }
 
@@ -160,7 +160,7 @@ impl Grouping {
     }
 }
 
-fn combinations(cells: Vec<Cell>) -> Vec<Vec<Cell>> {
+pub(super) fn combinations(cells: Vec<Cell>) -> Vec<Vec<Cell>> {
     if cells.iter().all(|cell| cell.len() <= 1) {
         return vec![cells];
     }
