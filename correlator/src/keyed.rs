@@ -226,6 +226,14 @@ impl Shape {
         }
     }
 
+    /// Whether the hit can be the first of something. Hits among which none can come to nothing.
+    fn begins(&self, hit: &Hit) -> bool {
+        match self {
+            Self::Sequence(shape) => shape.begins(hit),
+            _ => true,
+        }
+    }
+
     /// Whether whatever lies between two hits says nothing that they do not say, wherever a late one may come in.
     fn is_redundant(&self, before: &Hit, after: &Hit) -> bool {
         match self {

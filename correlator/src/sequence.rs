@@ -61,6 +61,11 @@ impl SequenceShape {
         Span(self.maxspan.unwrap_or(self.open_span).0.saturating_add(SKEW.0))
     }
 
+    /// Whether the hit is a first step. Without one, the others come to nothing.
+    pub(crate) fn begins(&self, hit: &Hit) -> bool {
+        self.stages.first().is_none_or(|stage| hit.steps & (1 << stage.step) != 0)
+    }
+
     fn is_within(&self, first: &EventRef, last: &EventRef) -> bool {
         let apart = last.time - first.time;
         self.maxspan.is_none_or(|maxspan| apart <= Span(maxspan.0.saturating_add(skew(first, last).0)))
@@ -152,6 +157,10 @@ fn queue(queues: &mut Vec<VecDeque<Arc<EventRef>>>, at: usize) -> &mut VecDeque<
 }
 
 impl SequenceState {
+    pub(crate) fn has_begun_nothing(&self) -> bool {
+        self.partials.iter().all(Option::is_none)
+    }
+
     /// The event meets the newest partial match of the stage before, or begins one.
     fn extend(&mut self, shape: &SequenceShape, stage: usize, record: &Arc<EventRef>, matches: &mut Matches) {
         if stage == 0 {

@@ -169,6 +169,12 @@ impl Stepped {
         each!(&mut self.state, shape, |machine, shape| machine.settle(shape, limits, matches));
     }
 
+    /// Whether it is a sequence of which no part is there: nothing was told, and only the first step could lead to that.
+    pub(crate) fn has_begun_nothing(&self) -> bool {
+        self.matches.by_anchor.is_empty()
+            && matches!(&self.state, State::Sequence(sequence) if sequence.has_begun_nothing())
+    }
+
     /// Lets go of what only events before `before` could use.
     pub(crate) fn expire(&mut self, shape: &Shape, before: EventTime) {
         each!(&mut self.state, shape, |machine, shape| machine.expire(shape, before));

@@ -44,6 +44,9 @@ pub(crate) struct KeyState {
     /// What the world has been told.
     shown: BTreeMap<Anchor, Arc<Match>>,
     newest: EventTime,
+    /// How many of the hits, those that wait included, can begin something. Not written: it follows.
+    #[serde(skip)]
+    n_beginning: usize,
 }
 
 /// `base` after the first so many of `hits`, of which there are [`NEAR`] more at least: the last of them may yet be replaced.
@@ -82,6 +85,7 @@ impl KeyState {
             disorder: Seldom::default(),
             shown: BTreeMap::new(),
             newest: EventTime(i64::MIN),
+            n_beginning: 0,
         }
     }
 
@@ -99,8 +103,16 @@ impl KeyState {
         {
             disorder.n_misplaced += 1;
         }
+        let (is_asleep, begins) = (self.is_asleep(), shape.begins(&hit));
+        self.n_beginning += usize::from(begins);
         let is_last = self.hits.back().is_none_or(|last| last.order() < hit.order());
-        if is_last && !self.is_stale() {
+        if is_asleep && !self.is_stale() && !(begins && self.is_new()) {
+            self.lay_by(hit);
+            if begins {
+                self.rerun(shape, limits);
+                self.tell_all(watermark, turns);
+            }
+        } else if is_last && !self.is_stale() {
             self.tip.step(shape, &hit, limits);
             self.tip.settle_soon(shape, limits);
             self.keep(shape, hit);
@@ -114,7 +126,7 @@ impl KeyState {
             }
         }
         if self.n_hits() > limits.max_open_hits_per_key {
-            self.work_in();
+            self.work_in(shape);
             while self.hits.len() > limits.max_open_hits_per_key {
                 let disorder = self.disorder.make();
                 disorder.folded_early = disorder.folded_early.max(self.hits.front().map(|hit| hit.time()));
@@ -140,11 +152,42 @@ impl KeyState {
         if self.n_hits() == n_before {
             return;
         }
+        self.count_beginning(shape);
         self.mark = None;
         self.disorder.make().is_stale = true;
         if self.n_hits() <= EAGER {
             self.refresh(shape, limits, watermark, turns);
         }
+    }
+
+    /// Whether the hits come to nothing, in whatever order: none of them begins anything, and nothing has begun before. Then
+    /// they are only kept, and looked at once one comes that does.
+    fn is_asleep(&self) -> bool {
+        self.n_beginning == 0
+            && self.shown.is_empty()
+            && self.base.as_ref().is_none_or(|base| base.has_begun_nothing())
+    }
+
+    fn is_new(&self) -> bool {
+        self.hits.is_empty() && self.base.is_none()
+    }
+
+    /// Puts a hit in its place, and looks no further.
+    fn lay_by(&mut self, hit: Arc<Hit>) {
+        let at = match self.hits.back() {
+            Some(last) if last.order() >= hit.order() => {
+                self.hits.partition_point(|held| held.order() < hit.order())
+            }
+            _ => self.hits.len(),
+        };
+        match self.hits.get(at) {
+            Some(held) if held.order() == hit.order() => {}
+            _ => self.hits.insert(at, hit),
+        }
+    }
+
+    fn count_beginning(&mut self, shape: &Shape) {
+        self.n_beginning = self.hits.iter().chain(self.late()).filter(|hit| shape.begins(hit)).count();
     }
 
     fn is_stale(&self) -> bool {
@@ -223,6 +266,9 @@ impl KeyState {
         }
         self.tip.expire(shape, closed);
         if let Some(mark) = &mut self.mark {
+            // What was put off in it could not be computed any more behind this.
+            mark.state.settle(shape, limits);
+            mark.state.matches.touched.clear();
             mark.state.expire(shape, closed);
         }
         let kept = &self.tip.matches.by_anchor;
@@ -234,13 +280,14 @@ impl KeyState {
         if self.base.as_ref().is_some_and(|base| !base.is_of(shape)) {
             return None;
         }
+        self.count_beginning(shape);
         self.rerun(shape, limits);
         self.tip.matches.touched.clear();
         Some(self)
     }
 
     /// Puts late hits in their places.
-    fn work_in(&mut self) {
+    fn work_in(&mut self, shape: &Shape) {
         let late = self.disorder.get_mut().map(|disorder| std::mem::take(&mut disorder.late));
         let Some(mut late) = late.filter(|late| !late.is_empty()) else { return };
         late.sort_by(|a, b| a.order().cmp(&b.order()));
@@ -257,19 +304,25 @@ impl KeyState {
             all.push(hit);
         }
         all.extend(late);
+        let n_all = all.len();
         all.dedup_by(|a, b| a.order() == b.order());
+        let has_repeated = all.len() < n_all;
         self.hits.extend(all);
+        if has_repeated {
+            self.count_beginning(shape);
+        }
     }
 
     fn rerun(&mut self, shape: &Shape, limits: &Limits) {
-        self.work_in();
+        self.work_in(shape);
         if let Some(disorder) = self.disorder.get_mut() {
             disorder.is_stale = false;
         }
-            // What was put off in it could not be computed any more behind this.
-            mark.state.settle(shape, limits);
-            mark.state.matches.touched.clear();
         self.disorder.tidy();
+        if self.is_asleep() {
+            (self.tip, self.mark) = (Stepped::new(shape), None);
+            return;
+        }
         let from = match &self.mark {
             Some(mark) => {
                 self.tip = mark.state.clone();
@@ -295,6 +348,7 @@ impl KeyState {
 
     fn fold_first(&mut self, shape: &Shape, limits: &Limits) {
         if let Some(hit) = self.hits.pop_front() {
+            self.n_beginning -= usize::from(shape.begins(&hit)).min(self.n_beginning);
             let base = self.base.get_or_insert_with(|| Box::new(Stepped::new(shape)));
             base.step(shape, &hit, limits);
             base.matches.touched.clear();

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use rules::event::Span;
 
 use super::{Missing, SequenceShape, StageShape};
+use crate::keyed::machine::{Found, Stepped};
 use crate::keyed::testing::{Table, hits, written};
-use crate::keyed::{Hit, Limits, Shape, Stage};
+use crate::keyed::{Hit, Limits, Match, Shape, Stage};
 
 /// `A !B C*3 5s`: steps in order, missing ones with `!`, runs with `*`, then `maxspan` in seconds.
 fn shape(text: &str) -> Shape {
@@ -259,6 +260,37 @@ proptest! {
         }
         shuffled.advance(1e6);
         prop_assert_eq!(sorted.shown(), shuffled.shown());
+    }
+
+    /// Hits are stepped through only where something has begun.
+    #[test]
+    fn what_was_laid_by_says_what_stepping_through_all_of_it_would(
+        sequence in prop::sample::select(SEQUENCES),
+        events in events(),
+        seed in any::<u64>(),
+        n_ticks in 0_usize..4,
+    ) {
+        let its = shape(sequence);
+        let mut stepped = Stepped::new(&its);
+        events.iter().for_each(|hit| stepped.step(&its, hit, &Limits::default()));
+        let ids = |found: &Found| -> Vec<Box<str>> {
+            found.found.evidence.iter().map(|item| item.event.id.clone()).collect()
+        };
+        let mut expected: Vec<_> = stepped.matches.by_anchor.values().map(ids).collect();
+        let limits = Limits { grace: Span::from_secs(100), ..Limits::default() };
+        let mut table = Table::new(its, limits);
+        for (nth, hit) in shuffle(&events, seed).iter().enumerate() {
+            table.push(hit);
+            if n_ticks > 0 && nth % n_ticks == 0 {
+                table.advance(0.0);
+            }
+        }
+        table.advance(1e6);
+        let of = |found: &Arc<Match>| found.evidence.iter().map(|item| item.event.id.clone()).collect();
+        let mut told: Vec<Vec<Box<str>>> = table.told.values().map(of).collect();
+        expected.sort();
+        told.sort();
+        prop_assert_eq!(told, expected);
     }
 
     #[test]
