@@ -3,7 +3,8 @@
 //! Equal contexts of several rules share one pool. Alerts ask when they come or change; what comes later is told to the
 //! alerts that wait for its value by [`crate::alert::book`].
 
-use std::cmp::Ordering;
+mod line;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use rules::schema::FieldId;
 use rustc_hash::FxHashMap;
 
 use crate::keyed::{EventRef, Limits};
-use crate::source::{Origin, Record};
+use crate::source::Record;
+use line::{Agenda, InOrder, Line};
 
 /// A value of one of a context's link fields, by the field's place in the context. Whoever waits for it or holds events
 /// under it shares it.
@@ -22,41 +24,6 @@ pub(crate) type Link = (u16, Arc<str>);
 
 /// From when to when an open alert shows events.
 pub(crate) type Shown = (EventTime, EventTime);
-
-/// An event by its place among others.
-#[derive(Debug, Clone)]
-struct InOrder(Arc<EventRef>);
-
-impl Ord for InOrder {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.order().cmp(&other.0.order())
-    }
-}
-
-impl PartialOrd for InOrder {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for InOrder {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for InOrder {}
-
-impl InOrder {
-    /// Before all events of that time.
-    fn begin(time: EventTime) -> Self {
-        Self(Arc::new(EventRef { id: "".into(), time, sequence: 0, origin: Origin::Sensor }))
-    }
-
-    fn time(&self) -> EventTime {
-        self.0.time
-    }
-}
 
 /// What one context has for one alert.
 #[derive(Debug, Clone, Default)]
@@ -83,8 +50,10 @@ pub(crate) struct Reads {
 #[derive(Debug)]
 struct Pool {
     links: Arc<[FieldId]>,
-    held: FxHashMap<Link, BTreeSet<InOrder>>,
-    by_time: BTreeSet<(InOrder, Link)>,
+    held: FxHashMap<Link, Line>,
+    by_time: Agenda<(InOrder, Link)>,
+    /// How many of `by_time` are held no more.
+    n_gone: usize,
     /// What the cap per value pushed out, by value.
     lost: FxHashMap<Link, Lost>,
     /// What the cap over all pushed out.
@@ -136,7 +105,8 @@ impl Contexts {
                     pools.push(Pool {
                         links: context.links.clone().into(),
                         held: FxHashMap::default(),
-                        by_time: BTreeSet::new(),
+                        by_time: Agenda::default(),
+                        n_gone: 0,
                         lost: FxHashMap::default(),
                         lost_of_any: None,
                         retention: Span(0),
@@ -170,7 +140,7 @@ impl Contexts {
                 None => pool.held.entry(link.clone()).or_default(),
             };
             if held.insert(InOrder(Arc::clone(event))) {
-                pool.by_time.insert((InOrder(Arc::clone(event)), link.clone()));
+                pool.by_time.add(event.time, (InOrder(Arc::clone(event)), link.clone()));
                 self.n_held += 1;
             }
         }
@@ -203,10 +173,11 @@ impl Contexts {
             held.remove(&event);
             let lost = Lost::add(pool.lost.get(link).copied(), event.time());
             pool.lost.insert(link.clone(), lost);
-            pool.by_time.remove(&(event, link.clone()));
+            pool.n_gone += 1;
             self.n_held -= 1;
             self.n_evicted += 1;
         }
+        pool.tidy();
     }
 
     /// What a context has for an alert: events between two times that share a value with it.
@@ -217,7 +188,7 @@ impl Contexts {
         let mut found: BTreeSet<&InOrder> = BTreeSet::new();
         for link in links {
             let Some(held) = pool.held.get(link) else { continue };
-            found.extend(held.range(&begin..).take_while(|event| event.time() <= until));
+            found.extend(held.from(&begin).take_while(|event| event.time() <= until));
         }
         let n_more = found.len().saturating_sub(self.limits.max_attached) as u64;
         let events =
@@ -233,17 +204,14 @@ impl Contexts {
     pub(crate) fn has_any(&self, reads: &Reads, links: &[Link], start: EventTime, end: EventTime) -> bool {
         let (begin, until) = (InOrder::begin(start - reads.before), end + reads.after);
         let held = links.iter().filter_map(|link| self.pools[reads.pool].held.get(link));
-        held.filter_map(|held| held.range(&begin..).next()).any(|event| event.time() <= until)
+        held.filter_map(|held| held.from(&begin).next()).any(|event| event.time() <= until)
     }
 
     /// Lets go of what no alert in time can ask for.
     pub(crate) fn expire(&mut self, watermark: EventTime) {
         let grace = self.limits.grace;
         for pool in &mut self.pools {
-            while let Some((first, _)) = pool.by_time.first() {
-                if first.time() + pool.retention + grace >= watermark {
-                    break;
-                }
+            while pool.first().is_some_and(|first| first + pool.retention + grace < watermark) {
                 pool.pop_first();
                 self.n_held -= 1;
             }
@@ -254,14 +222,10 @@ impl Contexts {
     }
 
     fn evict_oldest(&mut self) {
-        let oldest = self.pools.iter_mut().filter(|pool| !pool.by_time.is_empty()).min_by(|a, b| {
-            let oldest = |pool: &Pool| pool.by_time.first().map(|(event, _)| event.time());
-            oldest(a).cmp(&oldest(b))
-        });
-        let Some(pool) = oldest else { return };
-        if let Some((event, _)) = pool.by_time.first() {
-            pool.lost_of_any = Some(Lost::add(pool.lost_of_any, event.time()));
-        }
+        let firsts = self.pools.iter_mut().enumerate().filter_map(|(at, pool)| Some((pool.first()?, at)));
+        let Some((time, at)) = firsts.min() else { return };
+        let pool = &mut self.pools[at];
+        pool.lost_of_any = Some(Lost::add(pool.lost_of_any, time));
         pool.pop_first();
         self.n_held -= 1;
         self.n_evicted += 1;
@@ -273,6 +237,19 @@ impl Contexts {
 }
 
 impl Pool {
+    /// The time of the oldest that is held.
+    fn first(&mut self) -> Option<EventTime> {
+        loop {
+            let (event, link) = self.by_time.first()?;
+            if self.held.get(link).is_some_and(|held| held.has(event)) {
+                return Some(event.time());
+            }
+            self.by_time.pop_first();
+            self.n_gone = self.n_gone.saturating_sub(1);
+        }
+    }
+
+    /// Lets go of the one that [`Self::first`] is about.
     fn pop_first(&mut self) {
         let Some((event, link)) = self.by_time.pop_first() else { return };
         if let Some(held) = self.held.get_mut(&link) {
@@ -280,6 +257,14 @@ impl Pool {
             if held.is_empty() {
                 self.held.remove(&link);
             }
+        }
+    }
+
+    /// Forgets when those are due that are gone, once they are most.
+    fn tidy(&mut self) {
+        if self.n_gone > 1_024 && self.n_gone > self.by_time.len() / 2 {
+            self.by_time.retain(|(event, link)| self.held.get(link).is_some_and(|held| held.has(event)));
+            self.n_gone = 0;
         }
     }
 }
