@@ -40,6 +40,8 @@ const HOLD: Duration = Duration::from_millis(50);
 /// Receipts are gathered for so many times that: each costs a write to the disk itself.
 const RECEIPT_HOLDS: u32 = 4;
 const TICK: Duration = Duration::from_secs(1);
+/// While there is much to do, time passes once for so many records: each time, all that came out of order is worked in.
+const STRIDE: usize = 1_024;
 /// How long sources have to end once they were asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -140,6 +142,10 @@ pub struct Runner {
     max_store_bytes: Option<u64>,
     is_store_over: bool,
     watermark: Option<EventTime>,
+    /// How far all sources have come, where the engine has not heard of it yet.
+    ahead: Option<EventTime>,
+    /// Records since time passed, and when it did.
+    since: (usize, Instant),
     /// The store's format held no state: the first commit writes what was computed from its events.
     is_of_older: bool,
     reload: Option<(Reload, Normalizer)>,
@@ -184,6 +190,8 @@ impl Runner {
             max_store_bytes: None,
             is_store_over: false,
             watermark,
+            ahead: None,
+            since: (0, now),
             is_of_older,
             reload: None,
             stage: None,
@@ -319,6 +327,7 @@ impl Runner {
         loop {
             match merge.next(HOLD) {
                 Some(Merged::Record(id, record)) => {
+                    self.since.0 += 1;
                     let source = Arc::clone(merge.name(id));
                     let told = self.engine.push(&source, record);
                     self.engine.take_conflicts().iter().for_each(|conflict| delivery.rejected(conflict));
@@ -331,14 +340,13 @@ impl Runner {
                 Some(Merged::Position(position)) => self.positions.push(position),
                 Some(Merged::Receipt(receipt)) => self.receipts.push(receipt),
                 Some(Merged::LeftOut(line)) => self.engine.leave_out(&line),
-                Some(Merged::Watermark(time)) => {
-                    self.watermark = Some(time);
-                    let told = self.engine.advance(time);
-                    self.pending.extend(told);
-                }
+                Some(Merged::Watermark(time)) => self.ahead = Some(time),
                 Some(Merged::Doubt(doubt)) => delivery.doubt(&doubt),
                 Some(Merged::End) => break,
                 None => {}
+            }
+            if self.ahead.is_some() && (self.since.0 >= STRIDE || self.since.1.elapsed() >= self.pace.0) {
+                self.pass_time();
             }
             self.reach(Point::Taken)?;
             self.breathe(delivery)?;
@@ -351,6 +359,15 @@ impl Runner {
         let ended = self.end(stop.is_set(), delivery)?;
         self.measure(merge, true);
         Ok(ended)
+    }
+
+    /// Tells the engine how far all sources have come.
+    fn pass_time(&mut self) {
+        let Some(time) = self.ahead.take() else { return };
+        self.watermark = Some(time);
+        let told = self.engine.advance(time);
+        self.pending.extend(told);
+        self.since = (0, Instant::now());
     }
 
     /// Writes and delivers if it is time to.
@@ -375,6 +392,7 @@ impl Runner {
     }
 
     fn end(&mut self, is_stopped: bool, delivery: &mut impl Delivery) -> Result<Stats, RunError> {
+        self.pass_time();
         let told = if is_stopped && self.mode == Mode::Revisions {
             self.engine.flush()
         } else {
