@@ -525,7 +525,11 @@ impl Book {
         let revision = told.map_or(1, |told| told.revision + 1);
         let state = match told {
             _ if is_quiet => AlertState::Withdrawn,
-            Some(told) if told.content == content && !told.is_withdrawn => return None,
+            Some(told) if told.content == content && !told.is_withdrawn => {
+                // So that it is not written out once more to find the same.
+                self.alerts.get_mut(id)?.digest = Some(digest);
+                return None;
+            }
             Some(_) => AlertState::Revised,
             None => AlertState::Open,
         };
