@@ -366,7 +366,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
         retention: retention(&mut store, ctx),
         max_store_bytes: limits::max_store(&mut store, ctx),
         n_threads: limits::threads(&mut limits, ctx),
-        limits: limits::read(&mut limits, ctx),
+        limits: Limits { skew: skew(&mut time, ctx), ..limits::read(&mut limits, ctx) },
         join_lateness: join_lateness(&mut time, ctx),
         sources: root.tables("source", ctx).into_iter().filter_map(|table| source(table, ctx)).collect(),
         rules: Rules {
@@ -426,6 +426,17 @@ fn join_lateness(time: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
     let Some(span) = time.duration_at("join_lateness", ctx) else { return limits.join_grace };
     if span.value < limits.grace || span.value > MAX_JOIN_LATENESS {
         ctx.fault(span.span, "\"join_lateness\" is out of bounds", "write a span from \"15m\" to \"7d\"");
+    }
+    span.value
+}
+
+/// More than a minute is no skew but a clock that is wrong, and what comes before what would say nothing any more.
+const MAX_SKEW: Span = Span::from_secs(60);
+
+fn skew(time: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
+    let Some(span) = time.duration_at("skew", ctx) else { return Limits::default().skew };
+    if span.value > MAX_SKEW {
+        ctx.fault(span.span, "\"skew\" is out of bounds", "write a span from \"0s\" to \"60s\"");
     }
     span.value
 }

@@ -19,7 +19,7 @@ use rules::plan::correlation::{Correlation, Measure, Member, Node};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::machine::{Machine, Matches};
-use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, SKEW, Stage, clock_of};
+use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, Stage, clock_of};
 use measured::{Measured, holds};
 
 /// Groups that one event may be in.
@@ -249,7 +249,7 @@ pub(crate) fn nearest(shape: &CorrelationShape, hits: &[Arc<Hit>], limits: &Limi
             for item in inside {
                 within.add(root, item, limits);
             }
-            let measured = within.number(root, inside);
+            let measured = within.number(root, inside, limits);
             let lacks = lacks(root, measured);
             if best.as_ref().is_none_or(|best| lacks < best.lacks) {
                 let group = root.by_names.iter().cloned().zip(key.iter().cloned()).collect();
@@ -337,7 +337,7 @@ impl Group {
         self.expire(node, now - node.span);
         let mut n_evicted = self.measured.add(node, &item, limits);
         self.recent.push_back(item);
-        if !holds(node, &self.measured, self.recent.make_contiguous()) {
+        if !holds(node, &self.measured, self.recent.make_contiguous(), limits) {
             if self.recent.len() > limits.max_hits_per_key {
                 n_evicted += self.make_room(node, limits);
             }
@@ -371,7 +371,7 @@ impl Group {
             }
         };
         if let (Some(window), Some((names, matches))) = (&self.window, told) {
-            match holds(node, &window.measured, &window.items) {
+            match holds(node, &window.measured, &window.items, limits) {
                 true => {
                     let found = window.tell(node, names, limits, is_about_absence(node));
                     matches.put(found, Some(window.start + node.span));
@@ -460,7 +460,7 @@ impl Window {
             .collect();
         columns.extend(
             self.measured
-                .number(node, &self.items)
+                .number(node, &self.items, limits)
                 .map(|number| (column(node.measure).to_owned(), shown(number))),
         );
         Match {
@@ -507,13 +507,13 @@ fn members(node: &Node) -> u16 {
 }
 
 /// How many of the members there are one after the other, from the first on. The earliest that fits leaves most to come.
-fn in_order(node: &Node, items: &[Item]) -> usize {
+fn in_order(node: &Node, items: &[Item], limits: &Limits) -> usize {
     let mut before: Option<&Item> = None;
     for member in 0..members(node) {
         let next = items
             .iter()
             .filter(|item| item.member == member)
-            .find(|item| before.is_none_or(|before| follows(before, item)));
+            .find(|item| before.is_none_or(|before| follows(before, item, limits)));
         let Some(next) = next else { return usize::from(member) };
         before = Some(next);
     }
@@ -521,10 +521,10 @@ fn in_order(node: &Node, items: &[Item]) -> usize {
 }
 
 /// Whether the second may have come after the first, as far as their clocks can tell.
-fn follows(first: &Item, second: &Item) -> bool {
+fn follows(first: &Item, second: &Item, limits: &Limits) -> bool {
     let (first, second) = (first.last_event(), &second.events[0]);
     match clock_of(first) == clock_of(second) {
         true => second.order() > first.order(),
-        false => second.time + SKEW >= first.time,
+        false => second.time + limits.between_clocks() >= first.time,
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rules::esql::Row;
-use rules::event::{Event, Span, Value};
+use rules::event::{Event, Value};
 use rules::plan::{KeyPart, Plan, PredicateId, Window};
 use rules::program::{Program, Role, Scratch};
 use rules::rule::Rule;
@@ -14,7 +14,7 @@ use rules::schema::{FieldId, Schema};
 use sha2::{Digest as _, Sha256};
 
 use crate::correlation::{CorrelationShape, LeafHit};
-use crate::keyed::{EventRef, Hit, JoinKey, Shape};
+use crate::keyed::{EventRef, Hit, JoinKey, Limits, Shape};
 use crate::sample::SampleShape;
 use crate::sequence::SequenceShape;
 use crate::source::Record;
@@ -270,12 +270,12 @@ pub fn fingerprint(rule: &Rule, shape: Option<&Shape>, key_names: &[Arc<str>]) -
 }
 
 /// What the keyed core is to look for. `None`: every matching event is an alert of its own.
-pub fn shape(rule: &Rule, schema: &Schema, open_span: Span) -> Option<Shape> {
+pub fn shape(rule: &Rule, schema: &Schema, limits: &Limits) -> Option<Shape> {
     Some(match &rule.plan {
         Plan::Query(_) => return None,
-        Plan::Sequence(sequence) => Shape::Sequence(SequenceShape::new(sequence, open_span)),
+        Plan::Sequence(sequence) => Shape::Sequence(SequenceShape::new(sequence, limits)),
         Plan::Sample(sample) => {
-            let window = sample.window.unwrap_or(open_span);
+            let window = sample.window.unwrap_or(limits.open_span);
             Shape::Sample(SampleShape { n_steps: sample.steps.len(), window })
         }
         Plan::Threshold(threshold) => {
@@ -340,7 +340,7 @@ filter:
         let loaded = rules::catalogue::load([folder.path()], &mut schema);
         let program = Program::compile(loaded.rules, &schema);
         let [rule] = program.rules() else { panic!("{:?}", loaded.reports) };
-        let shape = shape(rule, &schema, Span::from_secs(60));
+        let shape = shape(rule, &schema, &Limits::default());
         fingerprint(rule, shape.as_ref(), &key_names(rule, &schema))
     }
 

@@ -24,7 +24,7 @@ pub fn matches<'r>(
 ) -> Vec<Arc<Match>> {
     let program = Arc::new(Program::compile(vec![rule], schema));
     let limits = Limits { open_span: FOREVER, grace: Span(0), ..Limits::default().for_finals() };
-    let shapes = program.rules().iter().map(|rule| detect::shape(rule, schema, limits.open_span)).collect();
+    let shapes = program.rules().iter().map(|rule| detect::shape(rule, schema, &limits)).collect();
     let mut keyed = Keyed::new(shapes, limits);
     let mut detect = Detect::new(program);
     let mut records: Vec<&Record> = records.into_iter().collect();

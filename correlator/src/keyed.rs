@@ -20,7 +20,7 @@ use rules::event::{EventTime, Span, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::correlation::{CorrelationShape, LeafHit};
-use crate::sample::SampleShape;
+use crate::sample::{self, SampleShape};
 use crate::sequence::SequenceShape;
 use crate::source::{Origin, Record};
 use crate::terms::TermsShape;
@@ -29,8 +29,8 @@ use crate::window::WindowShape;
 pub use table::{Change, Eviction, KeyRef, Keyed};
 pub(crate) use table::{OverAlerts, SavedKey, Unsaved};
 
-/// Hosts and AWS keep time apart by up to 2 s, and CloudTrail writes whole seconds.
-pub const SKEW: Span = Span::from_secs(3);
+/// CloudTrail writes whole seconds, and means the end of a call.
+const WHOLE_SECOND: Span = Span::from_secs(1);
 
 /// The values an event joins on, in the order of the rule's key. An optional field that is absent is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -115,9 +115,9 @@ pub(crate) fn clock_of(event: &EventRef) -> ClockOf {
     }
 }
 
-/// How far two events' times may be off against each other.
-pub(crate) fn skew(a: &EventRef, b: &EventRef) -> Span {
-    if clock_of(a) == clock_of(b) { Span(0) } else { SKEW }
+/// How far two events' times may be off against each other, where it is `between` for the clocks of hosts and of AWS.
+pub(crate) fn skew(a: &EventRef, b: &EventRef, between: Span) -> Span {
+    if clock_of(a) == clock_of(b) { Span(0) } else { between }
 }
 
 /// What names a match within its rule and key, whatever else about it changes.
@@ -219,7 +219,8 @@ impl Shape {
     pub fn span(&self) -> Span {
         match self {
             Self::Sequence(shape) => shape.span(),
-            Self::Sample(shape) => shape.window + SKEW,
+            // Of a sample's events none needs to be first: this only keeps them a little longer.
+            Self::Sample(shape) => shape.window + sample::MARGIN,
             Self::Window(shape) => shape.span,
             Self::Terms(shape) => shape.window,
             Self::Correlation(shape) => shape.span(),
@@ -276,6 +277,8 @@ pub struct Limits {
     pub join_grace: Span,
     /// How long a partial match of a sequence without `maxspan` lives.
     pub open_span: Span,
+    /// By how much the clocks of hosts and of AWS may be off against each other.
+    pub skew: Span,
 }
 
 impl Limits {
@@ -283,6 +286,11 @@ impl Limits {
     #[must_use]
     pub(crate) fn of_join(self, is_join: bool) -> Self {
         if is_join { Self { grace: self.grace.max(self.join_grace), ..self } } else { self }
+    }
+
+    /// How far the times of an event of a host and one of AWS may be off against each other.
+    pub(crate) fn between_clocks(&self) -> Span {
+        self.skew + WHOLE_SECOND
     }
 
     /// How much longer than other rules one waits for its later half.
@@ -325,6 +333,7 @@ impl Default for Limits {
             grace: Span::from_secs(15 * 60),
             join_grace: Span::from_secs(24 * 3_600),
             open_span: Span::from_secs(24 * 3_600),
+            skew: Span::from_secs(2),
         }
     }
 }

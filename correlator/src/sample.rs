@@ -10,7 +10,10 @@ use rules::event::{EventTime, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::machine::{Machine, Matches};
-use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, SKEW, Stage};
+use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, Stage};
+
+/// Events are kept this much longer than the window asks for.
+pub(crate) const MARGIN: Span = Span::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleShape {
@@ -58,7 +61,7 @@ impl Machine for SampleState {
     }
 
     fn expire(&mut self, shape: &SampleShape, before: EventTime) {
-        self.forget(before - shape.window - SKEW);
+        self.forget(before - shape.window - MARGIN);
         self.quiet_until.take_if(|until| *until < before);
     }
 

@@ -1,7 +1,7 @@
 //! EQL sequences, with the semantics of Elasticsearch.
 //!
 //! Per key and stage only the newest partial match lives, and moving on uses it up. Events come here in order; between a
-//! host's clock and AWS's the order is only known to [`SKEW`], so an event that came a little too early for its partner
+//! host's clock and AWS's the order is only known to [`Limits::skew`], so an event that came a little too early for its partner
 //! waits that long.
 
 mod missing;
@@ -9,6 +9,7 @@ mod missing;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use rules::event::{EventTime, Span};
@@ -17,20 +18,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyed::machine::{Machine, Matches};
 use crate::keyed::seldom::{Part, Seldom};
-use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, SKEW, Stage, clock_of, skew};
+use crate::keyed::{Anchor, EventRef, Evidence, Hit, Limits, Match, Stage, clock_of, skew};
 use missing::{Absence, Missing};
 
 /// How many early events of one stage wait for a partner of the other clock.
 const MAX_WAITING: usize = 64;
 
 /// A sequence, with runs written out and missing events set apart.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SequenceShape {
     stages: Vec<StageShape>,
     missing: Vec<Missing>,
     maxspan: Option<Span>,
     /// How long anything is kept where there is no `maxspan`.
     open_span: Span,
+    /// See [`Limits::between_clocks`].
+    skew: Span,
+}
+
+impl fmt::Debug for SequenceShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shape = f.debug_struct("SequenceShape");
+        shape.field("stages", &self.stages).field("missing", &self.missing);
+        shape.field("maxspan", &self.maxspan).field("open_span", &self.open_span);
+        // Rules are known again by these words, and most were known before there was such a setting.
+        if self.skew != Limits::default().between_clocks() {
+            shape.field("skew", &self.skew);
+        }
+        shape.finish()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +57,7 @@ struct StageShape {
 }
 
 impl SequenceShape {
-    pub fn new(sequence: &plan::Sequence, open_span: Span) -> Self {
+    pub fn new(sequence: &plan::Sequence, limits: &Limits) -> Self {
         let mut stages = Vec::new();
         let mut missing = Vec::new();
         for (step, said) in (0_u16..).zip(&sequence.steps) {
@@ -54,11 +70,12 @@ impl SequenceShape {
                 stages.extend((1..=n_runs).map(|run| StageShape { step, name: Stage::Run(step + 1, run) }));
             }
         }
-        Self { stages, missing, maxspan: sequence.maxspan, open_span }
+        let (open_span, skew) = (limits.open_span, limits.between_clocks());
+        Self { stages, missing, maxspan: sequence.maxspan, open_span, skew }
     }
 
     pub fn span(&self) -> Span {
-        Span(self.maxspan.unwrap_or(self.open_span).0.saturating_add(SKEW.0))
+        Span(self.maxspan.unwrap_or(self.open_span).0.saturating_add(self.skew.0))
     }
 
     /// Whether the hit is a first step. Without one, the others come to nothing.
@@ -68,7 +85,8 @@ impl SequenceShape {
 
     fn is_within(&self, first: &EventRef, last: &EventRef) -> bool {
         let apart = last.time - first.time;
-        self.maxspan.is_none_or(|maxspan| apart <= Span(maxspan.0.saturating_add(skew(first, last).0)))
+        self.maxspan
+            .is_none_or(|maxspan| apart <= Span(maxspan.0.saturating_add(skew(first, last, self.skew).0)))
     }
 }
 
@@ -126,10 +144,10 @@ impl Machine for SequenceState {
         }
         let Some(waiting) = self.waiting.get_mut() else { return };
         for early in &mut waiting.early {
-            early.retain(|held| held.time >= before - SKEW);
+            early.retain(|held| held.time >= before - shape.skew);
         }
         for present in &mut waiting.present {
-            present.retain(|held| held.time >= oldest - SKEW);
+            present.retain(|held| held.time >= oldest - shape.skew);
         }
         waiting.absences.retain(|absence| absence.due >= before);
         self.waiting.tidy();
@@ -179,7 +197,7 @@ impl SequenceState {
             }
             None => {
                 let early = queue(&mut self.waiting.make().early, stage);
-                while early.front().is_some_and(|held| held.time < record.time - SKEW)
+                while early.front().is_some_and(|held| held.time < record.time - shape.skew)
                     || early.len() >= MAX_WAITING
                 {
                     early.pop_front();
@@ -194,7 +212,7 @@ impl SequenceState {
             self.complete(shape, partial, matches);
             return;
         }
-        match self.take_early(stage + 1, &partial) {
+        match self.take_early(shape, stage + 1, &partial) {
             Some(next) if shape.is_within(&partial[0], &next) => {
                 let mut partial = partial;
                 partial.push(next);
@@ -205,9 +223,16 @@ impl SequenceState {
     }
 
     /// The earliest waiting event that may in truth have come after all of the partial match.
-    fn take_early(&mut self, stage: usize, partial: &Partial) -> Option<Arc<EventRef>> {
+    fn take_early(
+        &mut self,
+        shape: &SequenceShape,
+        stage: usize,
+        partial: &Partial,
+    ) -> Option<Arc<EventRef>> {
         let early = self.waiting.get_mut()?.early.get_mut(stage)?;
-        let at = early.iter().position(|held| partial.iter().all(|before| may_follow(before, held)))?;
+        let at = early
+            .iter()
+            .position(|held| partial.iter().all(|before| may_follow(before, held, shape.skew)))?;
         early.remove(at)
     }
 
@@ -235,8 +260,9 @@ impl SequenceState {
         let absence = Absence::new(shape, &events, found.anchor.clone());
         let waiting = self.waiting.make();
         let mut present = waiting.present.iter().enumerate();
-        let is_disproved =
-            present.any(|(idx, present)| present.iter().any(|record| absence.is_disproved_by(idx, record)));
+        let is_disproved = present.any(|(idx, present)| {
+            present.iter().any(|record| absence.is_disproved_by(idx, record, shape.skew))
+        });
         if !is_disproved {
             matches.put(found, Some(absence.due));
             waiting.absences.push(absence);
@@ -250,14 +276,14 @@ impl SequenceState {
             }
             let waiting = self.waiting.make();
             waiting.absences.retain(|absence| {
-                let holds = !absence.is_disproved_by(idx, &hit.event);
+                let holds = !absence.is_disproved_by(idx, &hit.event, shape.skew);
                 if !holds {
                     matches.remove(&absence.anchor);
                 }
                 holds
             });
             let present = queue(&mut waiting.present, idx);
-            let oldest = hit.time() - shape.span() - SKEW;
+            let oldest = hit.time() - shape.span() - shape.skew;
             while present.front().is_some_and(|held| held.time < oldest) {
                 present.pop_front();
             }
@@ -275,11 +301,11 @@ impl SequenceState {
 }
 
 /// Whether the second event may have come after the first, as far as their clocks can tell.
-fn may_follow(first: &EventRef, second: &EventRef) -> bool {
+fn may_follow(first: &EventRef, second: &EventRef, skew: Span) -> bool {
     if clock_of(first) == clock_of(second) {
         second.order() > first.order()
     } else {
-        second.time + SKEW >= first.time
+        second.time + skew >= first.time
     }
 }
 

@@ -19,6 +19,7 @@ use rules::rule::Rule;
 use rules::schema::{FieldId, Schema};
 use serde::Serialize;
 
+use crate::keyed::Limits;
 use crate::source::Record;
 use crate::time;
 
@@ -126,6 +127,8 @@ pub struct Question<'a> {
     pub records: &'a [Record],
     /// Only as far as this event is concerned.
     pub event: Option<&'a str>,
+    /// Those of the run that is asked about.
+    pub limits: Limits,
 }
 
 impl Question<'_> {

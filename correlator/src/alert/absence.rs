@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::blind::Blind;
 use crate::archive::Archive;
-use crate::keyed::{Match, SKEW};
+use crate::keyed::{Limits, Match};
 use crate::kinds;
 use crate::source::Record;
 use crate::time;
@@ -81,11 +81,13 @@ pub(crate) struct Claim {
     is_leading: bool,
     is_trailing: bool,
     maxspan: Span,
+    /// See [`Limits::between_clocks`].
+    skew: Span,
 }
 
 impl Claim {
     /// `None`: nothing is missing. `missing` are the predicates of what is.
-    pub(crate) fn of(rule: &Rule, missing: &[Expr], schema: &Schema, open_span: Span) -> Option<Self> {
+    pub(crate) fn of(rule: &Rule, missing: &[Expr], schema: &Schema, limits: &Limits) -> Option<Self> {
         let Plan::Sequence(sequence) = &rule.plan else { return None };
         if missing.is_empty() {
             return None;
@@ -101,7 +103,8 @@ impl Claim {
             feeds,
             is_leading: sequence.steps.first().is_some_and(|step| step.is_missing),
             is_trailing: sequence.steps.last().is_some_and(|step| step.is_missing),
-            maxspan: sequence.maxspan.unwrap_or(open_span),
+            maxspan: sequence.maxspan.unwrap_or(limits.open_span),
+            skew: limits.between_clocks(),
         })
     }
 
@@ -128,6 +131,8 @@ struct Voucher {
 pub(crate) struct Stake {
     from: EventTime,
     to: EventTime,
+    /// Nothing before this is expected any more where it is certain.
+    certain_at: EventTime,
     vouchers: Vec<Voucher>,
 }
 
@@ -157,7 +162,7 @@ impl Stake {
                 if named.is_empty() { vec![None] } else { named.iter().cloned().map(Some).collect() };
             of.into_iter().map(|of| Voucher { feed: *feed, of })
         });
-        Self { from, to, vouchers: vouchers.collect() }
+        Self { from, to, certain_at: to + claim.skew, vouchers: vouchers.collect() }
     }
 
     /// What vouches for the claim, for the alert.
@@ -185,7 +190,7 @@ impl Stake {
             "feed": feed.name(),
             "heard_from": time::format(heard_from),
             "heard_to": time::format(heard_to),
-            "watermark": time::format(self.to + SKEW),
+            "watermark": time::format(self.certain_at),
         });
         if let Some(of) = of {
             said[if *feed == Feed::Sensor { "host" } else { "account" }] = of.into();

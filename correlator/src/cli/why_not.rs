@@ -114,14 +114,14 @@ pub(super) fn run(
     let n_events = records.len();
     let drops = set.drops.clone();
     let schema = set.schema.clone();
-    let engine = Told::of(set, &rule, records.clone(), event);
+    let engine = Told::of(set, &rule, records.clone(), event, limits);
     let grace = limits.of_join(engine.is_join).grace;
     let asked = records.iter().find(|record| event == Some(&*record.event.id));
     let late = asked.zip(behind).and_then(|(record, watermark)| late(&rule, record, watermark, grace));
     let mut records = records;
     records.extend(engine.signals);
     records.sort_by(|a, b| order(a).cmp(&order(b)));
-    let question = Question { rule: &rule, drops: &drops, schema: &schema, records: &records, event };
+    let question = Question { rule: &rule, drops: &drops, schema: &schema, records: &records, event, limits };
     let mut answer = question.answer();
     if engine.fired.is_empty() {
         answer.reasons.extend(engine.withheld);
@@ -317,13 +317,19 @@ struct Told {
 }
 
 impl Told {
-    fn of(set: RuleSet, rule: &Rule<Expr>, records: Vec<Record>, event: Option<&str>) -> Self {
+    fn of(
+        set: RuleSet,
+        rule: &Rule<Expr>,
+        records: Vec<Record>,
+        event: Option<&str>,
+        limits: Limits,
+    ) -> Self {
         let is_over_alerts = rule.is_over_alerts(&set.schema);
         let (program, schema) = set.into_program();
         let idx = (0..).map(RuleIdx).zip(program.rules()).find(|(_, held)| held.id == rule.id);
         let is_join = idx.is_some_and(|(idx, _)| kinds::is_join(&schema, &program, idx));
         let source: Arc<str> = "trace".into();
-        let mut engine = Engine::new(program, &schema, Limits::default(), Mode::Finals);
+        let mut engine = Engine::new(program, &schema, limits, Mode::Finals);
         if is_over_alerts {
             engine.keep_signals();
         }

@@ -32,6 +32,7 @@ impl Config {
         }
         limits::write(self.limits, self.n_threads, out)?;
         writeln!(out, "\n[time]\njoin_lateness = \"{}\"", duration(self.join_lateness))?;
+        writeln!(out, "skew = \"{}\"", duration(self.limits.skew))?;
         for source in &self.sources {
             write_source(source, out)?;
         }

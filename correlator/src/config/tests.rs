@@ -282,6 +282,19 @@ fn metrics_stay_on_this_machine_unless_asked() {
               = help: write a span from "1d" to "3650d""#]],
     );
     check_faults(
+        "[time]\nskew = \"61s\"\n",
+        expect![[r#"
+            error: "skew" is out of bounds
+             --> /etc/groundtrail/groundtrail.toml:2:8
+              |
+            2 | skew = "61s"
+              |        ^^^^^
+              |
+              = help: write a span from "0s" to "60s""#]],
+    );
+    let skew = |text: &str| parse(text).unwrap().limits.skew;
+    assert_eq!((skew(""), skew("[time]\nskew = \"500ms\"")), (Span::from_secs(2), Span::from_millis(500)));
+    check_faults(
         "[metrics]\nlisten = \"9109\"\n[metric]\n",
         expect![[r#"
         error: "9109" is not an address with a port

@@ -116,13 +116,13 @@ impl Measured {
     }
 
     /// None: none of the events has a number to measure.
-    pub(super) fn number(&self, node: &Node, items: &[Item]) -> Option<f64> {
+    pub(super) fn number(&self, node: &Node, items: &[Item], limits: &Limits) -> Option<f64> {
         let has_numbers = self.n_numbers > 0;
         match node.measure {
             Measure::EventCount => Some(self.n_items as f64),
             Measure::ValueCount => Some(self.distinct.len() as f64),
             Measure::Temporal => Some(self.members.len() as f64),
-            Measure::TemporalOrdered => Some(in_order(node, items) as f64),
+            Measure::TemporalOrdered => Some(in_order(node, items, limits) as f64),
             Measure::Sum => has_numbers.then_some(self.sum),
             Measure::Average => has_numbers.then(|| self.sum / self.n_numbers as f64),
             Measure::Percentile(percentile) => self::percentile(&self.numbers, percentile),
@@ -131,8 +131,8 @@ impl Measured {
 }
 
 /// Whether the window is one to tell of.
-pub(super) fn holds(node: &Node, measured: &Measured, items: &[Item]) -> bool {
-    let Some(measured) = measured.number(node, items) else { return false };
+pub(super) fn holds(node: &Node, measured: &Measured, items: &[Item], limits: &Limits) -> bool {
+    let Some(measured) = measured.number(node, items, limits) else { return false };
     node.bounds.iter().all(|(comparison, bound)| {
         let bound = bound.get();
         match comparison {

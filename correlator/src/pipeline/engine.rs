@@ -130,7 +130,7 @@ impl Engine {
         };
         let rules = program.rules();
         let shapes: Vec<Option<Shape>> =
-            rules.iter().map(|rule| detect::shape(rule, schema, limits.open_span)).collect();
+            rules.iter().map(|rule| detect::shape(rule, schema, &limits)).collect();
         // A first sight is an event of its own: its history does not keep the alert open.
         let span = |shape: &Option<Shape>| match shape {
             None | Some(Shape::Terms(_)) => Span(0),
@@ -138,7 +138,7 @@ impl Engine {
         };
         let claims: Vec<Option<Claim>> = (0_u32..)
             .zip(rules)
-            .map(|(idx, rule)| Claim::of(rule, &program.missing(RuleIdx(idx)), schema, limits.open_span))
+            .map(|(idx, rule)| Claim::of(rule, &program.missing(RuleIdx(idx)), schema, &limits))
             .collect();
         let mut spans: Vec<Span> = shapes.iter().map(span).collect();
         let joins: Vec<bool> =

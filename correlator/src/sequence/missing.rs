@@ -6,7 +6,7 @@ use rules::event::{EventTime, Span};
 use serde::{Deserialize, Serialize};
 
 use super::SequenceShape;
-use crate::keyed::{Anchor, EventRef, SKEW, skew};
+use crate::keyed::{Anchor, EventRef, skew};
 
 /// `![ ... ]` in a sequence.
 #[derive(Debug, Clone, Copy)]
@@ -56,29 +56,29 @@ impl Absence {
             Bound::Event(record) => record.time,
             Bound::Time(time, _) => *time,
         });
-        let due = ends.max().unwrap_or(last.time) + SKEW;
+        let due = ends.max().unwrap_or(last.time) + shape.skew;
         Self { anchor, due, stretches }
     }
 
     /// Whether an event of the missing kind lies where there must be none. Doubt about the clocks speaks against the claim.
-    pub(super) fn is_disproved_by(&self, missing: usize, record: &EventRef) -> bool {
+    pub(super) fn is_disproved_by(&self, missing: usize, record: &EventRef, between: Span) -> bool {
         let (from, to) = &self.stretches[missing];
-        is_after(from, record) && is_before(to, record)
+        is_after(from, record, between) && is_before(to, record, between)
     }
 }
 
-fn is_after(bound: &Bound, record: &EventRef) -> bool {
+fn is_after(bound: &Bound, record: &EventRef, between: Span) -> bool {
     match bound {
-        Bound::Event(event) if skew(event, record) == Span(0) => record.order() > event.order(),
-        Bound::Event(event) => record.time + SKEW >= event.time,
-        Bound::Time(time, event) => record.time + skew(event, record) >= *time,
+        Bound::Event(event) if skew(event, record, between) == Span(0) => record.order() > event.order(),
+        Bound::Event(event) => record.time + between >= event.time,
+        Bound::Time(time, event) => record.time + skew(event, record, between) >= *time,
     }
 }
 
-fn is_before(bound: &Bound, record: &EventRef) -> bool {
+fn is_before(bound: &Bound, record: &EventRef, between: Span) -> bool {
     match bound {
-        Bound::Event(event) if skew(event, record) == Span(0) => record.order() < event.order(),
-        Bound::Event(event) => record.time <= event.time + SKEW,
-        Bound::Time(time, event) => record.time <= *time + skew(event, record),
+        Bound::Event(event) if skew(event, record, between) == Span(0) => record.order() < event.order(),
+        Bound::Event(event) => record.time <= event.time + between,
+        Bound::Time(time, event) => record.time <= *time + skew(event, record, between),
     }
 }

@@ -12,8 +12,13 @@ use crate::keyed::{Hit, Limits, Match, Shape, Stage};
 
 /// `A !B C*3 5s`: steps in order, missing ones with `!`, runs with `*`, then `maxspan` in seconds.
 fn shape(text: &str) -> Shape {
-    let mut shape =
-        SequenceShape { stages: vec![], missing: vec![], maxspan: None, open_span: Span::from_secs(86_400) };
+    let mut shape = SequenceShape {
+        stages: vec![],
+        missing: vec![],
+        maxspan: None,
+        open_span: Span::from_secs(86_400),
+        skew: Limits::default().between_clocks(),
+    };
     for word in text.split_whitespace() {
         if let Some(seconds) = word.strip_suffix('s') {
             shape.maxspan = Some(Span::from_millis((seconds.parse::<f64>().unwrap() * 1e3) as i64));
@@ -176,6 +181,39 @@ fn between_clocks_order_and_maxspan_allow_for_skew() {
     check("A B 1s", "A1 B5.1c", &[]);
     check("A B C 10s", "A5 B3c C6", &["A5 B3c C6"]);
     check("A !B C 10s", "A5 B4c C6", &[]);
+}
+
+/// The same where clocks may be off by so many seconds.
+fn check_under(skew: i64, sequence: &str, events: &str, expect: &[&str]) {
+    let limits = Limits { skew: Span::from_secs(skew), ..Limits::default() };
+    let Shape::Sequence(mut its) = shape(sequence) else { panic!("a sequence") };
+    its.skew = limits.between_clocks();
+    let mut table = Table::new(Shape::Sequence(its), limits);
+    hits(events).iter().for_each(|hit| table.push(hit));
+    table.advance(1e9);
+    assert_eq!(table.shown(), expect, "{sequence} under {skew} s");
+}
+
+#[test]
+fn how_far_clocks_may_be_off_is_a_setting() {
+    check_under(0, "A B 1s", "A5 B4c", &["A5 B4c"]);
+    check_under(0, "A B 1s", "A5.1 B4c", &[]);
+    check_under(0, "A B 1s", "A1 B3.1c", &[]);
+    check_under(10, "A B 1s", "A16 B5c", &["A16 B5c"]);
+    check_under(10, "A B 1s", "A16.1 B5c", &[]);
+    check_under(10, "A B 1s", "A16 B5", &[]);
+    check_under(0, "A !B C 10s", "A5 B3.9c C6", &["A5 C6"]);
+    check_under(10, "A !B C 10s", "A15 B4c C16", &[]);
+}
+
+#[test]
+fn a_rule_is_known_by_the_words_from_before_there_was_that_setting() {
+    let Shape::Sequence(mut its) = shape("A B 5s") else { panic!("a sequence") };
+    let words = "SequenceShape { stages: [StageShape { step: 0, name: Run(1, 1) }, StageShape { step: 1, name: Run(2, 1) }], \
+                 missing: [], maxspan: Some(Span(5000000000)), open_span: Span(86400000000000) }";
+    assert_eq!(format!("{its:?}"), words);
+    its.skew = Span::from_secs(10);
+    assert_ne!(format!("{its:?}"), words, "what it holds half-seen means something else");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rules::plan::correlation::{Correlation, Measure, Node};
 use super::{Answer, Kind, MAX_SEEN, Question, Reason, Seen, fit, in_words};
 use crate::correlation::{CorrelationShape, LeafHit, column, nearest};
 use crate::detect;
-use crate::keyed::{EventRef, Hit, Limits};
+use crate::keyed::{EventRef, Hit};
 use crate::source::Record;
 
 pub(super) fn answer(question: &Question<'_>, correlation: &Correlation<Expr>) -> Answer {
@@ -38,7 +38,7 @@ pub(super) fn answer(question: &Question<'_>, correlation: &Correlation<Expr>) -
     }
     let hits = hits(correlation, &fitting, question);
     let shape = CorrelationShape::new(correlation);
-    let Some(best) = nearest(&shape, &hits, &Limits::default()) else {
+    let Some(best) = nearest(&shape, &hits, &question.limits) else {
         let names = root.by_names.join(", ");
         let text = format!("the events that count have nothing to group by: {names}");
         return Answer { found, ..question.nothing(vec![Reason::new(Kind::KeyAbsent, text)]) };

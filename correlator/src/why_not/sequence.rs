@@ -9,7 +9,7 @@ use rules::plan::{KeyPart, Sequence, Step};
 use super::fit::{self, fits};
 use super::{Answer, Kind, Question, Reason, Seen, in_words, order};
 use crate::detect;
-use crate::keyed::{EventRef, JoinKey, SKEW, skew};
+use crate::keyed::{EventRef, JoinKey, skew};
 use crate::source::Record;
 
 /// One positive step, runs written out.
@@ -178,13 +178,25 @@ impl<'q> Search<'q, '_> {
 
     fn continues(&self, chain: &[&Record], next: &Record) -> bool {
         let (Some(first), Some(last)) = (chain.first(), chain.last()) else { return true };
-        is_after(next, last) && self.overrun(first, next) <= Span(0)
+        self.is_after(next, last) && self.overrun(first, next) <= Span(0)
+    }
+
+    /// Within one clock, order is exact; between two, it is known to the skew.
+    fn is_after(&self, later: &Record, earlier: &Record) -> bool {
+        match self.skew(later, earlier) {
+            Span(0) => order(later) > order(earlier),
+            skew => later.event.time + skew >= earlier.event.time,
+        }
+    }
+
+    fn skew(&self, a: &Record, b: &Record) -> Span {
+        skew(&EventRef::of(a), &EventRef::of(b), self.question.limits.between_clocks())
     }
 
     /// By how much an event comes after the sequence that began with `first` may end.
     fn overrun(&self, first: &Record, last: &Record) -> Span {
         let Some(maxspan) = self.sequence.maxspan else { return Span(0) };
-        let tolerance = skew(&EventRef::of(first), &EventRef::of(last));
+        let tolerance = self.skew(first, last);
         Span((last.event.time - first.event.time).0 - maxspan.0 - tolerance.0)
     }
 
@@ -241,7 +253,7 @@ impl<'q> Search<'q, '_> {
         let candidates = self.question.records.iter().map(|record| {
             let miss = fit::miss(self.question, &next.said.predicate, record);
             let is_elsewhere = !detect::keys(&next.said.by, &record.event).contains(&chain.key);
-            let is_outside = !is_after(record, last) || self.overrun(first, record) > Span(0);
+            let is_outside = !self.is_after(record, last) || self.overrun(first, record) > Span(0);
             (
                 miss.distance,
                 u8::from(is_elsewhere) + u8::from(is_outside),
@@ -256,7 +268,7 @@ impl<'q> Search<'q, '_> {
 
     fn same_key(&self, chain: &Chain<'q>, first: &Record, last: &Record, record: &Record) -> Reason {
         let over = self.overrun(first, record);
-        if !is_after(record, last) {
+        if !self.is_after(record, last) {
             let early = last.event.time - record.event.time;
             let text = format!("it came {} before the step it should follow", in_words(early));
             return Reason::new(Kind::WrongOrder, text).off_by(early);
@@ -319,12 +331,12 @@ impl<'q> Search<'q, '_> {
                 (n_before.checked_sub(1).map(|n| chain.events[n]), chain.events.get(n_before).copied());
             let lies_between = |record: &&Record| {
                 let is_begun = match (from, chain.events.last()) {
-                    (Some(from), _) => is_after(record, from),
+                    (Some(from), _) => self.is_after(record, from),
                     (None, Some(last)) => self.overrun(record, last) <= Span(0),
                     (None, None) => true,
                 };
                 let is_over = match to {
-                    Some(to) => is_after(to, record),
+                    Some(to) => self.is_after(to, record),
                     None => self.overrun(chain.events[0], record) <= Span(0),
                 };
                 is_begun && is_over
@@ -351,13 +363,5 @@ impl<'q> Search<'q, '_> {
             nearest: spoiler.map(|(step, record)| Seen::new(format!("step {}", step + 1), record)),
             reasons: reason.into_iter().collect(),
         }
-    }
-}
-
-/// Within one clock, order is exact; between two, it is known to the skew.
-fn is_after(later: &Record, earlier: &Record) -> bool {
-    match skew(&EventRef::of(later), &EventRef::of(earlier)) {
-        Span(0) => order(later) > order(earlier),
-        _ => later.event.time + SKEW >= earlier.event.time,
     }
 }

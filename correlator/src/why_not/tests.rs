@@ -9,6 +9,7 @@ use rules::rule::Rule;
 use rules::schema::Schema;
 
 use super::{Answer, Kind, Question};
+use crate::keyed::Limits;
 use crate::source::normalize::Normalizer;
 use crate::source::{Origin, Record};
 
@@ -41,7 +42,7 @@ fn world(head: &str, body: &str, lines: &[String]) -> World {
 impl World {
     fn ask(&self, event: Option<&str>) -> Answer {
         let World { rule, drops, schema, records } = self;
-        Question { rule, drops, schema, records, event }.answer()
+        Question { rule, drops, schema, records, event, limits: Limits::default() }.answer()
     }
 }
 
