@@ -49,6 +49,9 @@ pub(super) struct Flags {
     /// Keep alerts, open sequences and positions in this file, over restarts
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
+    /// When all sources have ended, leave half-seen sequences and alerts open for the next run, as a signal does
+    #[arg(long)]
+    keep_open: bool,
     #[command(flatten)]
     rules: RuleFlags,
     #[command(flatten)]
@@ -72,6 +75,10 @@ pub(super) fn run(
     }
     if config.sources.is_empty() {
         let message = "nothing to watch: give --sensor, --cloudtrail, --guardduty or --vpcflow, or [[source]] in the configuration";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    if config.store.is_none() && flags.keep_open {
+        let message = "--keep-open leaves what is open to the next run, and there is no store to keep it in: set [store] path, or give --store";
         return Err(CliError::Usage(message.to_owned()));
     }
     if config.store.is_none()
@@ -153,7 +160,8 @@ pub(super) fn run(
         .with_retention(config.retention)
         .with_max_store_bytes(config.max_store_bytes)
         .with_board(Arc::clone(&board))
-        .with_stage(stage);
+        .with_stage(stage)
+        .with_open_end(flags.keep_open);
     let mut runner = runner.with_reload(reload, (*normalizer).clone());
     let ended = runner.run(&mut merge, &stop, &mut delivery);
     stop.stop();

@@ -148,6 +148,7 @@ pub struct Runner {
     since: (usize, Instant),
     /// The store's format held no state: the first commit writes what was computed from its events.
     is_of_older: bool,
+    is_open_ended: bool,
     reload: Option<(Reload, Normalizer)>,
     stage: Option<Stage>,
     patience: WritePatience,
@@ -193,6 +194,7 @@ impl Runner {
             ahead: None,
             since: (0, now),
             is_of_older,
+            is_open_ended: false,
             reload: None,
             stage: None,
             patience: WritePatience::default(),
@@ -223,6 +225,13 @@ impl Runner {
     #[must_use]
     pub fn with_reload(mut self, reload: Reload, normalizer: Normalizer) -> Self {
         self.reload = Some((reload, normalizer));
+        self
+    }
+
+    /// Keeps what is open for the next run even where every source has ended.
+    #[must_use]
+    pub fn with_open_end(mut self, is_open_ended: bool) -> Self {
+        self.is_open_ended = is_open_ended;
         self
     }
 
@@ -310,7 +319,7 @@ impl Runner {
     }
 
     /// Runs until every source has ended, or until stopped. Stopping keeps what is open for the next run; sources that
-    /// end by themselves end time as well.
+    /// end by themselves end time as well, unless told otherwise: see [`Self::with_open_end`].
     ///
     /// # Errors
     /// The store cannot be written, or alerts cannot be delivered. What was not written will be read again.
@@ -356,7 +365,7 @@ impl Runner {
                 break;
             }
         }
-        let ended = self.end(stop.is_set(), delivery)?;
+        let ended = self.end(stop.is_set() || self.is_open_ended, delivery)?;
         self.measure(merge, true);
         Ok(ended)
     }

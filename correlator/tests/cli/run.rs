@@ -59,6 +59,54 @@ fn a_run_ends_with_its_input_and_its_alerts_can_be_explained_later() {
     assert!(!folder.path().join("nowhere.db").exists());
 }
 
+const SEQUENCE: &str = r#"
+[rule]
+name = "Connects after curl"
+rule_id = "5f0c2d6e-7f0c-4f0c-8f0c-0123456789ab"
+description = "d"
+type = "eql"
+language = "eql"
+severity = "low"
+risk_score = 21
+query = '''
+sequence by host.id with maxspan=1h
+  [process where process.name == "curl"]
+  [network where event.action == "connection_attempted"]
+'''
+"#;
+
+#[test]
+fn runs_over_one_batch_each_join_where_they_are_told_to() {
+    let folder = rule_folder("");
+    fs::write(folder.path().join("sequence.toml"), SEQUENCE).unwrap();
+    let now = jiff::Timestamp::now();
+    let event = |id: &str, seconds: i64, category: &str, action: &str| {
+        let event = serde_json::json!({
+            "@timestamp": (now + jiff::SignedDuration::from_secs(seconds - 60)).to_string(),
+            "event": {"id": id, "action": action, "category": [category]},
+            "host": {"id": "i-1"},
+            "process": {"name": "curl"},
+        });
+        format!("{event}\n")
+    };
+    let batches = [event("a", 0, "process", "exec"), event("b", 1, "network", "connection_attempted")];
+    let told = |store: &str, more: &[&str]| -> Vec<usize> {
+        let run =
+            ["run", "--sensor", "-", "--store", store, "--rules", "sequence.toml", "--no-builtin-rules"];
+        let run = [&run[..], more].concat();
+        let told = |batch: &String| {
+            let ended = groundtrail(folder.path(), &run, batch);
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+            ended.stdout.lines().count()
+        };
+        batches.iter().map(told).collect()
+    };
+    assert_eq!(told("ends.db", &["-o", "ndjson"]), [0, 0], "a run that ends has no more to wait for");
+    assert_eq!(told("open.db", &["-o", "ndjson", "--keep-open"]), [0, 1]);
+    let nowhere = groundtrail(folder.path(), &["run", "--sensor", "-", "--keep-open"], "");
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("no store to keep it in"), "{}", nowhere.stderr);
+}
+
 #[test]
 fn a_run_that_follows_a_folder_ends_well_when_it_is_told_to() {
     let folder = rule_folder("");
