@@ -135,6 +135,9 @@ impl fmt::Debug for Outlet {
     }
 }
 
+/// Longer than a source takes for an event, and nothing to whoever waits for an alert.
+const NAP: Duration = Duration::from_micros(50);
+
 /// What waiting for the next item came to.
 #[derive(Debug)]
 pub(super) enum Waited {
@@ -214,6 +217,14 @@ impl Inlets {
             match self.try_next() {
                 Waited::Timeout => {}
                 other => return other,
+            }
+            // A source that is at work sends more in a moment. To be woken for each one costs both sides more than reading it.
+            if deadline.saturating_duration_since(Instant::now()) > NAP {
+                std::thread::sleep(NAP);
+                match self.try_next() {
+                    Waited::Timeout => {}
+                    other => return other,
+                }
             }
             match self.bell.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(()) => {}

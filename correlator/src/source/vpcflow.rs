@@ -2,6 +2,7 @@
 //!
 //! A line is read by its header, never by position: AWS lets the user choose columns, and adds new ones.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use rules::event::EventTime;
@@ -59,8 +60,38 @@ pub fn is_event(header: &str, line: &str) -> bool {
     status != Some("NODATA")
 }
 
+const COMMON: &[(&str, &str)] = &[
+    ("version", "aws.vpcflow.version"),
+    ("account-id", "aws.vpcflow.account_id"),
+    ("interface-id", "aws.vpcflow.interface_id"),
+    ("srcaddr", "aws.vpcflow.srcaddr"),
+    ("dstaddr", "aws.vpcflow.dstaddr"),
+    ("srcport", "aws.vpcflow.srcport"),
+    ("dstport", "aws.vpcflow.dstport"),
+    ("protocol", "aws.vpcflow.protocol"),
+    ("packets", "aws.vpcflow.packets"),
+    ("bytes", "aws.vpcflow.bytes"),
+    ("action", "aws.vpcflow.action"),
+    ("log-status", "aws.vpcflow.log_status"),
+    ("vpc-id", "aws.vpcflow.vpc_id"),
+    ("subnet-id", "aws.vpcflow.subnet_id"),
+    ("instance-id", "aws.vpcflow.instance_id"),
+    ("tcp-flags", "aws.vpcflow.tcp_flags"),
+    ("type", "aws.vpcflow.type"),
+    ("pkt-srcaddr", "aws.vpcflow.pkt_srcaddr"),
+    ("pkt-dstaddr", "aws.vpcflow.pkt_dstaddr"),
+    ("region", "aws.vpcflow.region"),
+    ("az-id", "aws.vpcflow.az_id"),
+    ("flow-direction", "aws.vpcflow.flow_direction"),
+    ("traffic-path", "aws.vpcflow.traffic_path"),
+];
+
 /// A column under the name of the public mapping. Columns that came later are under their own.
-fn field(column: &str) -> String {
+fn field(column: &str) -> Cow<'static, str> {
+    // Those of nearly every flow log: a path for each of a million lines a second need not be made.
+    if let Some((_, path)) = COMMON.iter().find(|(name, _)| *name == column) {
+        return Cow::Borrowed(path);
+    }
     let name = match column {
         "pkt-src-aws-service" => "pkt_src_service",
         "pkt-dst-aws-service" => "pkt_dst_service",
@@ -76,9 +107,9 @@ fn field(column: &str) -> String {
         "ecs-task-definition-arn" => "ecs.task_definition.arn",
         "ecs-task-arn" => "ecs.task.arn",
         "ecs-task-id" => "ecs.task.id",
-        other => return format!("aws.vpcflow.{}", other.replace('-', "_")),
+        other => return format!("aws.vpcflow.{}", other.replace('-', "_")).into(),
     };
-    format!("aws.vpcflow.{name}")
+    format!("aws.vpcflow.{name}").into()
 }
 
 impl<'t> Flow<'t> {
@@ -177,9 +208,14 @@ impl<'t> Flow<'t> {
     /// real ends, and `related.ip` holds all.
     fn ends(&self, sink: &mut dyn FieldSink) {
         let mut related: Vec<&str> = Vec::new();
-        for (side, column, packet, port) in [
-            ("source", "srcaddr", "pkt-srcaddr", "srcport"),
-            ("destination", "dstaddr", "pkt-dstaddr", "dstport"),
+        for ([address_path, ip_path, port_path], column, packet, port) in [
+            (["source.address", "source.ip", "source.port"], "srcaddr", "pkt-srcaddr", "srcport"),
+            (
+                ["destination.address", "destination.ip", "destination.port"],
+                "dstaddr",
+                "pkt-dstaddr",
+                "dstport",
+            ),
         ] {
             let seen = [self.get(column), self.get(packet)];
             for address in seen.into_iter().flatten().filter(|text| text.parse::<IpAddr>().is_ok()) {
@@ -188,13 +224,13 @@ impl<'t> Flow<'t> {
                 }
             }
             if let Some(address) = self.get(column).or_else(|| self.get(packet)) {
-                sink.put(&format!("{side}.address"), Scalar::Str(address));
-                if address.parse::<IpAddr>().is_ok() {
-                    sink.put(&format!("{side}.ip"), Scalar::Str(address));
+                sink.put(address_path, Scalar::Str(address));
+                if related.contains(&address) {
+                    sink.put(ip_path, Scalar::Str(address));
                 }
             }
             if let Some(port) = self.int(port) {
-                sink.put(&format!("{side}.port"), Scalar::Int(port));
+                sink.put(port_path, Scalar::Int(port));
             }
         }
         for address in related {
@@ -203,10 +239,11 @@ impl<'t> Flow<'t> {
     }
 
     fn network(&self, sink: &mut dyn FieldSink) {
-        for (path, column) in [("bytes", "bytes"), ("packets", "packets")] {
+        for (paths, column) in
+            [(["network.bytes", "source.bytes"], "bytes"), (["network.packets", "source.packets"], "packets")]
+        {
             if let Some(count) = self.int(column) {
-                sink.put(&format!("network.{path}"), Scalar::Int(count));
-                sink.put(&format!("source.{path}"), Scalar::Int(count));
+                paths.into_iter().for_each(|path| sink.put(path, Scalar::Int(count)));
             }
         }
         if let Some(protocol) = self.get("protocol") {
