@@ -239,3 +239,37 @@ fn sinks_without_a_store_are_refused_with_a_way_out() {
     assert_eq!(checked.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&checked.stdout).contains("[store] path is not set"));
 }
+
+#[test]
+fn dead_letters_are_sent_again_and_leave_their_file_once_they_are_taken() {
+    let (hook, at) = hook(0);
+    let place = Place::new(&format!(
+        "[[sink]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{at}/\"\n{QUICK}\
+         [[sink]]\nname = \"gone\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:1/\"\n{QUICK}"
+    ));
+    let letter = |id: &str| {
+        let document = serde_json::json!({"groundtrail": {"alert": {"id": id, "revision": 2}}});
+        format!(
+            "{}\n",
+            serde_json::json!({"alert_id": id, "revision": 2, "reason": "x", "document": document})
+        )
+    };
+    fs::create_dir(place.path("dead")).unwrap();
+    for sink in ["hook", "gone"] {
+        fs::write(place.path(&format!("dead/{sink}.ndjson")), letter("a") + &letter("b")).unwrap();
+    }
+    let resend = |sink: &str| place.groundtrail(false, &["sink", "resend", sink]).output().unwrap();
+    let sent = resend("hook");
+    assert!(sent.status.success(), "{}", stderr(&sent));
+    let said = String::from_utf8_lossy(&sent.stdout).into_owned();
+    assert!(said.starts_with("hook: 2 taken by http://127.0.0.1:"), "{said}");
+    let expected: BTreeSet<String> = ["a-2", "b-2"].map(str::to_owned).into();
+    assert_eq!(ids(&hook.taken.lock().unwrap()), expected);
+    assert!(!place.path("dead/hook.ndjson").exists());
+    let again = resend("hook");
+    assert!(again.status.success() && hook.taken.lock().unwrap().len() == 2, "{}", stderr(&again));
+    let down = resend("gone");
+    assert_eq!(down.status.code(), Some(1), "{}", stderr(&down));
+    assert!(stderr(&down).contains("cannot connect to 127.0.0.1"), "{}", stderr(&down));
+    assert_eq!(fs::read_to_string(place.path("dead/gone.ndjson")).unwrap(), letter("a") + &letter("b"));
+}

@@ -23,6 +23,7 @@ mod ndjson;
 mod ocsf;
 mod pretty;
 mod progress;
+pub mod resend;
 mod secret;
 mod signature;
 mod splunk;

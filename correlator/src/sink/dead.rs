@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rules::event::EventTime;
@@ -69,19 +69,36 @@ impl DeadLetters {
             text += &to_line(&line);
             text.push('\n');
         }
-        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let mut file = File::options().create(true).read(true).append(true).mode(0o600).open(&self.path)?;
-        if ends_within_a_line(&mut file)? {
-            text.insert(0, '\n');
-        }
-        let n_bytes = file.metadata()?.len();
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
-            // They come again, whole.
-            let _ = file.set_len(n_bytes);
-        })
+        append(&self.path, &text)
     }
+}
+
+/// Whole lines, where they last; all of them or none.
+pub(super) fn append(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = loop {
+        let file = File::options().create(true).read(true).append(true).mode(0o600).open(path)?;
+        file.lock()?;
+        // Whoever takes letters out has moved it away otherwise.
+        if is_at(&file, path) {
+            break file;
+        }
+    };
+    let text = if ends_within_a_line(&mut file)? { format!("\n{text}") } else { text.to_owned() };
+    let n_bytes = file.metadata()?.len();
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
+        // They come again, whole.
+        let _ = file.set_len(n_bytes);
+    })
+}
+
+/// Whether this is the file of that name still.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let name = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let held = file.metadata().map(name);
+    held.is_ok_and(|held| std::fs::metadata(path).map(name).is_ok_and(|named| named == held))
 }
 
 /// Whether a crash, or a full disk, cut the last line short.

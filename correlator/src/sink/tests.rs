@@ -5,6 +5,7 @@ mod local;
 mod ocsf;
 mod queue;
 pub(super) mod receiver;
+mod resend;
 mod search;
 
 use std::path::{Path, PathBuf};
