@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use correlator::alert::AlertChange;
-use correlator::indicator::Indicators;
 use correlator::keyed::Limits;
 use correlator::merge::{Doubt, Merge, Pace};
 use correlator::pipeline::{Delivery, Engine, Mode, Runner};
@@ -117,7 +116,7 @@ fn of_folder(folder: &Path) -> World {
 
 fn world(schema: Schema, program: Arc<Program>) -> World {
     let schema = Arc::new(schema);
-    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
     World { schema, program, normalizer }
 }
 

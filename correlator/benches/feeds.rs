@@ -6,9 +6,11 @@ mod calls;
 #[path = "generate/random.rs"]
 mod random;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Read, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use correlator::source::normalize::Normalizer;
 use correlator::time::{Lateness, SystemClock};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rules::event::EventTime;
 use rules::schema::Schema;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -50,6 +53,7 @@ enum What {
     CloudTrail,
     Flows,
     Large,
+    Lists,
 }
 
 fn main() {
@@ -58,6 +62,7 @@ fn main() {
         Some(What::CloudTrail) => println!("{}", cloudtrail()),
         Some(What::Flows) => println!("{}", flows()),
         Some(What::Large) => println!("{}", large()),
+        Some(What::Lists) => println!("{}", lists()),
         None => What::value_variants().iter().for_each(|what| in_process_of_its_own(*what)),
     }
 }
@@ -138,9 +143,66 @@ fn large() -> Value {
     json!({ "name": "large", "packed_mib": n_bytes >> 20, "records": n_records, "gained_mib": gained / 1024 })
 }
 
+const N_ADDRESSES: usize = 700_000;
+const N_NETWORKS: usize = 100_000;
+const N_DOMAINS: usize = 200_000;
+const N_LOOKS: usize = 1_000_000;
+
+/// A million indicators, and what is asked of them for each event; beside them, a map of the standard library's that knows
+/// the addresses alone.
+fn lists() -> Value {
+    let mut random = random::Random::new(3);
+    let mut any = || Ipv4Addr::from_bits(random.below(u32::MAX as usize) as u32);
+    let addresses: Vec<Ipv4Addr> = (0..N_ADDRESSES).map(|_| any()).collect();
+    let networks: Vec<String> = (0..N_NETWORKS).map(|at| format!("{}/{}", any(), 20 + at % 9)).collect();
+    let misses: Vec<IpAddr> = (0..N_LOOKS).map(|_| IpAddr::V4(any())).collect();
+    let names: Vec<String> =
+        (0..N_DOMAINS).map(|at| format!("c{:x}.rogue{}.example.net", any().to_bits(), at % 1_000)).collect();
+    let mut text: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    networks.iter().chain(&names).for_each(|line| text += &format!("{line}\n"));
+    let before = status_kib("VmRSS:");
+    let mut indicators = Indicators::default();
+    let loaded = indicators.load(&text, "bench");
+    assert_eq!(loaded.n_bad, 0, "{:?}", loaded.bad.first());
+    let (held, peak) = (status_kib("VmRSS:") - before, status_kib("VmHWM:") - before);
+    let now = EventTime(1_793_613_600_000_000_000);
+    let hits: Vec<IpAddr> = (0..N_LOOKS).map(|at| addresses[at * 7 % addresses.len()].into()).collect();
+    let nanoseconds =
+        |look: &dyn Fn(usize)| best(|| (0..N_LOOKS).for_each(look)).as_secs_f64() * 1e9 / N_LOOKS as f64;
+    let ours = |of: &[IpAddr]| {
+        nanoseconds(&|at| {
+            black_box(indicators.matches(of[at], now));
+        })
+    };
+    let map: HashMap<IpAddr, u32> = addresses.iter().zip(0..).map(|(ip, at)| ((*ip).into(), at)).collect();
+    let theirs = |of: &[IpAddr]| {
+        nanoseconds(&|at| {
+            black_box(map.get(&of[at]));
+        })
+    };
+    let unlisted: Vec<String> = (0..1_000).map(|at| format!("www{at}.shop.example.org")).collect();
+    let domains = |of: &[String]| {
+        nanoseconds(&|at| {
+            black_box(indicators.matches_domain(&of[at * 7 % of.len()], now));
+        })
+    };
+    json!({
+        "name": "lists",
+        "entries": indicators.len(),
+        "held_mib": held / 1024,
+        "peak_mib": peak / 1024,
+        "address_miss_ns": ours(&misses),
+        "address_hit_ns": ours(&hits),
+        "domain_miss_ns": domains(&unlisted),
+        "domain_hit_ns": domains(&names),
+        "map_miss_ns": theirs(&misses),
+        "map_hit_ns": theirs(&hits),
+    })
+}
+
 /// Through the source's own way into the merge, where events are counted and dropped.
 fn read(path: &Path, kind: Kind) -> u64 {
-    let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::default());
     let mut merge = Merge::new(256, Pace::Replay, Arc::new(SystemClock));
     let outlet = merge.add("bench", Lateness::CLOUDTRAIL);
     let limits = Limits { max_file_bytes: u64::MAX, ..Limits::default() };

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use corpus::Mix;
-use correlator::indicator::Indicators;
 use correlator::source::normalize::Normalizer;
 use correlator::source::{Origin, Record};
 use rules::catalogue;
@@ -141,7 +140,7 @@ fn measure(name: &str, folder: &Path, sigma: &rules::sigma::Options, texts: &[St
     let program = Program::compile(loaded.rules, &schema);
     let load = began.elapsed();
     let kib = resident_kib().saturating_sub(before);
-    let normalizer = Normalizer::new(Arc::new(schema), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::new(schema), Arc::default());
     let read =
         |text: &String| normalizer.read(Origin::Sensor, text.as_str()).expect("an event of ours is readable");
     let parse = best(|| texts.iter().for_each(|text| drop(black_box(read(text)))));

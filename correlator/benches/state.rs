@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use correlator::alert::AlertChange;
-use correlator::indicator::Indicators;
 use correlator::keyed::Limits;
 use correlator::merge::{Doubt, Merge, Pace};
 use correlator::pipeline::{Delivery, Engine, Mode, Runner};
@@ -81,7 +80,7 @@ impl World {
         let mut schema = Schema::builtin();
         let loaded = catalogue::builtin(&mut schema);
         let program = Arc::new(Program::with_drops(loaded.rules, loaded.drops, &schema));
-        let normalizer = Normalizer::new(Arc::new(schema.clone()), Arc::new(Indicators::default()));
+        let normalizer = Normalizer::new(Arc::new(schema.clone()), Arc::default());
         Self { schema, program, normalizer }
     }
 

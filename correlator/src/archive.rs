@@ -249,6 +249,7 @@ fn nameplate(of: &EventRef) -> Record {
         origin: Origin::Sensor,
         raw: raw.into(),
         hits: Arc::default(),
+        places: Arc::default(),
         facts: Arc::default(),
         claimed: None,
         prepared: None,

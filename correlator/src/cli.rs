@@ -41,6 +41,7 @@ mod terminal;
 mod top;
 mod tree;
 mod tune;
+mod watch;
 mod who;
 mod why_not;
 
@@ -133,7 +134,7 @@ enum Verb {
         #[command(subcommand)]
         what: config::What,
     },
-    /// Try where alerts go, or list it
+    /// Try where alerts go, send dead letters again, or list it
     Sink {
         #[command(subcommand)]
         what: sinks::What,

@@ -66,6 +66,7 @@ pub struct Config {
     /// Endpoints of `aws --endpoint-url` that are no news.
     pub known_endpoints: Vec<KnownEndpoint>,
     pub indicators: Vec<IndicatorFile>,
+    pub geo: Geo,
     pub exceptions: Vec<Exception>,
     /// Principals (ARNs, `*` allowed) whose discovery bursts are expected.
     pub discovery_allowed: Vec<String>,
@@ -90,6 +91,7 @@ impl Default for Config {
             drop: Drop { has_builtin: true, paths: Vec::new() },
             known_endpoints: Vec::new(),
             indicators: Vec::new(),
+            geo: Geo::default(),
             exceptions: Vec::new(),
             discovery_allowed: Vec::new(),
             placeholders: Placeholders::default(),
@@ -214,6 +216,19 @@ pub enum KnownEndpoint {
 pub struct IndicatorFile {
     pub path: PathBuf,
     pub provider: String,
+    /// Of entries that say nothing of it, from 0 to 100.
+    pub confidence: Option<u8>,
+    /// Of all its entries.
+    pub labels: Vec<String>,
+}
+
+/// Files in MaxMind's format.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Geo {
+    /// Whose networks addresses belong to.
+    pub asn: Option<PathBuf>,
+    /// Cities, or countries alone.
+    pub city: Option<PathBuf>,
 }
 
 /// A rule stays quiet where the query matches.
@@ -360,6 +375,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     let mut drop = root.table("drop", ctx);
     let mut endpoints = root.table("endpoints", ctx);
     let mut discovery = root.table("discovery", ctx);
+    let mut geo = root.table("geo", ctx);
     let mut limits = root.table("limits", ctx);
     let config = Config {
         store: store.path("path", ctx),
@@ -387,6 +403,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             .into_iter()
             .filter_map(|table| indicator(table, ctx))
             .collect(),
+        geo: Geo { asn: geo.path("asn", ctx), city: geo.path("city", ctx) },
         exceptions: root
             .tables("exceptions", ctx)
             .into_iter()
@@ -400,7 +417,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
     if config.sources.iter().filter(|source| is_stdin(source)).nth(1).is_some() {
         ctx.fault(root.span(), "two sources read stdin", "let one of them read a file or a socket");
     }
-    for table in [store, limits, time, rules, drop, endpoints, discovery, root] {
+    for table in [store, limits, time, rules, drop, endpoints, discovery, geo, root] {
         table.finish(ctx);
     }
     config
@@ -612,8 +629,10 @@ fn principals(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<String> {
 fn indicator(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<IndicatorFile> {
     let path = table.required_path("path", ctx);
     let provider = table.required("provider", ctx);
+    let confidence = table.integer("confidence", 0..101, ctx).and_then(|number| u8::try_from(number).ok());
+    let labels = table.strings("labels", ctx).into_iter().map(|at| at.value).collect();
     table.finish(ctx);
-    Some(IndicatorFile { path: path?, provider: provider?.value })
+    Some(IndicatorFile { path: path?, provider: provider?.value, confidence, labels })
 }
 
 fn exception(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Exception> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rules::event::{Event, EventTime, Value};
 use rules::schema::{FieldId, FieldType};
 
+use crate::geo::Place;
 use crate::identity::Fact;
 use crate::indicator::Hit;
 use crate::source::json::Json;
@@ -63,6 +64,8 @@ pub struct Record {
     pub raw: Arc<str>,
     /// Its addresses that were on an indicator list when it was read.
     pub(crate) hits: Arc<[Hit]>,
+    /// Where its addresses were then.
+    pub(crate) places: Arc<[Place]>,
     /// What it says about hosts and keys, whatever becomes of it.
     pub(crate) facts: Arc<[Fact]>,
     /// The time it claimed, where that cannot be right and its arrival stands in.

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use correlator::indicator::Indicators;
 use correlator::source::normalize::Normalizer;
 use rules::catalogue;
 use rules::program::{Program, Scratch};
@@ -24,7 +23,7 @@ impl Bench {
         let mut schema = Schema::builtin();
         let loaded = catalogue::builtin(&mut schema);
         let program = Program::with_drops(loaded.rules, loaded.drops, &schema);
-        let normalizer = Normalizer::new(Arc::new(schema), Arc::new(Indicators::default()));
+        let normalizer = Normalizer::new(Arc::new(schema), Arc::default());
         Self { normalizer, program, scratch: Scratch::default() }
     }
 }

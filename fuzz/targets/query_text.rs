@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use correlator::hunt;
-use correlator::indicator::Indicators;
 use correlator::source::normalize::Normalizer;
 use correlator::source::{Origin, Record};
 use rules::adhoc::{self, Language, Meaning};
@@ -41,7 +40,7 @@ pub(crate) fn run(bytes: &[u8]) {
 
 fn ask(meaning: Meaning, schema: Schema, events: &str) {
     let schema = Arc::new(schema);
-    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
     let mut records: Vec<Record> =
         events.lines().filter_map(|line| normalizer.read(Origin::Sensor, line).ok()).take(16).collect();
     let extra = [Event::new("empty", EventTime(0), ""), rule_text::full(&schema)];

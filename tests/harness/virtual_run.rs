@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use correlator::indicator::Indicators;
 use correlator::keyed::Limits;
+use correlator::lists::Lists;
 use correlator::pipeline::{self, Replayed};
 use correlator::source::Record;
 use correlator::source::normalize::{Normalizer, Unreadable};
@@ -42,7 +43,8 @@ impl Shipped {
         let list = indicators.load(lines, "test");
         assert!(list.bad.is_empty(), "{:?}", list.bad);
         let schema = Arc::new(schema);
-        let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(indicators));
+        let normalizer =
+            Normalizer::new(Arc::clone(&schema), Arc::new(Lists { indicators, ..Lists::default() }));
         Shipped { loaded, schema, program, normalizer }
     }
 

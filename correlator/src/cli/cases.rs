@@ -18,7 +18,6 @@ use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::alert::AlertChange;
-use crate::indicator::Indicators;
 use crate::keyed::Limits;
 use crate::pipeline;
 use crate::source::Record;
@@ -108,7 +107,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(schema: Schema, drops: Vec<DropLine<Expr>>) -> Self {
         let schema = Arc::new(schema);
-        let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+        let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
         Self { schema, drops, normalizer }
     }
 

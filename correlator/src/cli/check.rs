@@ -96,7 +96,7 @@ pub(super) fn run(
     flags.rules.apply(config);
     flags.sources.apply(config)?;
     let set = load::rules(&configured);
-    let (_, indicator_remarks) = load::indicators(&configured.config);
+    let (_, indicator_remarks) = load::lists(&configured.config);
     let mut findings = check_sources(&configured.config);
     findings.extend(check_store(&configured.config));
     findings.extend(check_sinks(&configured.config));

@@ -20,8 +20,10 @@ use super::CliError;
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::tune;
-use crate::config::{Config, Exception, Layers, SYSTEM_PATH};
-use crate::indicator::Indicators;
+use crate::config::{Config, Exception, Geo, IndicatorFile, Layers, SYSTEM_PATH};
+use crate::geo::Places;
+use crate::indicator::ListName;
+use crate::lists::Lists;
 use crate::source::normalize::Normalizer;
 use crate::untrusted::Untrusted;
 
@@ -172,7 +174,7 @@ impl RuleSet {
         if exception.takes.is_empty() {
             return;
         }
-        let normalizer = Normalizer::new(Arc::new(self.schema.clone()), Arc::new(Indicators::default()));
+        let normalizer = Normalizer::new(Arc::new(self.schema.clone()), Arc::default());
         for place in tune::not_taken(&exception.takes, predicate, &normalizer) {
             let (id, reason) = (Untrusted(&exception.rule_id), Untrusted(&exception.reason));
             self.remark(format!(
@@ -216,41 +218,82 @@ pub(super) fn style(is_coloured: bool) -> Style {
     if is_coloured { Style::Coloured } else { Style::Plain }
 }
 
-/// Reads the indicator lists; what cannot be read is said and left out.
-pub(super) fn indicators(config: &Config) -> (Indicators, Vec<Remark>) {
-    let mut indicators = Indicators::default();
-    let mut remarks = Vec::new();
-    for list in &config.indicators {
-        let path = list.path.display().to_string();
-        let shown = Untrusted(&path);
-        match std::fs::read_to_string(&list.path) {
-            Err(error) => {
-                let way_out = match error.kind() {
-                    std::io::ErrorKind::InvalidData => {
-                        "it is no text: save it as UTF-8, an address or network a line"
-                    }
-                    _ => "check the path and its permissions",
-                };
-                let text = format!("cannot read indicators \"{shown}\": {error}; {way_out}");
-                remarks.push(Remark { is_error: true, text });
-            }
-            Ok(text) => {
-                let loaded = indicators.load(&text, &list.provider);
-                remarks.extend(loaded.bad.iter().take(5).map(|bad| Remark {
-                    is_error: false,
-                    text: format!("indicators \"{shown}\", line {}: {}", bad.line, Untrusted(&bad.reason)),
-                }));
-                if loaded.bad.len() > 5 {
-                    let text = format!(
-                        "indicators \"{shown}\": {} more lines could not be read",
-                        loaded.bad.len() - 5
-                    );
-                    remarks.push(Remark { is_error: false, text });
-                }
-            }
-        }
+/// What the files of a configuration hold that events are held against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListFiles {
+    pub(super) indicators: Vec<IndicatorFile>,
+    pub(super) geo: Geo,
+}
+
+impl ListFiles {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { indicators: config.indicators.clone(), geo: config.geo.clone() }
     }
-    (indicators, remarks)
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let geo = [&self.geo.asn, &self.geo.city];
+        let own = self.indicators.iter().map(|file| file.path.as_path());
+        own.chain(geo.into_iter().filter_map(|path| path.as_deref()))
+    }
+
+    /// Reads them; what cannot be read is said and left out.
+    pub(super) fn load(&self) -> (Lists, Vec<Remark>) {
+        let mut lists = Lists::default();
+        let mut remarks = Vec::new();
+        for file in &self.indicators {
+            indicators(file, &mut lists, &mut remarks);
+        }
+        match Places::open(self.geo.asn.as_deref(), self.geo.city.as_deref()) {
+            Ok(places) => lists.places = places,
+            Err(error) => remarks.push(Remark { is_error: true, text: error.to_string() }),
+        }
+        (lists, remarks)
+    }
+}
+
+/// What a configuration's lists hold; see [`ListFiles::load`].
+pub(super) fn lists(config: &Config) -> (Lists, Vec<Remark>) {
+    ListFiles::of(config).load()
+}
+
+fn indicators(file: &IndicatorFile, lists: &mut Lists, remarks: &mut Vec<Remark>) {
+    let path = file.path.display().to_string();
+    let shown = Untrusted(&path);
+    let text = match std::fs::read_to_string(&file.path) {
+        Ok(text) => text,
+        Err(error) => {
+            let way_out = match error.kind() {
+                std::io::ErrorKind::InvalidData => {
+                    "it is no text: save it as UTF-8, an address, network or domain a line"
+                }
+                _ => "check the path and its permissions",
+            };
+            let text = format!("cannot read indicators \"{shown}\": {error}; {way_out}");
+            return remarks.push(Remark { is_error: true, text });
+        }
+    };
+    let name = ListName { provider: &file.provider, confidence: file.confidence, labels: &file.labels };
+    let loaded = lists.indicators.load_as(&text, &name);
+    let mut warn = |text| remarks.push(Remark { is_error: false, text });
+    for bad in loaded.bad.iter().take(5) {
+        warn(format!("indicators \"{shown}\", line {}: {}", bad.line, Untrusted(&bad.reason)));
+    }
+    if loaded.n_bad > 5 {
+        warn(format!("indicators \"{shown}\": {} more lines could not be read", loaded.n_bad - 5));
+    }
+    if loaded.n_entries == 0 {
+        let others = loaded.others_in_words();
+        let others = if others.is_empty() { "it is empty" } else { others.as_str() };
+        warn(format!("indicators \"{shown}\" hold nothing that is looked for: {}", Untrusted(others)));
+    }
+    tracing::info!(
+        list = %shown,
+        provider = file.provider.as_str(),
+        entries = loaded.n_entries,
+        unreadable = loaded.n_bad,
+        left_out = %Untrusted(&loaded.others_in_words()),
+        "indicators read"
+    );
 }
 
 /// Documents, one per line.

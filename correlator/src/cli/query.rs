@@ -18,7 +18,6 @@ use super::listing::Form;
 use super::load;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
-use crate::indicator::Indicators;
 use crate::source::Record;
 use crate::source::folder::Content;
 use crate::source::normalize::Normalizer;
@@ -104,7 +103,7 @@ pub(super) fn run(flags: Flags, terminal: &Terminal) -> Result<Outcome, CliError
     let has_own_columns = matches!(query.meaning, Meaning::Table { .. });
     refuse_columns(unknown.iter().filter(|_| !has_own_columns), terminal)?;
     let schema = Arc::new(schema);
-    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
     let mut read = inputs::read_all(&inputs, &normalizer);
     inputs::say_rejected(&read.rejected, terminal);
     inputs::say_empty(&read.empty, terminal);

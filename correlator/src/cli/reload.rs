@@ -13,8 +13,9 @@ use tracing::{info, warn};
 
 use super::CliError;
 use super::flags::{FormatFlag, RuleFlags, SourceFlags};
-use super::load::{self, RuleSet};
+use super::load::{self, ListFiles, RuleSet};
 use super::terminal::Terminal;
+use super::watch::Watched;
 use crate::config::Config;
 use crate::health::Board;
 use crate::pipeline::{Reload, Staged};
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     pub(super) faults: BTreeSet<Fault>,
     pub(super) board: Arc<Board>,
     pub(super) reload: Reload,
+    pub(super) watched: Watched,
 }
 
 /// A mistake in a rule file. A file of several documents may hold one and go on with the rest, so the path alone does not
@@ -111,16 +113,18 @@ impl Reloader {
             return Err(format!("these rule files are wrong, see above: {}", newly.join(", ")));
         }
         let n_faulty = n_files(&faults);
-        let (indicators, remarks) = load::indicators(&configured.config);
+        let files = ListFiles::of(&configured.config);
+        let (lists, remarks) = files.load();
         load::say(&remarks, &self.terminal);
         if remarks.iter().any(|remark| remark.is_error) {
-            return Err("an indicator list cannot be read, see above".to_owned());
+            return Err("a list cannot be read, see above".to_owned());
         }
         let n_rules = set.rules.len();
         let (program, schema) = set.into_program();
         self.board.set_faulty_rules(n_faulty);
         (self.schema, self.faults) = (Arc::clone(&schema), faults);
-        self.reload.stage(Staged { program, schema, indicators: Arc::new(indicators) });
+        self.reload.stage(Staged { program, schema, lists: Arc::new(lists) });
+        self.watched.set(files);
         info!(rules = n_rules, "loaded and checked");
         let needs_start = |config: &Config| {
             (

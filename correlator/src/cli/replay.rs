@@ -55,10 +55,10 @@ pub(super) fn run(
     set.report(terminal);
     set.refuse_bad_exceptions()?;
     let mut has_faults = set.has_errors();
-    let (indicators, remarks) = load::indicators(&configured.config);
+    let (lists, remarks) = load::lists(&configured.config);
     load::say(&remarks, terminal);
     let (program, schema) = set.into_program();
-    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(indicators));
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(lists));
 
     let stage = flags::stage(&configured.config, &normalizer, &program);
     let mut read = inputs::read_all_by(stage, &inputs, &normalizer);

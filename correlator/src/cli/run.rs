@@ -19,6 +19,7 @@ use super::output;
 use super::reach::{Reach, Sources};
 use super::reload::{self, Reloader};
 use super::terminal::Terminal;
+use super::watch::Watched;
 use super::{CliError, Outcome};
 use crate::alert::AlertChange;
 use crate::config::{Config, Format};
@@ -95,14 +96,15 @@ pub(super) fn run(
     set.refuse_bad_exceptions()?;
     let config = &configured.config;
     tell_reach(&set, config);
-    let (indicators, remarks) = load::indicators(config);
+    let files = load::ListFiles::of(config);
+    let (lists, remarks) = files.load();
     load::say(&remarks, terminal);
     let n_rules = set.rules.len();
     let faults = reload::faults(&set);
     let n_faulty = reload::n_files(&faults);
     let board = Arc::new(Board::default());
     let (program, schema) = set.into_program();
-    let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(indicators)));
+    let normalizer = Arc::new(Normalizer::new(Arc::clone(&schema), Arc::new(lists)));
 
     let mut store =
         config.store.as_deref().map(Store::open_for_run).transpose().map_err(fault("cannot start"))?;
@@ -135,6 +137,8 @@ pub(super) fn run(
     info!(rules = n_rules, sources = threads.len(), store = kept_in.as_str(), "watching");
 
     let reload = Reload::default();
+    let watched = Watched::new(files);
+    watched.start(Arc::clone(&normalizer), Arc::clone(&board));
     let reloader = Reloader {
         path: configured.path.clone(),
         flags: flags.rules,
@@ -146,6 +150,7 @@ pub(super) fn run(
         faults,
         board: Arc::clone(&board),
         reload: reload.clone(),
+        watched,
     };
     reloader.listen()?;
     board.set_faulty_rules(n_faulty);

@@ -60,7 +60,7 @@ pub(super) fn run(
     let mut set = load::rules(&configured);
     set.report(terminal);
     set.refuse_bad_exceptions()?;
-    let (indicators, remarks) = load::indicators(&configured.config);
+    let (lists, remarks) = load::lists(&configured.config);
     load::say(&remarks, terminal);
     set.rules.retain(|rule| matches!(rule.plan, Plan::NewTerms(_)));
     if set.rules.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn run(
         return Ok(Outcome::Clean);
     }
     let (program, schema) = set.into_program();
-    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(indicators));
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(lists));
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| CliError::Run {
         what: "cannot seed the store".to_owned(),
         source,

@@ -17,7 +17,6 @@ use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::alert::family::{Family, Found, Member, Told, members};
 use crate::alert::view::{carried, text};
-use crate::indicator::Indicators;
 use crate::render;
 use crate::source::normalize::Normalizer;
 use crate::time;
@@ -136,7 +135,7 @@ fn read_recorded(paths: &[PathBuf], told: &mut Told, terminal: &Terminal) -> boo
     if inputs.is_empty() {
         return false;
     }
-    let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::default());
     let (rejected, empty) = inputs::read_each(&inputs, &normalizer, |_, record| told.add(record.document()));
     inputs::say_rejected(&rejected, terminal);
     inputs::say_empty(&empty, terminal);

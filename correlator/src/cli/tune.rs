@@ -23,7 +23,6 @@ use super::{CliError, Outcome, why_not};
 use crate::alert::view::text;
 use crate::config::Config;
 use crate::incident;
-use crate::indicator::Indicators;
 use crate::keyed::Limits;
 use crate::pipeline;
 use crate::source::Record;
@@ -235,7 +234,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn fate(&self, alert: &Value) -> Fate {
-        let normalizer = Normalizer::new(Arc::clone(&self.bench.schema), Arc::new(Indicators::default()));
+        let normalizer = Normalizer::new(Arc::clone(&self.bench.schema), Arc::default());
         let evidence = crate::alert::view::carried(alert);
         let evidence = evidence.iter().filter(|carried| carried.is_evidence());
         let records: Vec<Record> =

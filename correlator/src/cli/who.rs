@@ -16,7 +16,6 @@ use super::table::Table;
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
 use crate::identity::{Answer, Identities, Kind, Strength};
-use crate::indicator::Indicators;
 use crate::pipeline::MAX_IDENTITIES;
 use crate::source::normalize::Normalizer;
 use crate::store::Store;
@@ -64,7 +63,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     }
     let mut has_faults = false;
     if !recorded.is_empty() {
-        let normalizer = Normalizer::new(schema, Arc::new(Indicators::default()));
+        let normalizer = Normalizer::new(schema, Arc::default());
         let read = inputs::read_all(&recorded, &normalizer);
         inputs::say_rejected(&read.rejected, terminal);
         inputs::say_empty(&read.empty, terminal);

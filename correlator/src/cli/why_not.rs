@@ -100,8 +100,8 @@ pub(super) fn run(
     let set = load::rules(&configured);
     set.refuse_bad_exceptions()?;
     let rule = find(&set, &flags.rule, &configured.config.rules.disabled)?.clone();
-    let (indicators, _) = load::indicators(&configured.config);
-    let normalizer = Normalizer::new(Arc::new(set.schema.clone()), Arc::new(indicators));
+    let (lists, _) = load::lists(&configured.config);
+    let normalizer = Normalizer::new(Arc::new(set.schema.clone()), Arc::new(lists));
     let Found { records, evicted, behind, has_faults } =
         records(&flags, &configured, &normalizer, &rule.id, terminal)?;
     if let Some(id) = &flags.event

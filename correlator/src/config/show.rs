@@ -55,6 +55,19 @@ impl Config {
         for file in &self.indicators {
             let (path, provider) = (quote_path(&file.path), quote(&file.provider));
             writeln!(out, "\n[[indicators]]\npath = {path}\nprovider = {provider}")?;
+            if let Some(confidence) = file.confidence {
+                writeln!(out, "confidence = {confidence}")?;
+            }
+            if !file.labels.is_empty() {
+                writeln!(out, "labels = {}", list(file.labels.iter().map(|label| quote(label))))?;
+            }
+        }
+        writeln!(out, "\n[geo]")?;
+        for (key, path) in [("asn", &self.geo.asn), ("city", &self.geo.city)] {
+            match path {
+                Some(path) => writeln!(out, "{key} = {}", quote_path(path))?,
+                None => writeln!(out, "# no {key}")?,
+            }
         }
         for exception in &self.exceptions {
             writeln!(out, "\n[[exceptions]]\nrule_id = {}", quote(&exception.rule_id))?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rules::program::Program;
 use rules::schema::Schema;
 
-use crate::indicator::Indicators;
+use crate::lists::Lists;
 
 /// A checked set that waits for its turn.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Staged {
     pub program: Arc<Program>,
     /// That of the running set, with what the new rules add: events that were read before stay right.
     pub schema: Arc<Schema>,
-    pub indicators: Arc<Indicators>,
+    pub lists: Arc<Lists>,
 }
 
 /// Between whoever loads and the run. A set that was not taken yet gives way to a newer one.

@@ -301,10 +301,10 @@ impl Runner {
     /// would. So what is half-seen of a rule lasts, unless that very rule was edited.
     fn take_over(&mut self, delivery: &mut impl Delivery) -> Result<(), RunError> {
         let Some((reload, normalizer)) = self.reload.clone() else { return Ok(()) };
-        let Some(Staged { program, schema, indicators }) = reload.take() else { return Ok(()) };
+        let Some(Staged { program, schema, lists }) = reload.take() else { return Ok(()) };
         self.commit(delivery)?;
         let Some(store) = &mut self.store else { return Ok(()) };
-        normalizer.replace(Arc::clone(&schema), indicators);
+        normalizer.replace(Arc::clone(&schema), lists);
         if let Some(stage) = &self.stage {
             stage.replace(&program);
         }

@@ -924,7 +924,7 @@ pub(super) fn told_over_a_reload(before: &[&str], after: &[&str]) -> Vec<String>
     drop(outlet);
     let reload = Reload::default();
     let (program, schema) = (Arc::clone(&new.program), Arc::clone(&new.schema));
-    reload.stage(Staged { program, schema, indicators: Arc::default() });
+    reload.stage(Staged { program, schema, lists: Arc::default() });
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("store.db")).unwrap();
     let (engine, stop) = (old.engine(Mode::Revisions), Stop::default());

@@ -6,20 +6,20 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use rules::event::{Event, EventTime, Value};
 use rules::program::ALERTS_INDEX;
 use rules::schema::{FieldId, FieldType, Schema};
-use rustc_hash::FxHashSet;
 use serde_json::Map;
 use serde_json::Value as Document;
 use sha2::{Digest as _, Sha256};
 
+use crate::geo::{self, Place, Side};
 use crate::identity::{self, Fact};
-use crate::indicator::{self, Hit, Indicators};
+use crate::indicator::{self, Hit, Named};
 use crate::link;
+use crate::lists::Lists;
 use crate::source::cloudtrail::mapping as cloudtrail;
 use crate::source::cloudtrail::record::ApiCall;
 use crate::source::envelope::{self, Unwrapped};
 use crate::source::json::{self, Json};
 use crate::source::paths::Paths;
-use crate::source::sensor::Part;
 use crate::source::vpcflow::{self, Flow};
 use crate::source::{FieldSink, Origin, Record, Scalar, guardduty, repair, sensor};
 use crate::time;
@@ -50,17 +50,22 @@ pub struct Normalizer(Arc<RwLock<Terms>>);
 struct Terms {
     schema: Arc<Schema>,
     paths: Arc<Paths>,
-    indicators: Arc<Indicators>,
+    lists: Arc<Lists>,
 }
 
 impl Normalizer {
-    pub fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
-        Self(Arc::new(RwLock::new(Terms::new(schema, indicators))))
+    pub fn new(schema: Arc<Schema>, lists: Arc<Lists>) -> Self {
+        Self(Arc::new(RwLock::new(Terms::new(schema, lists))))
     }
 
     /// From the next event on, reads by these. The fields of the schema before keep their places in it.
-    pub fn replace(&self, schema: Arc<Schema>, indicators: Arc<Indicators>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Terms::new(schema, indicators);
+    pub fn replace(&self, schema: Arc<Schema>, lists: Arc<Lists>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Terms::new(schema, lists);
+    }
+
+    /// The same for lists alone.
+    pub fn replace_lists(&self, lists: Arc<Lists>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).lists = lists;
     }
 
     /// What fields are called by; those there are keep their numbers when others come.
@@ -126,11 +131,13 @@ impl Normalizer {
         slots.put("event.id", Scalar::Str(&id));
         let hits = terms.hits(&head);
         indicator::put_hits(&hits, &mut slots);
+        let places = terms.places(&head);
+        geo::put_places(&places, &mut slots);
         let mut event = Event::new(id, head.time, head.index);
         event.sequence = head.sequence;
         event.fill(slots.found);
-        let (hits, facts) = (hits.into(), head.facts.into());
-        Ok(Record { event, origin, raw, hits, facts, claimed: None, prepared: None })
+        let (hits, places, facts) = (shared(hits), shared(places), shared(head.facts));
+        Ok(Record { event, origin, raw, hits, places, facts, claimed: None, prepared: None })
     }
 
     /// Reads an event that was kept, as of the time it was kept under.
@@ -152,23 +159,41 @@ impl Normalizer {
 }
 
 impl Terms {
-    fn new(schema: Arc<Schema>, indicators: Arc<Indicators>) -> Self {
+    fn new(schema: Arc<Schema>, lists: Arc<Lists>) -> Self {
         let paths = Arc::new(Paths::new(&schema));
-        Self { schema, paths, indicators }
+        Self { schema, paths, lists }
     }
 
     fn hits(&self, head: &Head) -> Vec<Hit> {
-        if self.indicators.is_empty() {
+        let listed = &self.lists.indicators;
+        if listed.is_empty() || head.is_marked {
             return Vec::new();
         }
-        // Each address once, under the field it was found in first.
-        let mut seen = FxHashSet::default();
-        let distinct = head.addresses.iter().filter(|(_, address)| seen.insert(*address));
-        let hits = distinct.filter_map(|&(field, address)| {
-            let indicators: Vec<_> = self.indicators.matches(address).into_iter().cloned().collect();
-            (!indicators.is_empty()).then_some(Hit { field, address, indicators })
-        });
-        hits.collect()
+        let mut hits: Vec<Hit> = Vec::new();
+        let mut add = |field, value: Named, indicators: Vec<_>| {
+            // Each once, under the field it was found in first.
+            if !indicators.is_empty() && !hits.iter().any(|hit| hit.value == value) {
+                hits.push(Hit { field, value, indicators });
+            }
+        };
+        for (field, address) in &head.addresses {
+            add(field, Named::Address(*address), listed.matches(*address, head.time));
+        }
+        if listed.has_domains() {
+            for (field, name) in &head.domains {
+                add(field, Named::Domain(name.clone()), listed.matches_domain(name, head.time));
+            }
+        }
+        hits
+    }
+
+    fn places(&self, head: &Head) -> Vec<Place> {
+        let files = &self.lists.places;
+        if files.is_empty() || head.is_placed {
+            return Vec::new();
+        }
+        let ends = head.addresses.iter().filter_map(|(field, ip)| Some((Side::of_field(field)?, *ip)));
+        ends.filter_map(|(side, ip)| files.find(ip, side)).collect()
     }
 }
 
@@ -202,6 +227,7 @@ impl Record {
             sink.put("event.id", Scalar::Str(&self.event.id));
         }
         indicator::put_hits(&self.hits, &mut sink);
+        geo::put_places(&self.places, &mut sink);
         Document::Object(sink.root)
     }
 }
@@ -212,8 +238,13 @@ struct Head {
     time: EventTime,
     sequence: u64,
     index: String,
-    /// Addresses that indicator lists are asked about.
+    /// What lists are asked about,
     addresses: Vec<(&'static str, IpAddr)>,
+    domains: Vec<(&'static str, String)>,
+    /// unless whoever made the event has asked lists of his own,
+    is_marked: bool,
+    /// or where its addresses are.
+    is_placed: bool,
     facts: Vec<Fact>,
 }
 
@@ -225,9 +256,17 @@ impl Head {
             sequence: 0,
             index: format!("logs-{dataset}-default"),
             addresses: Vec::new(),
+            domains: Vec::new(),
+            is_marked: false,
+            is_placed: false,
             facts: Vec::new(),
         }
     }
+}
+
+/// Most are empty, and then there is nothing to allocate.
+fn shared<T>(of: Vec<T>) -> Arc<[T]> {
+    if of.is_empty() { Arc::default() } else { of.into() }
 }
 
 /// Where what is derived from a document does not depend on which fields rules may name.
@@ -261,7 +300,15 @@ fn map_json<S: FieldSink>(
             cloudtrail::map(&call, sink);
             link::of_call(&call).put(&[], sink);
             let facts = identity::of_call(&call);
-            Ok(Head { facts, ..Head::of_aws(call.event_id().map(str::to_owned), time, cloudtrail::DATASET) })
+            let mut addresses = Vec::new();
+            if let Some(text) = call.source_address() {
+                sensor::note_address("source.ip", text, &mut addresses);
+            }
+            Ok(Head {
+                facts,
+                addresses,
+                ..Head::of_aws(call.event_id().map(str::to_owned), time, cloudtrail::DATASET)
+            })
         }
         Origin::GuardDuty => {
             let found = guardduty::head(json).ok_or_else(|| no_time("updatedAt", None))?;
@@ -274,19 +321,21 @@ fn map_json<S: FieldSink>(
             let time = head.time.ok_or_else(|| no_time("@timestamp", json.get("@timestamp")))?;
             let id = head.id.map(str::to_owned);
             let index = ALERTS_INDEX.to_owned();
-            Ok(Head { id, time, sequence: head.sequence, index, addresses: Vec::new(), facts: Vec::new() })
+            Ok(Head { sequence: head.sequence, index, ..Head::of_aws(id, time, "") })
         }
         Origin::Sensor | Origin::VpcFlow => {
             let (head, facts) = sensor::map(json, paths, sink);
             let time = head.time.ok_or_else(|| no_time("@timestamp", json.get("@timestamp")))?;
             sensor::derive(&facts, sink);
-            let is_marked = json.at(&["threat", "indicator"]).is_some();
             Ok(Head {
                 id: head.id.map(str::to_owned),
                 time,
                 sequence: head.sequence,
                 index: head.index(),
-                addresses: if is_marked { Vec::new() } else { facts.addresses },
+                addresses: facts.addresses,
+                domains: facts.domains.iter().map(|(field, name)| (*field, (*name).to_owned())).collect(),
+                is_marked: json.at(&["threat", "indicator"]).is_some(),
+                is_placed: facts.has_place,
                 facts: Vec::new(),
             })
         }
@@ -320,7 +369,15 @@ struct Watch<'s> {
 
 impl FieldSink for Watch<'_> {
     fn put(&mut self, path: &str, value: Scalar<'_>) {
-        if let (Some(Part::Address(field)), Scalar::Str(text)) = (sensor::part(path), value) {
+        // By their names alone: a flow has dozens of fields, and there may be a million of them a second.
+        let field = match path {
+            "source.ip" => Some("source.ip"),
+            "destination.ip" => Some("destination.ip"),
+            "aws.vpcflow.pkt_srcaddr" => Some("aws.vpcflow.pkt_srcaddr"),
+            "aws.vpcflow.pkt_dstaddr" => Some("aws.vpcflow.pkt_dstaddr"),
+            _ => None,
+        };
+        if let (Some(field), Scalar::Str(text)) = (field, value) {
             sensor::note_address(field, text, &mut self.addresses);
         }
         self.sink.put(path, value);

@@ -44,8 +44,11 @@ pub struct HostFacts<'j> {
     known: Vec<(&'static str, &'j str)>,
     has_endpoint: bool,
     has_called: bool,
-    /// Addresses that indicator lists are asked about.
+    /// Somebody said already where an end of it is.
+    pub(crate) has_place: bool,
+    /// What indicator lists are asked about.
     pub(crate) addresses: Vec<(&'static str, IpAddr)>,
+    pub(crate) domains: Vec<(&'static str, &'j str)>,
 }
 
 /// What a path of a host event is to us, beside a field for rules.
@@ -72,8 +75,11 @@ pub(crate) enum Part {
     ContainerId,
     PodUid,
     CgroupPath,
-    ServerName,
+    /// The name of a server that was spoken to.
+    ServerName(&'static str),
+    Domain(&'static str),
     Address(&'static str),
+    Place,
     Link(&'static str),
     Endpoint,
     Called,
@@ -104,8 +110,10 @@ pub(crate) const PARTS: &[(&str, Part)] = &[
     ("process.cgroup.path", Part::CgroupPath),
     ("groundtrail.process.cgroup_path", Part::CgroupPath),
     ("groundtrail.container.cgroup_path", Part::CgroupPath),
-    ("tls.client.server_name", Part::ServerName),
-    ("destination.domain", Part::ServerName),
+    ("tls.client.server_name", Part::ServerName("tls.client.server_name")),
+    ("destination.domain", Part::ServerName("destination.domain")),
+    ("dns.question.name", Part::Domain("dns.question.name")),
+    ("url.domain", Part::Domain("url.domain")),
     ("destination.ip", Part::Address("destination.ip")),
     ("source.ip", Part::Address("source.ip")),
     ("aws.vpcflow.pkt_dstaddr", Part::Address("aws.vpcflow.pkt_dstaddr")),
@@ -116,6 +124,12 @@ pub(crate) const PARTS: &[(&str, Part)] = &[
 pub(crate) fn part(path: &str) -> Option<Part> {
     if let Some((_, part)) = PARTS.iter().find(|(named, _)| *named == path) {
         return Some(*part);
+    }
+    if ["source.geo.", "source.as.", "destination.geo.", "destination.as."]
+        .iter()
+        .any(|at| path.starts_with(at))
+    {
+        return Some(Part::Place);
     }
     if path.starts_with("groundtrail.endpoint.") {
         return Some(Part::Endpoint);
@@ -139,6 +153,7 @@ pub(crate) fn map<'j, S: FieldSink + ?Sized>(
             if let Scalar::Str(text) = scalar {
                 facts.collect(part, text);
             }
+            facts.has_place |= part == Part::Place;
             head.collect(part, scalar)
         });
         if let Some((field, kind)) = place.field.filter(|_| !is_of_head) {
@@ -232,12 +247,17 @@ impl<'j> HostFacts<'j> {
             Part::ContainerId => self.container_ids.push(text),
             Part::PodUid => self.pod_uids.push(text),
             Part::CgroupPath => self.cgroup_paths.push(text),
-            Part::ServerName => self.server_names.push(text),
+            Part::ServerName(field) => {
+                self.server_names.push(text);
+                self.domains.push((field, text));
+            }
+            Part::Domain(field) => self.domains.push((field, text)),
             Part::Address(field) => note_address(field, text, &mut self.addresses),
             Part::Link(path) => self.known.push((path, text)),
             Part::Endpoint => self.has_endpoint = true,
             Part::Called => self.has_called = true,
-            Part::Time
+            Part::Place
+            | Part::Time
             | Part::Id
             | Part::Sequence
             | Part::StreamType

@@ -19,6 +19,12 @@ pub(crate) fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>
     panic!("never said \"{text}\", but {seen:#?}");
 }
 
+/// A time that a run takes for now.
+fn ago(seconds: i64) -> String {
+    let time = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[test]
 fn rules_are_reloaded_and_a_broken_set_is_not_taken() {
     let folder = rule_folder("");
@@ -138,10 +144,6 @@ fn exceptions_drop_lists_and_indicators_are_reloaded_and_a_half_seen_sequence_su
     let said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
     let mut run = Watching { child, told, said, n_files: 0 };
     // A half-seen sequence is kept for as long as it could still be completed, by the clock.
-    let ago = |seconds: i64| {
-        let time = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
-        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-    };
     let at = |seconds: i64, id: &str, name: &str, user: &str| {
         call(id, name).replace("mallory", user).replace(TIME, &ago(seconds))
     };
@@ -203,4 +205,42 @@ fn nothing_to_watch_is_a_mistake_of_the_caller() {
     let ended = groundtrail(folder.path(), &["run"], "");
     assert_eq!(ended.code, 2);
     assert!(ended.stderr.contains("nothing to watch"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_list_that_changes_is_read_again_by_itself_and_a_broken_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    fs::create_dir(folder.join("trail")).unwrap();
+    let config = "[store]\npath = \"gt.db\"\n[rules]\n[[source]]\ntype = \"cloudtrail\"\npath = \"trail\"\n\
+                  [[indicators]]\npath = \"feed.txt\"\nprovider = \"feed\"\n";
+    fs::write(folder.join("gt.toml"), config).unwrap();
+    fs::write(folder.join("feed.txt"), "192.0.2.1\n").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundtrail"))
+        .args(["run", "-c", "gt.toml", "-o", "ndjson"])
+        .current_dir(folder)
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut said = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    wait_for(&mut said, "watching");
+    let listed = "AWS call from an address on a threat indicator list";
+    let deliver = |name: &str, from: &str| {
+        let text = call(name, "ListUsers").replace("198.51.100.23", from).replace(TIME, &ago(30));
+        fs::write(folder.join(format!("trail/{name}.json")), text).unwrap();
+    };
+    fs::write(folder.join("feed.txt"), "192.0.2.1\n198.51.100.23 # new\n").unwrap();
+    wait_for(&mut said, "lists have changed and were read again");
+    deliver("one", "198.51.100.23");
+    wait_for(&mut told, listed);
+    // No text at all.
+    fs::write(folder.join("feed.txt"), b"\xff\xfe\x00").unwrap();
+    wait_for(&mut said, "the lists are not taken over");
+    deliver("two", "192.0.2.1");
+    wait_for(&mut told, listed);
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::indicator::Indicators;
 
 pub(crate) fn normalizer() -> Normalizer {
     Normalizer::new(Arc::new(Schema::builtin()), Arc::default())
@@ -94,7 +95,8 @@ fn a_host_cannot_pass_its_events_off_as_alerts() {
 fn flows_and_connections_meet_the_indicator_lists() {
     let mut indicators = Indicators::default();
     indicators.load("192.0.2.66 # bad\n", "example-list");
-    let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::new(indicators));
+    let lists = Lists { indicators, ..Lists::default() };
+    let normalizer = Normalizer::new(Arc::new(Schema::builtin()), Arc::new(lists));
     let flow = "srcaddr dstaddr start end\n10.0.0.1 192.0.2.66 1795219200 1795219260";
     let record = normalizer.read(Origin::VpcFlow, flow).unwrap();
     assert_eq!(values(&record, "threat.indicator.ip"), [Value::str("192.0.2.66")]);
@@ -106,6 +108,9 @@ fn flows_and_connections_meet_the_indicator_lists() {
     let marked = record.document().to_string();
     let again = normalizer.read(Origin::Sensor, marked).unwrap();
     assert_eq!(values(&again, "threat.indicator.ip").len(), 1);
+    let call = r#"{"eventVersion":"1.11","eventID":"e","eventTime":"2026-11-02T10:00:00Z","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","sourceIPAddress":"192.0.2.66"}"#;
+    let record = normalizer.read(Origin::CloudTrail, call).unwrap();
+    assert_eq!(values(&record, "threat.enrichments.matched.field"), [Value::str("source.ip")]);
     let clean = normalizer.read(Origin::Sensor, connect.replace(".66", ".67")).unwrap();
     assert_eq!(clean.document().get("threat"), None);
 }
@@ -203,4 +208,71 @@ fn depth_and_size_are_bounded_and_said() {
         "k".repeat(1 << 20)
     );
     assert_eq!(&*normalizer().read_any(&key)[0].as_ref().unwrap().event.id, "k");
+}
+
+fn with_lists(lists: Lists) -> Normalizer {
+    Normalizer::new(Arc::new(Schema::builtin()), Arc::new(lists))
+}
+
+#[test]
+fn names_and_what_lies_below_them_meet_the_indicator_lists() {
+    let mut indicators = Indicators::default();
+    indicators.load("domain,confidence,tags,id\nrogue.example.net,80,\"c2;apt\",7\n", "example-list");
+    let normalizer = with_lists(Lists { indicators, ..Lists::default() });
+    for (field, name) in [
+        ("dns.question.name", "rogue.example.net"),
+        ("url.domain", "A.Rogue.Example.NET."),
+        ("destination.domain", "x.y.rogue.example.net"),
+        ("tls.client.server_name", "rogue.example.net"),
+    ] {
+        let text = format!(r#"{{"@timestamp":"2026-11-02T10:00:00Z","{field}":"{name}"}}"#);
+        let record = normalizer.read(Origin::Sensor, text).unwrap();
+        let document = record.document();
+        let at = |pointer: &str| document.pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(at("/threat/indicator/type"), json!("domain-name"), "{field}");
+        assert_eq!(at("/threat/indicator/url/domain"), json!(name));
+        assert_eq!(at("/threat/indicator/confidence"), json!("High"));
+        assert_eq!(at("/threat/enrichments/matched/field"), json!(field));
+        assert_eq!(at("/threat/enrichments/matched/id"), json!("7"));
+        assert_eq!(at("/groundtrail/indicator/labels"), json!(["c2", "apt"]));
+        assert_eq!(values(&record, "threat.indicator.type"), [Value::str("domain-name")]);
+        assert_eq!(values(&record, "groundtrail.indicator.labels").len(), 2);
+    }
+    for name in ["example.net", "notrogue.example.net", "rogue.example.net.evil.org", ""] {
+        let text =
+            format!(r#"{{"@timestamp":"2026-11-02T10:00:00Z","dns":{{"question":{{"name":"{name}"}}}}}}"#);
+        assert_eq!(normalizer.read(Origin::Sensor, text).unwrap().document().get("threat"), None, "{name}");
+    }
+}
+
+#[test]
+fn public_ends_of_calls_connections_and_flows_are_placed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (networks, cities) = (folder.path().join("asn.mmdb"), folder.path().join("city.mmdb"));
+    std::fs::write(&networks, geo::testing::networks()).unwrap();
+    std::fs::write(&cities, geo::testing::cities()).unwrap();
+    let places = geo::Places::open(Some(&networks), Some(&cities)).unwrap();
+    let normalizer = with_lists(Lists { places, ..Lists::default() });
+    let flow = "srcaddr dstaddr start end\n10.0.0.1 1.128.0.7 1795219200 1795219260";
+    let call = r#"{"eventVersion":"1.11","eventID":"e","eventTime":"2026-11-02T10:00:00Z","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","sourceIPAddress":"1.128.0.7"}"#;
+    let connect = r#"{"@timestamp":"2026-11-02T10:00:00Z","source":{"ip":"10.0.0.1"},"destination":{"ip":"1.128.0.7"}}"#;
+    for (origin, text, side, other) in [
+        (Origin::VpcFlow, flow, "destination", "source"),
+        (Origin::CloudTrail, call, "source", "destination"),
+        (Origin::Sensor, connect, "destination", "source"),
+    ] {
+        let record = normalizer.read(origin, text).unwrap();
+        assert_eq!(values(&record, &format!("{side}.as.number")), [Value::Int(1_221)], "{origin:?}");
+        assert_eq!(values(&record, &format!("{side}.geo.country_iso_code")), [Value::str("AU")]);
+        let document = record.document();
+        assert_eq!(document[side]["geo"]["city_name"], json!("Melbourne"));
+        assert_eq!(
+            document[side]["as"],
+            json!({"number": 1_221, "organization": {"name": "Telstra Pty Ltd"}})
+        );
+        assert!(document[other].get("geo").is_none() && document[other].get("as").is_none());
+        // What was placed is not placed again.
+        let again = normalizer.read(Origin::Sensor, document.to_string()).unwrap();
+        assert_eq!(values(&again, &format!("{side}.as.number")).len(), 1);
+    }
 }

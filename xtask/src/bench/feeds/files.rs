@@ -33,6 +33,31 @@ pub(super) fn measure(report: &mut Report) -> Result<(), Failure> {
                 format!("{} MiB", one["gained_mib"]),
                 "memory that the process gained".to_owned(),
             ]),
+            "lists" => {
+                let ns = |key: &str| format!("{:.0}", number(one, key));
+                table.row([
+                    format!(
+                        "{} indicators: memory held, and at most while they are read",
+                        grouped(number(one, "entries"))
+                    ),
+                    format!("{} MiB, {} MiB", one["held_mib"], one["peak_mib"]),
+                    String::new(),
+                ]);
+                table.row([
+                    "a look for an address that is not listed, one that is, ns".to_owned(),
+                    format!("{}, {}", ns("address_miss_ns"), ns("address_hit_ns")),
+                    format!(
+                        "the standard library's map of the same addresses, without networks: {}, {}",
+                        ns("map_miss_ns"),
+                        ns("map_hit_ns")
+                    ),
+                ]);
+                table.row([
+                    "the same for a name, ns".to_owned(),
+                    format!("{}, {}", ns("domain_miss_ns"), ns("domain_hit_ns")),
+                    String::new(),
+                ]);
+            }
             _ => {}
         }
     }
