@@ -2,6 +2,8 @@
 //! Terraform's language and a comparison of the two, Ansible for the playbook.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+#[cfg(feature = "aws")]
+mod account;
 mod fleet;
 mod rights;
 mod terraform;
