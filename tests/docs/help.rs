@@ -47,7 +47,7 @@ impl Help {
 
     /// What is wrong with these words after the command's own, if anything.
     pub(crate) fn fault(&self, words: &[&str]) -> Option<String> {
-        let Some((word, rest)) = words.split_first() else { return None };
+        let (word, rest) = words.split_first()?;
         if let Some(flag) = word.strip_prefix('-') {
             let given = word.split('=').next().unwrap_or(word);
             if flag.is_empty() || flag == "-" {

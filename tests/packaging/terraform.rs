@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{linters, read};
 
-/// Terraform's resource, CloudFormation's, and which attribute is which property. Attributes that are not named here are not ones that we know of:
-/// a slip of the pen is one of those.
-const COUNTERPARTS: &[(&str, &str, &[(&str, &str)])] = &[
+/// Terraform's resource, CloudFormation's, and which attribute is which property.
+type Counterpart = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Attributes that are not named here are not ones that we know of: a slip of the pen is one of those.
+const COUNTERPARTS: &[Counterpart] = &[
     (
         "aws_kms_key.this",
         "Key",
