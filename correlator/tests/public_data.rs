@@ -149,11 +149,12 @@ fn flow_lines_with_and_without_a_header() {
 
 #[test]
 fn indicator_lists_as_published() {
-    for (file, n_entries, n_other) in [
-        ("ioc/ipsum/5.txt", 1_413, 0),
-        ("ioc/misp_amazon_aws/list.json", 3_847, 0),
-        ("ioc/stix_poisonivy/poisonivy.json", 40, 27),
-        ("ioc/threatfox/custom_schema_1.json", 123, 189),
+    for (file, n_entries, n_other, n_bad) in [
+        ("ioc/ipsum/5.txt", 1_413, 0, 0),
+        ("ioc/misp_amazon_aws/list.json", 3_847, 0, 0),
+        // It calls "domain autuo.xicp.net" a name.
+        ("ioc/stix_poisonivy/poisonivy.json", 64, 2, 1),
+        ("ioc/threatfox/custom_schema_1.json", 195, 117, 0),
     ] {
         let (folder, name) = file.rsplit_once('/').unwrap();
         let Some(path) = set(folder) else { continue };
@@ -161,7 +162,7 @@ fn indicator_lists_as_published() {
         let loaded = indicators.load(&fs::read_to_string(path.join(name)).unwrap(), "list");
         assert_eq!(
             (loaded.n_entries, loaded.n_other(), loaded.n_bad),
-            (n_entries, n_other, 0),
+            (n_entries, n_other, n_bad),
             "{file}: {loaded:?}"
         );
     }
