@@ -1,45 +1,107 @@
-//! CloudTrail's delivery: records gather, and each flush writes one gzipped file where AWS would put it.
+//! CloudTrail's delivery: records gather, and each flush writes one gzipped file where AWS would put it, at once or as late, as
+//! often and in such an order as AWS does.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::world;
+use crate::{shuffle, world};
+
+/// How AWS delivers: late by minutes, some of it twice, and not in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub seed: u64,
+    /// What a minute of lag lasts here.
+    pub minute: Duration,
+}
+
+/// Minutes from a call to the file that holds it, by the share of records that came sooner: file names of 23,980 published
+/// records less the records' own times.
+const LAG: [(f64, f64); 6] = [(0.0, 0.3), (0.1, 0.8), (0.5, 3.0), (0.9, 6.5), (0.99, 8.9), (1.0, 10.1)];
+/// The share of those records that came again in another file.
+const TWICE: f64 = 0.27;
+
+impl Manner {
+    /// When each copy of a record is delivered, counted from its call.
+    pub fn copies(self, state: &mut u64) -> Vec<Duration> {
+        let n_copies = if shuffle::share(state) < TWICE { 2 } else { 1 };
+        (0..n_copies).map(|_| self.minute.mul_f64(minutes_at(shuffle::share(state)))).collect()
+    }
+}
+
+/// The lag that a share of the records stays below.
+pub fn minutes_at(share: f64) -> f64 {
+    let above = LAG.iter().position(|(upto, _)| share <= *upto).unwrap_or(LAG.len() - 1).max(1);
+    let ((from, low), (upto, high)) = (LAG[above - 1], LAG[above]);
+    low + (high - low) * (share - from) / (upto - from)
+}
 
 pub struct Trail {
     folder: PathBuf,
+    manner: Option<Manner>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Value>,
+    waiting: Vec<(Instant, Value)>,
+    chance: u64,
     n_files: u64,
 }
 
 impl Trail {
+    /// Delivers with the next flush.
     pub fn new(folder: &Path) -> Self {
-        Trail { folder: folder.to_owned(), state: Mutex::default() }
+        Trail { folder: folder.to_owned(), manner: None, state: Mutex::default() }
+    }
+
+    pub fn delivering(folder: &Path, manner: Manner) -> Self {
+        let state = State { chance: manner.seed, ..State::default() };
+        Trail { folder: folder.to_owned(), manner: Some(manner), state: Mutex::new(state) }
     }
 
     pub fn add(&self, record: Value) {
-        self.state.lock().expect("no holder of the trail panics").waiting.push(record);
+        let mut state = self.state.lock().expect("no holder of the trail panics");
+        let now = Instant::now();
+        match self.manner {
+            None => state.waiting.push((now, record)),
+            Some(manner) => {
+                for lag in manner.copies(&mut state.chance) {
+                    state.waiting.push((now + lag, record.clone()));
+                }
+            }
+        }
     }
 
-    /// Writes what is waiting, one file per region, and gives the files' paths.
+    /// Whether everything was delivered.
+    pub fn is_idle(&self) -> bool {
+        self.state.lock().expect("no holder of the trail panics").waiting.is_empty()
+    }
+
+    /// Writes what is due, one file per region, and gives the files' paths.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn flush(&self) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state.lock().expect("no holder of the trail panics");
         let mut by_region: Vec<(String, Vec<Value>)> = Vec::new();
-        for record in state.waiting.drain(..) {
+        let now = Instant::now();
+        let (due, waiting) = state.waiting.drain(..).partition(|(at, _)| *at <= now);
+        state.waiting = waiting;
+        let mut due: Vec<(Instant, Value)> = due;
+        if self.manner.is_some() {
+            state.chance = state.chance.wrapping_add(1);
+            due = shuffle::shuffled(&due, state.chance);
+        }
+        for (_, record) in due {
             let region = record["awsRegion"].as_str().unwrap_or(world::REGION).to_owned();
             match by_region.iter_mut().find(|(name, _)| *name == region) {
                 Some((_, records)) => records.push(record),
@@ -73,6 +135,26 @@ pub fn put(folder: &Path, key: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Every record in the files below a folder, as often as it was delivered.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn delivered(folder: &Path) -> io::Result<Vec<Value>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            records.extend(delivered(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "gz") {
+            let mut file: Value = serde_json::from_reader(GzDecoder::new(fs::File::open(&path)?))?;
+            if let Value::Array(items) = file["Records"].take() {
+                records.extend(items);
+            }
+        }
+    }
+    Ok(records)
+}
+
 /// `AWSLogs/ACCT/CloudTrail/REGION/Y/M/D/ACCT_CloudTrail_REGION_YYYYMMDDTHHmmZ_<16>.json.gz`
 fn object_name(region: &str, at: Timestamp, salt: &str) -> String {
     let account = world::ACCOUNT;
@@ -102,9 +184,25 @@ mod tests {
         assert!(key.starts_with("AWSLogs/111122223333/CloudTrail/us-east-1/2"), "{key}");
         assert!(key.contains("/111122223333_CloudTrail_us-east-1_2") && key.ends_with(".json.gz"), "{key}");
         let mut text = String::new();
-        flate2::read::GzDecoder::new(fs::File::open(&paths[0]).unwrap()).read_to_string(&mut text).unwrap();
+        GzDecoder::new(fs::File::open(&paths[0]).unwrap()).read_to_string(&mut text).unwrap();
         let file: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(file["Records"].as_array().unwrap().len(), 2);
         assert!(trail.flush().unwrap().is_empty(), "a second flush has nothing left");
+    }
+
+    #[test]
+    fn lag_and_repetition_are_as_measured() {
+        let manner = Manner { seed: 7, minute: Duration::from_secs(60) };
+        let mut chance = manner.seed;
+        let copies: Vec<Vec<Duration>> = (0..20_000).map(|_| manner.copies(&mut chance)).collect();
+        let n_twice = copies.iter().filter(|copies| copies.len() == 2).count();
+        assert!((5_200..5_600).contains(&n_twice), "{n_twice} of 20,000");
+        let mut minutes: Vec<f64> = copies.iter().map(|copies| copies[0].as_secs_f64() / 60.0).collect();
+        minutes.sort_by(f64::total_cmp);
+        for (share, expected) in [(0.1, 0.8), (0.5, 3.0), (0.9, 6.5), (0.99, 8.9)] {
+            let found = minutes[(share * 20_000.0) as usize];
+            assert!((found - expected).abs() < 0.2, "{share}: {found} instead of {expected}");
+        }
+        assert!(minutes[19_999] <= 10.1);
     }
 }

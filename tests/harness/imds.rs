@@ -5,6 +5,8 @@
 //! bodies end without a newline.
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ use hyper::{Method, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::http::{Answer, Request, Site};
-use crate::world;
+use crate::world::{self, Instance};
 
 const TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 const MAX_TTL_SECONDS: u64 = 21_600;
@@ -28,11 +30,14 @@ pub enum Tokens {
 }
 
 pub struct Imds {
+    instance: Instance,
     tokens: Tokens,
     started: Timestamp,
     user_data: Option<String>,
     /// Public keys pushed by EC2 Instance Connect, by operating-system user.
     active_keys: HashMap<String, String>,
+    /// Where more of them appear while the service runs, a file per user.
+    key_folder: Option<PathBuf>,
     issued: Mutex<Issued>,
 }
 
@@ -44,8 +49,24 @@ struct Issued {
 
 impl Imds {
     pub fn new(tokens: Tokens) -> Self {
-        let started = Timestamp::now().round(Unit::Second).expect("a second is a valid unit");
-        Imds { tokens, started, user_data: None, active_keys: HashMap::new(), issued: Mutex::default() }
+        Self::of(Instance::web(), tokens)
+    }
+
+    pub fn of(instance: Instance, tokens: Tokens) -> Self {
+        Imds {
+            instance,
+            tokens,
+            started: Timestamp::now().round(Unit::Second).expect("a second is a valid unit"),
+            user_data: None,
+            active_keys: HashMap::new(),
+            key_folder: None,
+            issued: Mutex::default(),
+        }
+    }
+
+    pub fn with_key_folder(mut self, folder: &Path) -> Self {
+        self.key_folder = Some(folder.to_owned());
+        self
     }
 
     pub fn with_user_data(mut self, text: &str) -> Self {
@@ -114,26 +135,79 @@ impl Imds {
             "dynamic" => Some(text("instance-identity/".to_owned())),
             "dynamic/instance-identity" => Some(text("document\npkcs7\nrsa2048\nsignature".to_owned())),
             "dynamic/instance-identity/document" => Some(text(self.identity_document())),
-            "meta-data" => Some(text(listing(""))),
+            "meta-data" => Some(text(self.listing(""))),
             path => self.metadata(path.strip_prefix("meta-data/")?, version).map(text),
         }
     }
 
     fn metadata(&self, path: &str, version: u8) -> Option<String> {
         if let Some(user) = path.strip_prefix("managed-ssh-keys/active-keys/") {
-            return self.active_keys.get(user).cloned();
+            let user = user.trim_end_matches('/');
+            let pushed =
+                self.key_folder.as_ref().and_then(|folder| fs::read_to_string(folder.join(user)).ok());
+            return pushed.or_else(|| self.active_keys.get(user).cloned());
         }
         if path == "iam/info" {
             return Some(self.iam_info());
         }
-        if path == format!("iam/security-credentials/{}", world::ROLE) {
+        if path == format!("iam/security-credentials/{}", self.instance.role) {
             return Some(self.credentials(version));
         }
-        if let Some((_, value)) = LEAVES.iter().find(|(leaf, _)| *leaf == path) {
-            return Some((*value).to_owned());
+        if let Some((_, value)) = self.leaves().into_iter().find(|(leaf, _)| leaf == path) {
+            return Some(value);
         }
-        let below = listing(path);
+        let below = self.listing(path);
         (!below.is_empty()).then_some(below)
+    }
+
+    /// What never changes while an instance runs; the directories are the parents of these.
+    fn leaves(&self) -> Vec<(String, String)> {
+        let Instance { id, private_ip, public_ip, mac, host_name, role } = &self.instance;
+        let card = format!("network/interfaces/macs/{mac}");
+        let interface = format!("eni-{}", id.trim_start_matches("i-"));
+        let public_name = format!("ec2-{}.compute-1.amazonaws.com", public_ip.replace('.', "-"));
+        let own: [(&str, &str); 7] = [
+            ("hostname", host_name),
+            ("instance-id", id),
+            ("local-hostname", host_name),
+            ("local-ipv4", private_ip),
+            ("mac", mac),
+            ("public-hostname", &public_name),
+            ("public-ipv4", public_ip),
+        ];
+        let of_card: [(&str, &str); 7] = [
+            ("device-number", "0"),
+            ("interface-id", &interface),
+            ("local-ipv4s", private_ip),
+            ("mac", mac),
+            ("owner-id", world::ACCOUNT),
+            ("public-ipv4s", public_ip),
+            ("vpc-id", "vpc-0123456789abcdef0"),
+        ];
+        let owned = |(leaf, value): &(&str, &str)| ((*leaf).to_owned(), (*value).to_owned());
+        let mut leaves: Vec<(String, String)> = LEAVES.iter().chain(&own).map(owned).collect();
+        leaves.extend(of_card.iter().map(|(leaf, value)| (format!("{card}/{leaf}"), (*value).to_owned())));
+        leaves.push((format!("iam/security-credentials/{role}"), String::new()));
+        leaves.sort();
+        leaves
+    }
+
+    /// The names directly below a directory, a slash after those that are directories themselves.
+    fn listing(&self, directory: &str) -> String {
+        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let mut names: Vec<String> = Vec::new();
+        let leaves = self.leaves();
+        for below in leaves.iter().filter_map(|(leaf, _)| leaf.strip_prefix(&prefix)) {
+            let name = match below.split_once('/') {
+                // The real listing of role names ends without a slash, since a role's credentials are a leaf.
+                Some((directory, _)) => format!("{directory}/"),
+                None => below.to_owned(),
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.join("\n")
     }
 
     fn iam_info(&self) -> String {
@@ -142,13 +216,13 @@ impl Imds {
              \"arn:aws:iam::{}:instance-profile/{}\",\n  \"InstanceProfileId\" : \"{}\"\n}}",
             self.started,
             world::ACCOUNT,
-            world::ROLE,
-            world::unique_id("AIPA", world::ROLE),
+            self.instance.role,
+            world::unique_id("AIPA", &self.instance.role),
         )
     }
 
     fn credentials(&self, version: u8) -> String {
-        let role = world::instance_role(version);
+        let role = self.instance.credentials(version);
         let expiration = self.started + SignedDuration::from_hours(6);
         format!(
             "{{\n  \"Code\" : \"Success\",\n  \"LastUpdated\" : \"{}\",\n  \"Type\" : \"AWS-HMAC\",\n  \"AccessKeyId\" : \"{}\",\n  \
@@ -170,9 +244,9 @@ impl Imds {
             world::ACCOUNT,
             world::REGION,
             world::AMI,
-            world::INSTANCE_ID,
+            self.instance.id,
             self.started,
-            world::PRIVATE_IP,
+            self.instance.private_ip,
             world::REGION,
         )
     }
@@ -215,7 +289,7 @@ const VERSIONS: [&str; 9] = [
     "2021-03-23",
 ];
 
-/// What never changes while an instance runs; the directories are the parents of these.
+/// Of every instance alike.
 const LEAVES: &[(&str, &str)] = &[
     ("ami-id", world::AMI),
     ("ami-launch-index", "0"),
@@ -224,51 +298,19 @@ const LEAVES: &[(&str, &str)] = &[
     ("block-device-mapping/root", "/dev/xvda"),
     ("events/maintenance/history", "[]"),
     ("events/maintenance/scheduled", "[]"),
-    ("hostname", world::HOST_NAME),
     ("iam/info", ""),
-    ("iam/security-credentials/web-server-role", ""),
     ("instance-action", "none"),
-    ("instance-id", world::INSTANCE_ID),
     ("instance-life-cycle", "on-demand"),
     ("instance-type", "t3.micro"),
-    ("local-hostname", world::HOST_NAME),
-    ("local-ipv4", world::PRIVATE_IP),
-    ("mac", world::MAC),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/device-number", "0"),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/interface-id", "eni-0123456789abcdef0"),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/local-ipv4s", world::PRIVATE_IP),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/mac", world::MAC),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/owner-id", world::ACCOUNT),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/public-ipv4s", world::PUBLIC_IP),
-    ("network/interfaces/macs/0e:49:61:0f:c3:11/vpc-id", "vpc-0123456789abcdef0"),
     ("placement/availability-zone", "us-east-1a"),
     ("placement/availability-zone-id", "use1-az4"),
     ("placement/region", world::REGION),
     ("profile", "default-hvm"),
-    ("public-hostname", "ec2-203-0-113-10.compute-1.amazonaws.com"),
-    ("public-ipv4", world::PUBLIC_IP),
     ("reservation-id", "r-0123456789abcdef0"),
     ("security-groups", "web"),
     ("services/domain", "amazonaws.com"),
     ("services/partition", "aws"),
 ];
-
-/// The names directly below a directory, a slash after those that are directories themselves.
-fn listing(directory: &str) -> String {
-    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-    let mut names: Vec<String> = Vec::new();
-    for below in LEAVES.iter().filter_map(|(leaf, _)| leaf.strip_prefix(&prefix)) {
-        let name = match below.split_once('/') {
-            // The real listing of role names ends without a slash, since a role's credentials are a leaf.
-            Some((directory, _)) => format!("{directory}/"),
-            None => below.to_owned(),
-        };
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names.join("\n")
-}
 
 fn text(body: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));

@@ -5,6 +5,7 @@
 pub mod awsapi;
 pub mod bins;
 pub mod browser;
+pub mod client;
 pub mod cloudtrail;
 pub mod digest;
 pub mod http;

@@ -52,8 +52,11 @@ pub fn obstacle() -> Option<String> {
     watch::not_root().or_else(netns::refused).or_else(|| tools().err())
 }
 
-/// The folder with `moto_server` and `aws` in it.
-fn tools() -> Result<PathBuf, String> {
+/// The folder with `moto_server` and `aws` in it. Fetches them the first time, below the target folder.
+///
+/// # Errors
+/// When they cannot be fetched.
+pub fn tools() -> Result<PathBuf, String> {
     python::programs("moto", &[MOTO, AWS_CLI], &["moto_server", "aws"])
 }
 

@@ -70,23 +70,53 @@ pub fn furnish(scratch: &Path, outlet: &Path, host_names: &[&str]) -> io::Result
             ["route", "change", "local", address, "dev", "lo", "table", "local", "src", world::PRIVATE_IP];
         run("ip", &route)?;
     }
+    let kept = room(scratch, outlet)?;
+    for target in OVERLAID {
+        overlay(scratch, target)?;
+    }
+    name_hosts(scratch, "127.0.0.1", host_names)?;
+    Ok(kept)
+}
+
+/// Makes `scratch` a file system of its own. What is written to `outlet` must be seen outside: it is given back under the
+/// path that still leads there.
+///
+/// # Errors
+/// When a mount is refused.
+pub fn room(scratch: &Path, outlet: &Path) -> io::Result<PathBuf> {
     run("mount", &["-t", "tmpfs", "tmpfs", text(scratch)?])?;
     let kept = scratch.join("outlet");
     fs::create_dir(&kept)?;
     run("mount", &["--bind", text(outlet)?, text(&kept)?])?;
-    for target in OVERLAID {
-        overlay(scratch, target)?;
-    }
-    let hosts = scratch.join("hosts");
-    let names = host_names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect::<String>();
-    fs::write(&hosts, format!("127.0.0.1 localhost\n{names}"))?;
-    run("mount", &["--bind", text(&hosts)?, "/etc/hosts"])?;
     Ok(kept)
+}
+
+/// Lets these names lead to one address, and no other name anywhere.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn name_hosts(scratch: &Path, address: &str, names: &[&str]) -> io::Result<()> {
+    let hosts = scratch.join("hosts");
+    let names = names.iter().map(|name| format!("{address} {name}\n")).collect::<String>();
+    fs::write(&hosts, format!("127.0.0.1 localhost\n{names}"))?;
+    run("mount", &["--bind", text(&hosts)?, "/etc/hosts"])
+}
+
+/// Puts one folder in the place of another.
+///
+/// # Errors
+/// When the mount is refused.
+pub fn bind(folder: &Path, target: &str) -> io::Result<()> {
+    fs::create_dir_all(target)?;
+    run("mount", &["--bind", text(folder)?, target])
 }
 
 /// A private writable layer over a folder of the machine. It would hide what is mounted below that folder, which may hold
 /// this program, so each such mount is put back.
-fn overlay(scratch: &Path, target: &str) -> io::Result<()> {
+///
+/// # Errors
+/// When a mount is refused.
+pub fn overlay(scratch: &Path, target: &str) -> io::Result<()> {
     let layer = scratch.join(target.trim_start_matches('/').replace('/', "-"));
     let (lower, upper, work) = (layer.join("lower"), layer.join("upper"), layer.join("work"));
     for folder in [&lower, &upper, &work] {
@@ -123,7 +153,10 @@ fn text(path: &Path) -> io::Result<&str> {
 }
 
 /// Stops the program where the network is not the empty one: then scenario traffic could leave the machine.
-fn refuse_unless_empty() -> io::Result<()> {
+///
+/// # Errors
+/// When there is more than a loopback that is not up.
+pub fn refuse_unless_empty() -> io::Result<()> {
     let interfaces: Vec<String> = fs::read_to_string("/proc/net/dev")?
         .lines()
         .skip(2)

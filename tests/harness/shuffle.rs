@@ -26,6 +26,12 @@ where
     shuffled(&all, seed)
 }
 
+/// A number from 0 to 1, without the 1.
+pub fn share(state: &mut u64) -> f64 {
+    // 53 bits are what a double holds exactly.
+    (next(state) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,9 +1,11 @@
-//! The SSM agent's process tree with its real names, paths, arguments and environment, and the commands it is sent.
+//! The SSM agent's process tree with its real names, paths, arguments and environment, and what it is told to do.
 //!
-//! One binary copied to the agent's three names plays all of them: `amazon-ssm-agent` → `ssm-agent-worker` →
-//! `ssm-document-worker <command id>` → `sh -c …/_script.sh`. Each hop is a new process group with the full path as its
-//! `argv[0]`. Commands arrive as files in the agent's own state folder instead of over the wire.
+//! One binary copied to the agent's names plays all of them: `amazon-ssm-agent` → `ssm-agent-worker` →
+//! `ssm-document-worker <command id>` → `sh -c …/_script.sh`, and `ssm-session-worker <session id>` → `sh`. Each hop is a new
+//! process group with the full path as its `argv[0]`. Commands and sessions arrive as files in the agent's own state
+//! folder instead of over the wire. Left out: the session's pseudo-terminal and its user `ssm-user`.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,21 +13,36 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::world;
 
-/// Where the agent keeps what it was told, under its instance's id.
+/// The agent's folder on its host.
+pub const FOLDER: &str = "/var/lib/amazon/ssm";
+
+/// Where the agent of the stage keeps what it was told, under its instance's id.
 pub fn documents() -> PathBuf {
-    Path::new("/var/lib/amazon/ssm").join(world::INSTANCE_ID).join("document")
+    Path::new(FOLDER).join(world::INSTANCE_ID).join("document")
+}
+
+/// The same for the instance that this is, which has a folder of its own below the agent's.
+fn own() -> io::Result<(String, PathBuf)> {
+    let names = fs::read_dir(FOLDER)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let id = names.into_iter().find(|name| name.starts_with("i-"));
+    let id = id.ok_or_else(|| io::Error::other(format!("no folder of an instance below {FOLDER}")))?;
+    let documents = Path::new(FOLDER).join(&id).join("document");
+    Ok((id, documents))
 }
 
 const AGENT: &str = "/usr/bin/amazon-ssm-agent";
 const AGENT_WORKER: &str = "/usr/bin/ssm-agent-worker";
 const DOCUMENT_WORKER: &str = "/usr/bin/ssm-document-worker";
+const SESSION_WORKER: &str = "/usr/bin/ssm-session-worker";
+/// How long a session stays open while nobody types.
+const SESSION_IDLE: Duration = Duration::from_secs(60);
 
 /// One `SendCommand`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,25 +153,64 @@ pub fn invocation(documents: &Path, command: &str, instance: &str) -> Value {
 ///
 /// # Errors
 /// When the copy fails.
-pub fn install(program: &Path) -> io::Result<()> {
+pub fn install(program: &Path, instance: &str) -> io::Result<()> {
     fs::copy(program, AGENT)?;
-    for name in [AGENT_WORKER, DOCUMENT_WORKER] {
+    for name in [AGENT_WORKER, DOCUMENT_WORKER, SESSION_WORKER] {
         fs::hard_link(AGENT, name)?;
     }
-    for state in ["pending", "current", "completed"] {
-        fs::create_dir_all(documents().join("state").join(state))?;
+    let documents = Path::new(FOLDER).join(instance).join("document");
+    for state in ["pending", "current", "completed", "sessions", "typed", "ended"] {
+        fs::create_dir_all(documents.join("state").join(state))?;
     }
     fs::create_dir_all("/var/log/amazon/ssm")
 }
 
-/// Starts the agent; it ends when its standard input does, so it never outlives who started it.
+/// Leaves a session where the agent looks for work.
+///
+/// # Errors
+/// When the state folder cannot be written.
+pub fn open_session(documents: &Path, session: &str) -> io::Result<()> {
+    crate::cloudtrail::put(documents, &format!("state/sessions/{session}"), b"").map(drop)
+}
+
+/// Types into a session; it ends with the text.
+///
+/// # Errors
+/// When the state folder cannot be written, or the session does not end.
+pub fn type_into(documents: &Path, session: &str, text: &str) -> io::Result<()> {
+    crate::cloudtrail::put(documents, &format!("state/typed/{session}"), text.as_bytes())?;
+    await_file(&documents.join("state/ended").join(session))
+}
+
+/// Waits until a command has its result.
+///
+/// # Errors
+/// When it has none in the end.
+pub fn await_command(documents: &Path, command: &str) -> io::Result<()> {
+    await_file(&documents.join("state/completed").join(command))
+}
+
+fn await_file(path: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + SESSION_IDLE;
+    while !path.exists() {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("{} did not come within a minute", path.display())));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Starts the agent; it ends when its standard input does, so it never outlives who started it. `vars` is what the commands
+/// of a scenario need and a real agent would not have: where the AWS CLI lies, and which authority it trusts.
 ///
 /// # Errors
 /// When it is not installed.
-pub fn start() -> io::Result<Child> {
+pub fn start(vars: &[(&str, &str)]) -> io::Result<Child> {
     hop(AGENT, &[])
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(vars.iter().copied())
         .spawn()
 }
 
@@ -172,12 +228,13 @@ fn hop(path: &str, args: &[&str]) -> process::Command {
 
 /// Plays the part that this process was started as, if its name is one of the agent's; does not return then.
 pub fn play_if_named_so() {
-    let mut args = std::env::args();
+    let mut args = env::args();
     let name = args.next().unwrap_or_default();
     let outcome = match name.as_str() {
         AGENT => agent(),
         AGENT_WORKER => agent_worker(),
         DOCUMENT_WORKER => document_worker(&args.next().unwrap_or_default()),
+        SESSION_WORKER => session_worker(&args.next().unwrap_or_default()),
         _ => return,
     };
     if let Err(err) = outcome {
@@ -207,8 +264,14 @@ fn agent() -> io::Result<()> {
 
 fn agent_worker() -> io::Result<()> {
     end_with_standard_input();
-    let state = documents().join("state");
+    let state = own()?.1.join("state");
     loop {
+        for entry in fs::read_dir(state.join("sessions"))? {
+            let name = entry?.file_name();
+            fs::rename(state.join("sessions").join(&name), state.join("current").join(&name))?;
+            let mut worker = hop(SESSION_WORKER, &[&name.to_string_lossy()]).spawn()?;
+            thread::spawn(move || worker.wait());
+        }
         for entry in fs::read_dir(state.join("pending"))? {
             let name = entry?.file_name();
             fs::rename(state.join("pending").join(&name), state.join("current").join(&name))?;
@@ -220,13 +283,33 @@ fn agent_worker() -> io::Result<()> {
     }
 }
 
+/// A shell that does what is typed.
+fn session_worker(id: &str) -> io::Result<()> {
+    let (_, documents) = own()?;
+    let state = documents.join("state");
+    await_file(&state.join("typed").join(id))?;
+    let home = env::var_os("HOME").unwrap_or_else(|| "/".into());
+    process::Command::new("sh")
+        .env("TERM", "xterm-256color")
+        .env("HOME", home)
+        .current_dir("/usr/bin")
+        .process_group(0)
+        .stdin(File::open(state.join("typed").join(id))?)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    fs::remove_file(state.join("current").join(id))?;
+    crate::cloudtrail::put(&documents, &format!("state/ended/{id}"), b"").map(drop)
+}
+
 fn document_worker(id: &str) -> io::Result<()> {
-    let state = documents().join("state");
+    let (instance, documents) = own()?;
+    let state = documents.join("state");
     let document: Value = serde_json::from_slice(&fs::read(state.join("current").join(id))?)?;
     let lines: Vec<&str> =
         document["Commands"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let folder =
-        documents().join("orchestration").join(id).join("awsrunShellScript").join("0.awsrunShellScript");
+        documents.join("orchestration").join(id).join("awsrunShellScript").join("0.awsrunShellScript");
     fs::create_dir_all(&folder)?;
     let script = folder.join("_script.sh");
     // As the agent writes it: no interpreter line, so the shell has to find out for itself.
@@ -237,7 +320,7 @@ fn document_worker(id: &str) -> io::Result<()> {
         .arg("-c")
         .arg(&script)
         .env("SSM_COMMAND_ID", id)
-        .env("AWS_SSM_INSTANCE_ID", world::INSTANCE_ID)
+        .env("AWS_SSM_INSTANCE_ID", instance)
         .env("AWS_SSM_REGION_NAME", world::REGION)
         .current_dir("/usr/bin")
         .process_group(0)
@@ -247,6 +330,6 @@ fn document_worker(id: &str) -> io::Result<()> {
         .status()?;
     let said = fs::read(&stdout)?;
     let result = json!({ "ExitCode": status.code(), "StandardOutput": String::from_utf8_lossy(&said) });
-    crate::cloudtrail::put(&documents(), &format!("state/completed/{id}"), result.to_string().as_bytes())?;
+    crate::cloudtrail::put(&documents, &format!("state/completed/{id}"), result.to_string().as_bytes())?;
     fs::remove_file(state.join("current").join(id))
 }

@@ -28,7 +28,7 @@ pub struct Watch {
 }
 
 /// A program that is asked to end when it is no longer wanted, by a test that failed too.
-struct Program(Child);
+pub struct Program(pub Child);
 
 impl Drop for Program {
     fn drop(&mut self) {

@@ -1,8 +1,9 @@
-//! The small AWS account the stand-ins agree on: one instance, its role, and the people who may call.
+//! The small AWS account the stand-ins agree on: its instances, their roles, and the people who may call.
 //!
 //! Every number is a documentation number (account 111122223333, RFC 5737 addresses); key ids are made so that they
 //! decode to that account, as real ones do, and secrets are hashes that open nothing.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -30,8 +31,45 @@ pub struct Principal {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    User { name: String },
-    Instance { imds_version: u8 },
+    User {
+        name: String,
+    },
+    /// A session of a role. `imds_version` is there where an instance's metadata service issued it.
+    Session {
+        role: String,
+        role_id: String,
+        name: String,
+        imds_version: Option<u8>,
+    },
+}
+
+/// An instance, as its own metadata service and AWS describe it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: String,
+    pub private_ip: String,
+    /// The address its calls come from.
+    pub public_ip: String,
+    pub mac: String,
+    pub host_name: String,
+    /// The role of its profile.
+    pub role: String,
+}
+
+impl Instance {
+    /// The one instance of the five systems' scenarios.
+    pub fn web() -> Self {
+        let [id, private_ip, public_ip, mac, host_name, role] =
+            [INSTANCE_ID, PRIVATE_IP, PUBLIC_IP, MAC, HOST_NAME, ROLE].map(str::to_owned);
+        Instance { id, private_ip, public_ip, mac, host_name, role }
+    }
+
+    /// Its role as the metadata service hands it out; v1 and v2 readers get different keys.
+    pub fn credentials(&self, imds_version: u8) -> Principal {
+        let seed = format!("{}/v{imds_version}", self.id);
+        let session = (self.role.as_str(), self.id.as_str());
+        Principal::session(session, &seed, &self.public_ip, Some(imds_version))
+    }
 }
 
 /// Who calls in the scenarios, by the part they play.
@@ -64,16 +102,9 @@ pub fn user(name: &str) -> Principal {
         .unwrap_or_else(|| panic!("no user \"{name}\" in the cast of world.rs"))
 }
 
-/// The instance's role as the metadata service hands it out; v1 and v2 readers get different keys.
+/// The role of the one instance, as the metadata service hands it out.
 pub fn instance_role(imds_version: u8) -> Principal {
-    let seed = format!("{INSTANCE_ID}/v{imds_version}");
-    Principal {
-        access_key: access_key_id("ASIA", &seed),
-        secret: secret(&seed),
-        session_token: Some(session_token(&seed)),
-        source_ip: PUBLIC_IP.to_owned(),
-        kind: Kind::Instance { imds_version },
-    }
+    Instance::web().credentials(imds_version)
 }
 
 /// Whoever holds this key, or nobody.
@@ -85,17 +116,43 @@ pub fn by_access_key(key: &str) -> Option<Principal> {
 }
 
 impl Principal {
+    /// A session of a role, `(role, session name)`, with keys that follow from the seed.
+    pub fn session(session: (&str, &str), seed: &str, source_ip: &str, imds_version: Option<u8>) -> Self {
+        let (role, name) = session;
+        let role_id = if role == ROLE { ROLE_ID.to_owned() } else { unique_id("AROA", role) };
+        Principal {
+            access_key: access_key_id("ASIA", seed),
+            secret: secret(seed),
+            session_token: Some(session_token(seed)),
+            source_ip: source_ip.to_owned(),
+            kind: Kind::Session { role: role.to_owned(), role_id, name: name.to_owned(), imds_version },
+        }
+    }
+
+    /// A user with this key, which AWS made.
+    pub fn of_user(name: &str, access_key: &str, source_ip: &str) -> Self {
+        Principal {
+            access_key: access_key.to_owned(),
+            secret: String::new(),
+            session_token: None,
+            source_ip: source_ip.to_owned(),
+            kind: Kind::User { name: name.to_owned() },
+        }
+    }
+
     pub fn arn(&self) -> String {
         match &self.kind {
             Kind::User { name } => format!("arn:aws:iam::{ACCOUNT}:user/{name}"),
-            Kind::Instance { .. } => format!("arn:aws:sts::{ACCOUNT}:assumed-role/{ROLE}/{INSTANCE_ID}"),
+            Kind::Session { role, name, .. } => {
+                format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{name}")
+            }
         }
     }
 
     pub fn user_id(&self) -> String {
         match &self.kind {
             Kind::User { name } => unique_id("AIDA", name),
-            Kind::Instance { .. } => format!("{ROLE_ID}:{INSTANCE_ID}"),
+            Kind::Session { role_id, name, .. } => format!("{role_id}:{name}"),
         }
     }
 
@@ -110,24 +167,29 @@ impl Principal {
                 "accessKeyId": self.access_key,
                 "userName": name,
             }),
-            Kind::Instance { imds_version } => json!({
-                "type": "AssumedRole",
-                "principalId": self.user_id(),
-                "arn": self.arn(),
-                "accountId": ACCOUNT,
-                "accessKeyId": self.access_key,
-                "sessionContext": {
-                    "sessionIssuer": {
-                        "type": "Role",
-                        "principalId": ROLE_ID,
-                        "arn": format!("arn:aws:iam::{ACCOUNT}:role/{ROLE}"),
-                        "accountId": ACCOUNT,
-                        "userName": ROLE,
+            Kind::Session { role, role_id, imds_version, .. } => {
+                let mut identity = json!({
+                    "type": "AssumedRole",
+                    "principalId": self.user_id(),
+                    "arn": self.arn(),
+                    "accountId": ACCOUNT,
+                    "accessKeyId": self.access_key,
+                    "sessionContext": {
+                        "sessionIssuer": {
+                            "type": "Role",
+                            "principalId": role_id,
+                            "arn": format!("arn:aws:iam::{ACCOUNT}:role/{role}"),
+                            "accountId": ACCOUNT,
+                            "userName": role,
+                        },
+                        "attributes": { "creationDate": issued, "mfaAuthenticated": "false" },
                     },
-                    "attributes": { "creationDate": issued, "mfaAuthenticated": "false" },
-                    "ec2RoleDelivery": format!("{imds_version}.0"),
-                },
-            }),
+                });
+                if let Some(version) = imds_version {
+                    identity["sessionContext"]["ec2RoleDelivery"] = json!(format!("{version}.0"));
+                }
+                identity
+            }
         }
     }
 

@@ -1,18 +1,17 @@
 //! The stage itself: the stand-ins in place, the SSM agent up, and real commands run as somebody.
 
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::awsapi::{Authority, AwsApi, HOST_NAMES};
 use harness::cloudtrail::{self, Trail};
 use harness::imds::{Imds, Tokens};
-use harness::{http, netns, ssm, world};
+use harness::{client, http, netns, ssm, world};
 
 pub(crate) struct Set {
     home: PathBuf,
@@ -31,7 +30,7 @@ impl Set {
     ) -> Result<Self, Box<dyn Error>> {
         // Where AWS delivers to, though the folder's own path may lead into an overlay by now.
         let cloudtrail = netns::furnish(scratch, cloudtrail, HOST_NAMES)?;
-        ssm::install(&std::env::current_exe()?)?;
+        ssm::install(&std::env::current_exe()?, world::INSTANCE_ID)?;
         let trail = Arc::new(Trail::new(&cloudtrail));
         let authority = Authority::new()?;
 
@@ -44,8 +43,7 @@ impl Set {
         }
 
         let home = scratch.join("home");
-        fs::create_dir_all(home.join(".aws"))?;
-        write_aws_config(&home, &authority.root_pem)?;
+        client::configure(&home, &authority.root_pem, &world::users())?;
         let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let inherited = std::env::var("PATH").unwrap_or_default();
         let path = match aws.and_then(Path::parent) {
@@ -53,7 +51,7 @@ impl Set {
             None => format!("{inherited}:{system}"),
         };
         deliver_steadily(Arc::clone(&trail));
-        Ok(Set { home, path, cloudtrail, trail, agent: ssm::start()? })
+        Ok(Set { home, path, cloudtrail, trail, agent: ssm::start(&[])? })
     }
 
     /// Runs a script under `sh` on the instance, with a shell's usual surroundings and the given variables added.
@@ -100,15 +98,7 @@ impl Set {
 
     /// Waits until an SSM command has its result.
     pub(crate) fn await_command(&self, command: &str) -> io::Result<()> {
-        let done = ssm::documents().join("state/completed").join(command);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !done.exists() {
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!("command \"{command}\" did not end within 20 s")));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        ssm::await_command(&ssm::documents(), command)
     }
 
     /// Ends the agent: its children end with the pipe it holds.
@@ -136,27 +126,4 @@ fn deliver_steadily(trail: Arc<Trail>) {
             std::thread::sleep(Duration::from_millis(500));
         }
     });
-}
-
-/// A profile per user, as `aws configure` would leave it, and the stage's authority as the one to trust.
-fn write_aws_config(home: &Path, root_pem: &str) -> io::Result<()> {
-    let folder = home.join(".aws");
-    let authority = folder.join("stage-ca.pem");
-    fs::write(&authority, root_pem)?;
-    let mut config = String::new();
-    let mut credentials = String::new();
-    let common = format!(
-        "region = {}\noutput = json\nca_bundle = {}\ncli_pager =\naccount_id_endpoint_mode = disabled\nretry_mode = standard\n\n",
-        world::REGION,
-        authority.display()
-    );
-    config += &format!("[default]\n{common}");
-    for user in world::users() {
-        let name = user.arn().rsplit('/').next().unwrap_or_default().to_owned();
-        config += &format!("[profile {name}]\n{common}");
-        let (key, secret) = (&user.access_key, &user.secret);
-        credentials += &format!("[{name}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n\n");
-    }
-    fs::write(folder.join("config"), config)?;
-    fs::write(folder.join("credentials"), credentials)
 }
