@@ -30,6 +30,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether it is about an object's data, which a trail logs only where it is told to.
+    pub(super) fn is_of_data(&self) -> bool {
+        self.service == "s3" && self.action.ends_with("Object")
+    }
+
     /// A parameter as text; empty where it was not sent.
     pub fn text(&self, name: &str) -> &str {
         self.params.get(name).and_then(Value::as_str).unwrap_or("")
@@ -179,10 +184,22 @@ fn rest(service: &str, request: &Request) -> (Protocol, Option<String>, Map<Stri
                         bucket_read(&request.query)
                     })
                 }
-                (&Method::PUT, [bucket, ..]) if segments.len() > 1 => {
+                (&Method::PUT, [bucket]) => {
+                    params.insert("bucketName".into(), Value::from(*bucket));
+                    named("CreateBucket")
+                }
+                (&Method::HEAD, [bucket]) => {
+                    params.insert("bucketName".into(), Value::from(*bucket));
+                    named("HeadBucket")
+                }
+                (&Method::PUT | &Method::GET | &Method::HEAD, [bucket, ..]) => {
                     params.insert("bucketName".into(), Value::from(*bucket));
                     params.insert("key".into(), Value::from(segments[1..].join("/")));
-                    named("PutObject")
+                    named(match *method {
+                        Method::PUT => "PutObject",
+                        Method::GET => "GetObject",
+                        _ => "HeadObject",
+                    })
                 }
                 _ => None,
             };

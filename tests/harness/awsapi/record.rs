@@ -41,6 +41,10 @@ pub(super) fn of(
         "recipientAccountId": world::ACCOUNT,
         "eventCategory": "Management",
     });
+    if let Some((code, message)) = &reply.error {
+        record["errorCode"] = json!(code);
+        record["errorMessage"] = json!(message);
+    }
     if let Some(tls) = &request.tls {
         record["tlsDetails"] = json!({
             "tlsVersion": tls.version,
@@ -52,7 +56,7 @@ pub(super) fn of(
 }
 
 pub(super) fn is_read_only(action: &str) -> bool {
-    ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
+    ["Describe", "Get", "Head", "List"].iter().any(|verb| action.starts_with(verb))
 }
 
 fn parameters(call: &Call) -> Value {
@@ -132,11 +136,49 @@ fn ec2(call: &Call) -> Value {
                 out.insert("filterSet".into(), filters(call));
                 return Value::Object(out);
             }
-            for (name, value) in call.params.iter().filter(|(name, _)| !name.contains('.')) {
-                out.insert(camel(name), value.clone());
+            let mut out = Value::Object(out);
+            for (name, value) in &call.params {
+                let parts: Vec<&str> = name.split('.').collect();
+                nest(&mut out, &parts, value);
             }
-            Value::Object(out)
+            if out.get("userData").is_some() {
+                out["userData"] = REMOVED.into();
+            }
+            out
         }
+    }
+}
+
+/// `CreateVolumePermission.Add.1.UserId` lies below `createVolumePermission.add.items[0].userId`; `InstanceId.1` is an item of
+/// `instancesSet`, as every other list of ids is of its own.
+fn nest(out: &mut Value, parts: &[&str], value: &Value) {
+    match parts {
+        [] => *out = value.clone(),
+        [name, number] if number.parse::<usize>().is_ok() && name.ends_with("Id") => {
+            let set = format!("{}sSet", camel(name.trim_end_matches("Id")));
+            push(&mut out[set]["items"], json!({ camel(name): value }));
+        }
+        [name, number, rest @ ..] if number.parse::<usize>().is_ok() => {
+            let at = number.parse::<usize>().unwrap_or(1).saturating_sub(1);
+            let items = &mut out[camel(name)]["items"];
+            if !items.is_array() {
+                *items = json!([]);
+            }
+            if let Value::Array(items) = items {
+                items.resize(items.len().max(at + 1), Value::Null);
+                nest(&mut items[at], rest, value);
+            }
+        }
+        // `UserData.Value` and the like say nothing by their second half.
+        [name, "Value"] => out[camel(name)] = value.clone(),
+        [name, rest @ ..] => nest(&mut out[camel(name)], rest, value),
+    }
+}
+
+fn push(items: &mut Value, item: Value) {
+    match items {
+        Value::Array(items) => items.push(item),
+        other => *other = json!([item]),
     }
 }
 

@@ -1,37 +1,54 @@
 //! What a call is answered with: the least its client accepts, and the same facts as CloudTrail logs them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
+use hyper::StatusCode;
+use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::call::{Call, Protocol};
+use super::fleet::Fleet;
 use super::record;
 use crate::world::{self, Principal};
 use crate::{digest, ssm};
 
 pub(super) struct Reply {
-    pub(super) body: String,
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
     /// CloudTrail's `responseElements`: null for reads.
     pub(super) elements: Value,
+    /// The code and the message of a refusal.
+    pub(super) error: Option<(String, String)>,
+}
+
+impl Reply {
+    fn of(body: impl Into<Bytes>, elements: Value) -> Self {
+        Reply { status: StatusCode::OK, body: body.into(), elements, error: None }
+    }
+}
+
+/// What is answered here even where moto is at hand: what it cannot play, what reaches into an instance, and who is who,
+/// which it does not know.
+pub(super) fn is_ours(call: &Call) -> bool {
+    match call.service.as_str() {
+        "ssm" | "ec2-instance-connect" => true,
+        "sts" => call.action == "GetCallerIdentity",
+        "ec2" => call.action == "CreateInstanceExportTask",
+        _ => false,
+    }
 }
 
 /// The answer to a call, or `None` where no such action is known.
-pub(super) fn to(
-    call: &Call,
-    principal: &Principal,
-    request_id: &str,
-    ssm_documents: Option<&Path>,
-) -> Option<Reply> {
+pub(super) fn to(call: &Call, principal: &Principal, request_id: &str, fleet: &Fleet) -> Option<Reply> {
     match call.service.as_str() {
-        "ssm" => ssm_call(call, ssm_documents),
+        "ssm" => ssm_call(call, principal, fleet),
         "ec2" => ec2(call, request_id),
         "iam" | "sts" => identity(call, principal, request_id),
         "guardduty" => guardduty(call),
-        "ec2-instance-connect" => instance_connect(call, request_id),
+        "ec2-instance-connect" => instance_connect(call, principal, request_id, fleet),
         "cloudtrail" => cloudtrail(call),
-        "s3" => Some(Reply { body: s3(call), elements: Value::Null }),
+        "s3" => Some(Reply::of(s3(call), Value::Null)),
         _ => read(call, request_id),
     }
 }
@@ -48,7 +65,7 @@ fn read(call: &Call, request_id: &str) -> Option<Reply> {
         Protocol::RestXml => format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{action}Result/>"),
         Protocol::Json | Protocol::RestJson => "{}".to_owned(),
     };
-    Some(Reply { body, elements: Value::Null })
+    Some(Reply::of(body, Value::Null))
 }
 
 fn ec2_xml(action: &str, request_id: &str, inner: &str) -> String {
@@ -112,7 +129,7 @@ fn ec2(call: &Call, request_id: &str) -> Option<Reply> {
         "RunInstances" => run_instances(call, request_id),
         _ => return read(call, request_id),
     };
-    Some(Reply { body: ec2_xml(action, request_id, &inner), elements })
+    Some(Reply::of(ec2_xml(action, request_id, &inner), elements))
 }
 
 fn run_instances(call: &Call, request_id: &str) -> (String, Value) {
@@ -212,7 +229,7 @@ fn identity(call: &Call, principal: &Principal, request_id: &str) -> Option<Repl
         | "UpdateOpenIDConnectProviderThumbprint" => (String::new(), Value::Null),
         _ => return read(call, request_id),
     };
-    Some(Reply { body: query_xml(&call.service, action, request_id, &inner), elements })
+    Some(Reply::of(query_xml(&call.service, action, request_id, &inner), elements))
 }
 
 fn provider(logged: &str, sent: &str, path: &str) -> (String, Value) {
@@ -230,15 +247,20 @@ fn guardduty(call: &Call) -> Option<Reply> {
     };
     let is_empty = answer.as_object().is_some_and(serde_json::Map::is_empty);
     let elements = if record::is_read_only(&call.action) || is_empty { Value::Null } else { answer.clone() };
-    Some(Reply { body: answer.to_string(), elements })
+    Some(Reply::of(answer.to_string(), elements))
 }
 
-fn instance_connect(call: &Call, request_id: &str) -> Option<Reply> {
-    if !["SendSSHPublicKey", "SendSerialConsoleSSHPublicKey"].contains(&call.action.as_str()) {
-        return None;
+fn instance_connect(call: &Call, principal: &Principal, request_id: &str, fleet: &Fleet) -> Option<Reply> {
+    match call.action.as_str() {
+        "SendSSHPublicKey" => {
+            let (instance, user) = (call.text("InstanceId"), call.text("InstanceOSUser"));
+            fleet.push_key(instance, user, call.text("SSHPublicKey"), &principal.arn(), request_id).ok()?;
+        }
+        "SendSerialConsoleSSHPublicKey" => {}
+        _ => return None,
     }
     let body = json!({ "RequestId": request_id, "Success": true }).to_string();
-    Some(Reply { body, elements: json!({ "requestId": request_id, "success": true }) })
+    Some(Reply::of(body, json!({ "requestId": request_id, "success": true })))
 }
 
 fn cloudtrail(call: &Call) -> Option<Reply> {
@@ -254,7 +276,7 @@ fn cloudtrail(call: &Call) -> Option<Reply> {
         "DescribeTrails" => (json!({ "trailList": [] }), Value::Null),
         _ => return read(call, ""),
     };
-    Some(Reply { body: body.to_string(), elements })
+    Some(Reply::of(body.to_string(), elements))
 }
 
 fn s3(call: &Call) -> String {
@@ -274,21 +296,45 @@ fn s3(call: &Call) -> String {
 }
 
 /// SSM: a command is delivered to the agent's state folder, and its result is read back from there.
-fn ssm_call(call: &Call, documents: Option<&Path>) -> Option<Reply> {
+fn ssm_call(call: &Call, principal: &Principal, fleet: &Fleet) -> Option<Reply> {
     match call.action.as_str() {
         "SendCommand" => {
-            let documents = documents?;
             let command = ssm::Command::from_request(&call.params);
             let answer = command.described(Timestamp::now(), &call.region);
-            command.deliver(documents).ok()?;
+            for instance in &command.instance_ids {
+                command.deliver(&fleet.documents(instance)?).ok()?;
+            }
             let body = json!({ "Command": answer.api }).to_string();
-            Some(Reply { body, elements: json!({ "command": answer.logged }) })
+            Some(Reply::of(body, json!({ "command": answer.logged })))
+        }
+        "StartSession" => {
+            let documents = fleet.documents(call.text("Target"))?;
+            let arn = principal.arn();
+            let caller = arn.rsplit('/').next().unwrap_or_default();
+            let unique = digest::hex(&format!("{}/{caller}", Timestamp::now()));
+            let session = format!("{caller}-0{}", &unique[..16]);
+            ssm::open_session(&documents, &session).ok()?;
+            let stream = format!(
+                "wss://ssmmessages.{}.amazonaws.com/v1/data-channel/{session}?role=publish_subscribe",
+                call.region
+            );
+            let body =
+                json!({ "SessionId": session, "TokenValue": "no token is made here", "StreamUrl": stream });
+            let logged = json!({
+                "sessionId": session, "tokenValue": "Value hidden due to security reasons.", "streamUrl": stream,
+            });
+            Some(Reply::of(body.to_string(), logged))
+        }
+        "TerminateSession" => {
+            let id = call.text("SessionId");
+            Some(Reply::of(json!({ "SessionId": id }).to_string(), json!({ "sessionId": id })))
         }
         "GetCommandInvocation" => {
-            let body = ssm::invocation(documents?, call.text("CommandId"), call.text("InstanceId"));
-            Some(Reply { body: body.to_string(), elements: Value::Null })
+            let instance = call.text("InstanceId");
+            let body = ssm::invocation(&fleet.documents(instance)?, call.text("CommandId"), instance);
+            Some(Reply::of(body.to_string(), Value::Null))
         }
-        "CancelCommand" => Some(Reply { body: "{}".to_owned(), elements: Value::Null }),
+        "CancelCommand" | "UpdateInstanceInformation" => Some(Reply::of("{}", Value::Null)),
         _ => read(call, ""),
     }
 }

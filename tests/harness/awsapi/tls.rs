@@ -22,6 +22,7 @@ pub const HOST_NAMES: &[&str] = &[
     "rds.us-east-1.amazonaws.com",
     "s3.amazonaws.com",
     "s3.us-east-1.amazonaws.com",
+    "secretsmanager.us-east-1.amazonaws.com",
     "ssm.us-east-1.amazonaws.com",
     "sts.amazonaws.com",
     "sts.us-east-1.amazonaws.com",
