@@ -29,7 +29,11 @@ pub(crate) type Withheld = BTreeMap<(u32, &'static str), u64>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Feed {
+    /// Of one host.
     Sensor,
+    /// Those of an account together. Where it is a sensor's word about itself that did not come, the host without one cannot
+    /// vouch for that: that others of its account were heard is what shows that words of sensors arrive.
+    Fleet,
     CloudTrail,
     GuardDuty,
     VpcFlow,
@@ -41,6 +45,7 @@ impl Feed {
             "aws.cloudtrail" => Self::CloudTrail,
             "aws.guardduty" => Self::GuardDuty,
             "aws.vpcflow" => Self::VpcFlow,
+            "groundtrail.sensor" => Self::Fleet,
             _ => Self::Sensor,
         }
     }
@@ -48,6 +53,7 @@ impl Feed {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sensor => "sensor",
+            Self::Fleet => "sensors of the account",
             Self::CloudTrail => "aws.cloudtrail",
             Self::GuardDuty => "aws.guardduty",
             Self::VpcFlow => "aws.vpcflow",
@@ -56,7 +62,7 @@ impl Feed {
 
     fn never_heard(self) -> &'static str {
         match self {
-            Self::Sensor => "no sensor feed",
+            Self::Sensor | Self::Fleet => "no sensor feed",
             Self::CloudTrail => "no CloudTrail feed",
             Self::GuardDuty => "no GuardDuty feed",
             Self::VpcFlow => "no VPC flow log feed",
@@ -66,6 +72,7 @@ impl Feed {
     fn not_around(self) -> &'static str {
         match self {
             Self::Sensor => "the host's sensor was not heard before and after",
+            Self::Fleet => "no sensor of the account was heard before and after",
             Self::CloudTrail => "the account's CloudTrail was not heard before and after",
             Self::GuardDuty => "the account's GuardDuty was not heard before and after",
             Self::VpcFlow => "the account's VPC flow logs were not heard before and after",

@@ -32,8 +32,10 @@ pub(crate) struct Blind {
     /// By host or instance, the minutes with sensor events; by feed, and by feed and account, those with any.
     minutes: FxHashMap<Box<str>, BTreeSet<i64>>,
     /// The minutes that were noted last, so that most events cost a comparison.
-    latest: [Option<i64>; 4],
+    latest: [Option<i64>; 5],
     latest_of_account: FxHashMap<Box<str>, (Feed, i64)>,
+    /// The same of an account's sensors.
+    latest_of_fleet: FxHashMap<Box<str>, i64>,
     /// By time: whose sensor lost something, and what it says about it.
     losses: BTreeMap<(EventTime, Box<str>), Box<str>>,
     /// What the store does not have yet, where there is one: without it, a restart would take what was seen for unseen.
@@ -85,7 +87,8 @@ impl Blind {
             fields,
             datasets: FxHashSet::default(),
             minutes: FxHashMap::default(),
-            latest: [None; 4],
+            latest: [None; 5],
+            latest_of_fleet: FxHashMap::default(),
             latest_of_account: FxHashMap::default(),
             losses: BTreeMap::new(),
             unwritten: None,
@@ -115,6 +118,7 @@ impl Blind {
             }
             return;
         }
+        self.note_fleet(event, minute);
         let hosts = [text(event, self.fields.host_id), text(event, self.fields.instance_id)];
         for host in hosts.into_iter().flatten() {
             // A host that calls itself a feed must not speak for it.
@@ -133,6 +137,19 @@ impl Blind {
                 }
                 self.lose(loss);
             }
+        }
+    }
+
+    /// That some sensor of the account was heard.
+    fn note_fleet(&mut self, event: &Event, minute: i64) {
+        if self.latest[Feed::Fleet as usize] != Some(minute) {
+            self.latest[Feed::Fleet as usize] = Some(minute);
+            self.hear_minute(&feed_name(Feed::Fleet, None), minute);
+        }
+        let Some(account) = text(event, self.fields.account_id) else { return };
+        if self.latest_of_fleet.get(account) != Some(&minute) {
+            self.latest_of_fleet.insert(account.into(), minute);
+            self.hear_minute(&feed_name(Feed::Fleet, Some(account)), minute);
         }
     }
 
@@ -221,6 +238,7 @@ impl Blind {
         }
         self.minutes.retain(|_, minutes| !minutes.is_empty());
         self.latest_of_account.clear();
+        self.latest_of_fleet.clear();
         self.losses = self.losses.split_off(&(oldest, "".into()));
     }
 
