@@ -5,12 +5,14 @@
 //! their order: per value the first and the last time it was seen.
 
 mod facts;
+mod held;
 mod key_account;
 mod lookup;
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rules::event::{Event, EventTime, Value};
 use rules::schema::{FieldId, Schema};
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::link::Link;
 use crate::source::{Origin, Record};
+
+use held::{Known, Seen, Words, pick};
 
 pub(crate) use facts::of_call;
 pub use key_account::account_of_key;
@@ -76,28 +80,21 @@ pub struct Fact {
     pub value: Box<str>,
 }
 
-/// When a value was seen first and last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    first: EventTime,
-    last: EventTime,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Known {
-    values: BTreeMap<Attribute, BTreeMap<Box<str>, Seen>>,
-}
-
 /// A value of one attribute seen more recently pushes out the one seen longest ago past this; of a list in one event no more
 /// than these count.
 const MAX_VALUES: usize = 16;
 
+/// The hosts that had an address, and when.
+type Owners = Vec<(Arc<str>, Seen)>;
+
 /// Everything known, up to a cap.
 #[derive(Debug, Clone)]
 pub struct Identities {
-    known: BTreeMap<Subject, Known>,
-    /// Private addresses of several accounts overlap, so the account is part of the key; empty where unknown.
-    by_address: BTreeMap<(Box<str>, IpAddr), BTreeMap<Box<str>, Seen>>,
+    known: HashMap<Subject, Known>,
+    words: Words,
+    /// Private addresses of several accounts overlap, so the account is part of the key; empty where unknown. The address
+    /// stands first, since its owner is asked for without an account, too.
+    by_address: BTreeMap<(IpAddr, Box<str>), Owners>,
     max_subjects: usize,
     n_evicted: u64,
     fields: HostFields,
@@ -188,7 +185,8 @@ impl Identities {
     /// `max_subjects` hosts and keys together are remembered.
     pub fn new(schema: &Schema, max_subjects: usize) -> Self {
         Self {
-            known: BTreeMap::new(),
+            known: HashMap::new(),
+            words: Words::default(),
             by_address: BTreeMap::new(),
             max_subjects: max_subjects.max(1),
             n_evicted: 0,
@@ -252,9 +250,8 @@ impl Identities {
 
     fn add(&mut self, subject: Subject, attribute: Attribute, value: &str, time: EventTime) -> bool {
         let known = self.known.entry(subject.clone()).or_default();
-        let values = known.values.entry(attribute).or_default();
         let mut is_worth_writing = true;
-        let is_news = match values.get_mut(value) {
+        let is_news = match known.get_mut(attribute, value) {
             Some(seen) => {
                 // A host's sensor speaks many times a second; the store need not know to the second when it last did.
                 is_worth_writing = time < seen.first || minute(time) > minute(seen.last);
@@ -262,14 +259,11 @@ impl Identities {
                 false
             }
             None => {
-                values.insert(value.into(), Seen { first: time, last: time });
+                known.insert(attribute, self.words.one(value), Seen { first: time, last: time });
                 true
             }
         };
-        let pushed_out = (values.len() > MAX_VALUES).then(|| longest_ago(values)).flatten();
-        if let Some(value) = &pushed_out {
-            values.remove(value);
-        }
+        let pushed_out: Option<Box<str>> = known.push_out(attribute, MAX_VALUES).map(|value| (*value).into());
         if let Some(unwritten) = &mut self.unwritten {
             if is_worth_writing {
                 unwritten.insert((subject.clone(), attribute, value.into()));
@@ -285,8 +279,12 @@ impl Identities {
             && !address.is_loopback()
         {
             let account = self.value_at(&subject, Attribute::Account, time).unwrap_or_default();
-            let hosts = self.by_address.entry((account.into(), address)).or_default();
-            hosts.entry(id.clone()).or_insert(Seen { first: time, last: time }).extend(time);
+            let account = account.into();
+            let hosts = self.by_address.entry((address, account)).or_default();
+            match hosts.iter_mut().find(|(host, _)| **host == **id) {
+                Some((_, seen)) => seen.extend(time),
+                None => hosts.push((self.words.one(id), Seen { first: time, last: time })),
+            }
         }
         if let (Attribute::PrivateIp, Subject::Host(id), Some(value)) = (attribute, &subject, pushed_out) {
             self.forget_address(id, &value);
@@ -301,12 +299,11 @@ impl Identities {
     fn forget_address(&mut self, host: &str, address: &str) {
         let Ok(address) = address.parse::<IpAddr>() else { return };
         let known = self.known.get(&Subject::Host(host.into()));
-        let accounts = known.and_then(|known| known.values.get(&Attribute::Account));
-        let accounts: Vec<Box<str>> =
-            accounts.into_iter().flatten().map(|(account, _)| account.clone()).collect();
+        let accounts = known.map_or(&[][..], |known| known.of(Attribute::Account));
+        let accounts: Vec<Box<str>> = accounts.iter().map(|held| (*held.value).into()).collect();
         for account in accounts.into_iter().chain(["".into()]) {
-            let Entry::Occupied(mut hosts) = self.by_address.entry((account, address)) else { continue };
-            hosts.get_mut().remove(host);
+            let Entry::Occupied(mut hosts) = self.by_address.entry((address, account)) else { continue };
+            hosts.get_mut().retain(|(other, _)| **other != *host);
             if hosts.get().is_empty() {
                 hosts.remove();
             }
@@ -315,14 +312,15 @@ impl Identities {
 
     /// Forgets the sixteenth part that was not heard of for longest, so that this is rare.
     fn evict(&mut self) {
-        let last =
-            |known: &Known| known.values.values().flat_map(BTreeMap::values).map(|seen| seen.last).max();
-        let mut by_age: Vec<(Option<EventTime>, Subject)> =
-            self.known.iter().map(|(subject, known)| (last(known), subject.clone())).collect();
-        by_age.sort();
         let n_gone = (self.known.len() - self.max_subjects).max(self.max_subjects / 16).max(1);
-        let mut hosts_gone = BTreeSet::new();
-        for (_, subject) in by_age.into_iter().take(n_gone) {
+        let n_gone = n_gone.min(self.known.len());
+        let mut ages: Vec<(Option<EventTime>, &Subject)> =
+            self.known.iter().map(|(subject, known)| (known.last(), subject)).collect();
+        // Not in order: the oldest so many, whatever the order among them.
+        ages.select_nth_unstable(n_gone - 1);
+        let gone: Vec<Subject> = ages[..n_gone].iter().map(|(_, subject)| (*subject).clone()).collect();
+        let mut hosts_gone: BTreeSet<Box<str>> = BTreeSet::new();
+        for subject in gone {
             self.known.remove(&subject);
             self.n_evicted += 1;
             if let Subject::Host(id) = subject {
@@ -330,26 +328,24 @@ impl Identities {
             }
         }
         self.by_address.retain(|_, hosts| {
-            hosts.retain(|id, _| !hosts_gone.contains(id));
+            hosts.retain(|(id, _)| !hosts_gone.contains(&**id));
             !hosts.is_empty()
         });
+        self.words.forget_unused();
     }
 
     /// The value that held at a time: the one seen closest before it, else the first ever.
     fn value_at(&self, subject: &Subject, attribute: Attribute, at: EventTime) -> Option<&str> {
-        pick(self.known.get(subject)?.values.get(&attribute)?, at)
+        self.known.get(subject)?.at(attribute, at)
     }
 
     pub fn host(&self, id: &str, at: EventTime) -> Option<HostCard> {
         let subject = Subject::Host(id.into());
         let known = self.known.get(&subject)?;
-        let one = |attribute| self.value_at(&subject, attribute, at).map(str::to_owned);
-        let seen_by = |attribute| {
-            let values = known.values.get(&attribute);
-            values.is_some_and(|values| values.values().any(|seen| seen.first <= at))
-        };
-        let ips = known.values.get(&Attribute::PrivateIp);
-        let ip = ips.into_iter().flatten().filter(|(_, seen)| seen.first <= at).map(|(ip, _)| ip.to_string());
+        let one = |attribute| known.at(attribute, at).map(str::to_owned);
+        let seen_by = |attribute| known.of(attribute).iter().any(|held| held.seen.first <= at);
+        let ips = known.of(Attribute::PrivateIp).iter().filter(|held| held.seen.first <= at);
+        let ip = ips.map(|held| held.value.to_string());
         Some(HostCard {
             id: id.to_owned(),
             account: one(Attribute::Account),
@@ -370,28 +366,33 @@ impl Identities {
 
     /// When a sensor on the host was first and last heard, for what could not be seen.
     pub fn sensor_seen(&self, id: &str) -> Option<(EventTime, EventTime)> {
-        let values = self.known.get(&Subject::Host(id.into()))?.values.get(&Attribute::Sensor)?;
-        values.values().next().map(|seen| (seen.first, seen.last))
+        let heard = self.known.get(&Subject::Host(id.into()))?.of(Attribute::Sensor);
+        heard.first().map(|held| (held.seen.first, held.seen.last))
     }
 
     /// The host that had an address at a time. Without an account only an address that is nobody else's counts.
     pub fn host_of_address(&self, account: Option<&str>, address: IpAddr, at: EventTime) -> Option<&str> {
         if let Some(account) = account {
-            let of_account = self.by_address.get(&(account.into(), address));
+            let of_account = self.by_address.get(&(address, account.into()));
             return of_account
-                .or_else(|| self.by_address.get(&("".into(), address)))
-                .and_then(|hosts| pick(hosts, at));
+                .or_else(|| self.by_address.get(&(address, "".into())))
+                .and_then(|hosts| owner(hosts, at));
         }
-        let everywhere = self.by_address.iter().filter(|((_, held), _)| *held == address);
-        let mut owners = everywhere.filter_map(|(_, hosts)| pick(hosts, at));
+        let mut owners = self.accounts_of(address).filter_map(|(_, hosts)| owner(hosts, at));
         let owner = owners.next()?;
         owners.all(|other| other == owner).then_some(owner)
     }
 
+    /// Who had an address, account by account.
+    fn accounts_of(&self, address: IpAddr) -> impl Iterator<Item = (&str, &[(Arc<str>, Seen)])> {
+        let from = self.by_address.range((address, "".into())..);
+        from.take_while(move |((held, _), _)| *held == address)
+            .map(|((_, account), hosts)| (&**account, hosts.as_slice()))
+    }
+
     pub fn key(&self, id: &str, at: EventTime) -> Option<KeyCard> {
-        let subject = Subject::Key(id.into());
-        self.known.get(&subject)?;
-        let one = |attribute| self.value_at(&subject, attribute, at).map(str::to_owned);
+        let known = self.known.get(&Subject::Key(id.into()))?;
+        let one = |attribute| known.at(attribute, at).map(str::to_owned);
         Some(KeyCard {
             id: id.to_owned(),
             role_session: one(Attribute::RoleSession),
@@ -414,15 +415,15 @@ impl Identities {
 
     /// Everything known, to be kept over a restart: one row per value.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
-        self.known.iter().flat_map(|(subject, known)| {
-            known.values.iter().flat_map(move |(attribute, values)| {
-                values.iter().map(move |(value, seen)| Row {
-                    subject: subject.clone(),
-                    attribute: *attribute,
-                    value: value.clone(),
-                    first: seen.first.0,
-                    last: seen.last.0,
-                })
+        let mut all: Vec<(&Subject, &Known)> = self.known.iter().collect();
+        all.sort_unstable_by_key(|(subject, _)| *subject);
+        all.into_iter().flat_map(|(subject, known)| {
+            known.all().iter().map(move |held| Row {
+                subject: subject.clone(),
+                attribute: held.attribute,
+                value: (*held.value).into(),
+                first: held.seen.first.0,
+                last: held.seen.last.0,
             })
         })
     }
@@ -437,7 +438,7 @@ impl Identities {
         let unwritten = self.unwritten.as_mut().map(std::mem::take).unwrap_or_default();
         let row = |(subject, attribute, value): (Subject, Attribute, Box<str>)| {
             // What was evicted since has nothing to write.
-            let seen = self.known.get(&subject)?.values.get(&attribute)?.get(&value)?;
+            let seen = self.known.get(&subject)?.get(attribute, &value)?;
             Some(Row { attribute, first: seen.first.0, last: seen.last.0, subject, value })
         };
         let gone = std::mem::take(&mut self.pushed_out).into_iter().collect();
@@ -481,22 +482,9 @@ pub struct Row {
     pub last: i64,
 }
 
-impl Seen {
-    fn extend(&mut self, time: EventTime) {
-        self.first = self.first.min(time);
-        self.last = self.last.max(time);
-    }
-}
-
-fn pick(values: &BTreeMap<Box<str>, Seen>, at: EventTime) -> Option<&str> {
-    let before = values.iter().filter(|(_, seen)| seen.first <= at);
-    let closest = before.max_by_key(|(_, seen)| (seen.last.min(at), seen.first));
-    closest.or_else(|| values.iter().min_by_key(|(_, seen)| seen.first)).map(|(value, _)| value.as_ref())
-}
-
-/// The value that was seen longest ago.
-fn longest_ago(values: &BTreeMap<Box<str>, Seen>) -> Option<Box<str>> {
-    values.iter().min_by_key(|(value, seen)| (seen.last, *value)).map(|(value, _)| value.clone())
+/// The host that had an address at a time.
+fn owner(hosts: &[(Arc<str>, Seen)], at: EventTime) -> Option<&str> {
+    pick(hosts.iter().map(|(host, seen)| (&**host, *seen)), at)
 }
 
 fn minute(time: EventTime) -> i64 {

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use rules::event::EventTime;
 use serde::Serialize;
 
-use super::{Attribute, Identities, Seen, Subject, account_of_key};
+use super::held::{Held, Seen};
+use super::{Attribute, Identities, Subject, account_of_key};
 use crate::link::{is_access_key_id, is_instance_id};
 
 /// What kind of thing an answer is about.
@@ -138,8 +139,7 @@ impl Identities {
     /// Everybody who had an address, since addresses are used again.
     fn about_address(&self, address: IpAddr, at: Option<EventTime>) -> Option<Answer> {
         let mut known = Vec::new();
-        let of_accounts = self.by_address.iter().filter(|((_, held), _)| *held == address);
-        for ((account, _), hosts) in of_accounts {
+        for (account, hosts) in self.accounts_of(address) {
             for (host, seen) in hosts.iter().filter(|(_, seen)| at.is_none_or(|at| seen.first <= at)) {
                 let value =
                     if account.is_empty() { host.to_string() } else { format!("{host} in {account}") };
@@ -175,12 +175,11 @@ impl Identities {
 
     fn facts(&self, subject: &Subject, at: Option<EventTime>) -> Vec<KnownValue> {
         let Some(known) = self.known.get(subject) else { return Vec::new() };
-        let values = known.values.iter().flat_map(|(attribute, values)| {
-            let of_time = values.iter().filter(|(_, seen)| at.is_none_or(|at| seen.first <= at));
-            of_time
-                .map(|(value, seen)| seen.known(attribute.label(), value.to_string(), attribute.strength()))
-        });
-        values.collect()
+        let of_time = known.all().iter().filter(|held| at.is_none_or(|at| held.seen.first <= at));
+        let known = |held: &Held| {
+            held.seen.known(held.attribute.label(), held.value.to_string(), held.attribute.strength())
+        };
+        of_time.map(known).collect()
     }
 
     /// The subjects of which an attribute has a value that is asked for.
@@ -191,15 +190,16 @@ impl Identities {
         what: &'static str,
         is_asked: impl Fn(&str) -> bool,
     ) -> Vec<KnownValue> {
-        let mut known = Vec::new();
-        for (subject, held) in &self.known {
-            for (value, seen) in held.values.get(&attribute).into_iter().flatten() {
-                if is_asked(value) && at.is_none_or(|at| seen.first <= at) {
-                    known.push(seen.known(what, subject.name(), attribute.strength()));
+        let mut found = Vec::new();
+        for (subject, known) in &self.known {
+            for held in known.of(attribute) {
+                if is_asked(&held.value) && at.is_none_or(|at| held.seen.first <= at) {
+                    found.push((subject, held.seen.known(what, subject.name(), attribute.strength())));
                 }
             }
         }
-        known
+        found.sort_by_key(|(subject, _)| *subject);
+        found.into_iter().map(|(_, known)| known).collect()
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Mode {
 /// How many ids are remembered against repetition, and for how long after their event.
 const MAX_IDS: usize = 5_000_000;
 /// Hosts and keys whose facts are remembered.
-pub(crate) const MAX_IDENTITIES: usize = 200_000;
+pub(crate) const MAX_IDENTITIES: usize = 1_200_000;
 /// Events of one id and two contents that are told one by one. All are counted.
 const MAX_CONFLICTS_TOLD: u32 = 20;
 const DEDUP_RETENTION: Span = Span::from_secs(24 * 3_600);
