@@ -4,6 +4,7 @@
 
 mod engine;
 mod feeds;
+mod identity;
 mod report;
 mod rsigma;
 mod rules;
@@ -50,6 +51,8 @@ pub(crate) enum Subject {
     Engine,
     /// What state costs a run: writing it down, telling of it in time, and what several threads bring
     State,
+    /// What knowing who is who costs: a million keys in memory, looked up, and put on an alert
+    Identity,
     /// What comes in: AWS's files, the sensor's spool, and a fleet of sensors over mutual TLS
     Feeds,
 }
@@ -61,6 +64,7 @@ impl Subject {
             Self::Sensor => sensor::measure(),
             Self::Engine => engine::measure(options.sigma.as_deref()),
             Self::State => state::measure(),
+            Self::Identity => identity::measure(),
             Self::Feeds => feeds::measure(),
         }
     }
