@@ -1,17 +1,17 @@
 //! Programs of PyPI that tests ask, each in a folder of its own below the target folder, fetched once.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use crate::bins;
 
 /// The folder with the programs of these packages, or what keeps them from this machine. `probe` is one of the programs.
 ///
 /// # Errors
 /// No Python, no package index, or no room.
 pub fn programs(name: &str, packages: &[&str], probes: &[&str]) -> Result<PathBuf, String> {
-    let own = env::current_exe().map_err(|error| error.to_string())?;
-    let target = own.ancestors().nth(3).ok_or("the test lies in no target folder")?;
+    let target = bins::target();
     let venv = target.join("tools").join(name);
     let bin = venv.join("bin");
     let lock = fs::create_dir_all(target.join("tools"))
