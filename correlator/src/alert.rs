@@ -17,6 +17,7 @@ pub(crate) mod signal;
 mod story;
 pub(crate) mod suppression;
 pub(crate) mod view;
+pub mod wanted;
 
 use std::fmt;
 use std::sync::Arc;

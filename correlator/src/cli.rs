@@ -32,6 +32,7 @@ mod seed;
 mod serve;
 mod shell;
 mod sieve;
+mod silence;
 mod sinks;
 mod status;
 mod stored;
@@ -134,6 +135,11 @@ enum Verb {
         #[command(subcommand)]
         what: config::What,
     },
+    /// Mute alerts for a while: they are stored and told to nobody
+    Silence {
+        #[command(subcommand)]
+        what: silence::What,
+    },
     /// Try where alerts go, send dead letters again, or list it
     Sink {
         #[command(subcommand)]
@@ -232,6 +238,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Status(flags) => status::run(flags, load::config(path)?, terminal),
         Verb::Top(flags) => top::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
+        Verb::Silence { what } => silence::run(what, load::config(path)?, terminal),
         Verb::Sink { what } => sinks::run(what, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),

@@ -12,6 +12,7 @@ mod overlay;
 mod reader;
 mod sensors;
 mod show;
+pub mod silences;
 pub mod sinks;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use rules::event::Span;
 use rules::sigma::Placeholders;
 
 use crate::keyed::Limits;
+use crate::notify::Silence;
 use crate::pipeline::DEFAULT_RETENTION;
 use crate::time::Lateness;
 use crate::wire::listen::Settings;
@@ -73,6 +75,7 @@ pub struct Config {
     /// What `%name%` stands for in Sigma rules.
     pub placeholders: Placeholders,
     pub output: Output,
+    pub silences: Vec<Silence>,
     pub sinks: Vec<sinks::Sink>,
     pub metrics: Metrics,
 }
@@ -96,6 +99,7 @@ impl Default for Config {
             discovery_allowed: Vec::new(),
             placeholders: Placeholders::default(),
             output: Output { format: Format::Auto },
+            silences: Vec::new(),
             sinks: Vec::new(),
             metrics: Metrics::default(),
         }
@@ -411,6 +415,7 @@ fn read(mut root: Table<'_, '_>, ctx: &mut Context<'_>) -> Config {
             .collect(),
         discovery_allowed: principals(&mut discovery, ctx),
         output: output(root.table("output", ctx), ctx),
+        silences: silences::read(&mut root, ctx),
         sinks: sinks::read(&mut root, ctx),
         metrics: metrics(root.table("metrics", ctx), ctx),
     };

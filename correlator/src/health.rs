@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::merge::{PartitionProgress, Progress};
+use crate::notify::Hush;
 use crate::sink::Account as SinkAccount;
 use crate::stats::Counts;
 use crate::time::Watermark;
@@ -72,6 +73,10 @@ pub struct Health {
     pub alerts: BTreeMap<String, u64>,
     pub n_revisions: u64,
     pub n_withdrawn: u64,
+    /// Those that a silence kept from sinks.
+    pub n_muted: u64,
+    /// Those that were held back as repeats, for each sink.
+    pub n_held_back: u64,
     /// Absences that closed untold: by rule and what was missing to vouch for them.
     pub withheld: Vec<Withheld>,
     pub n_reloads: u64,
@@ -441,6 +446,7 @@ pub struct Board {
     n_reloads_refused: AtomicU64,
     wires: Mutex<Vec<(Arc<str>, Arc<Account>)>>,
     sinks: Mutex<Vec<(Arc<str>, Arc<SinkAccount>)>>,
+    hush: Mutex<Arc<Hush>>,
     /// Sources that are read once.
     once: Mutex<Vec<Arc<str>>>,
 }
@@ -454,6 +460,11 @@ impl Board {
     /// Shows this account of a sink from here on.
     pub(crate) fn add_sink(&self, sink: Arc<str>, account: Arc<SinkAccount>) {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push((sink, account));
+    }
+
+    /// Shows how much of this is not told.
+    pub(crate) fn set_hush(&self, hush: Arc<Hush>) {
+        *self.hush.lock().unwrap_or_else(PoisonError::into_inner) = hush;
     }
 
     /// This source is read to its end, which is no reason to worry.
@@ -478,6 +489,8 @@ impl Board {
         health.is_store_failing = self.is_store_failing.load(Ordering::Relaxed);
         health.n_faulty_rules = self.n_faulty_rules.load(Ordering::Relaxed);
         health.n_reloads_refused = self.n_reloads_refused.load(Ordering::Relaxed);
+        let hush = self.hush.lock().unwrap_or_else(PoisonError::into_inner);
+        (health.n_muted, health.n_held_back) = (hush.n_muted(), hush.n_held_back());
         let once = self.once.lock().unwrap_or_else(PoisonError::into_inner);
         for source in &mut health.sources {
             source.is_once |= once.iter().any(|name| **name == *source.name);

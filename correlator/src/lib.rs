@@ -35,6 +35,7 @@ pub mod link;
 pub mod lists;
 pub mod merge;
 pub mod metrics;
+pub mod notify;
 pub mod pipeline;
 pub mod render;
 pub mod report;

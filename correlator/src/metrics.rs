@@ -294,6 +294,17 @@ pub const METRICS: &[Metric] = &[
         },
     ),
     counter(
+        "groundtrail_alerts_untold_total",
+        &["reason"],
+        "alerts",
+        "Stored, and not sent: muted by a silence, or held_back by a sink's `repeat` (counted for each sink) and told by number with the next.",
+        "muted rises after a silence was to end: `groundtrail silence list`.",
+        |health, out| {
+            out.count(&["muted"], health.n_muted);
+            out.count(&["held_back"], health.n_held_back);
+        },
+    ),
+    counter(
         "groundtrail_absences_withheld_total",
         &["rule_id", "reason"],
         "matches",

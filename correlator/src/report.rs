@@ -16,7 +16,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::alert::view::{Carried, carried, list, one_or_many, text, texts};
+use crate::alert::view::{Carried, carried, list, muted_by, one_or_many, text, texts};
 use crate::incident::{Entity, EntityKind, Incident, Step};
 use crate::untrusted::Untrusted;
 
@@ -188,6 +188,7 @@ fn alerts_markup(incident: &Incident, alerts: &[&Value]) -> Markup {
                     " " time { (second(&scene.time)) }
                 }
                 p { (shown(&scene.what)) }
+                @if let Some(by) = alert.and_then(|alert| muted_by(alert)) { p.dim { "Nobody was told: muted " (shown(&by)) } }
                 @if let Some(alert) = alert { (alert_detail(alert)) }
             }
         }

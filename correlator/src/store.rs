@@ -6,6 +6,7 @@
 //! are handed out again under the same id and revision.
 
 mod follow;
+mod gate;
 mod health;
 mod outbox;
 mod room;
@@ -226,6 +227,9 @@ pub struct Store {
 }
 
 impl Store {
+    /// Of what it writes. A store of a later one is refused.
+    pub const FORMAT: u32 = schema::VERSION;
+
     /// Opens a store for a run, as [`Self::open`] does, and keeps other runs out: two would take each other's positions
     /// and alerts for their own.
     ///
@@ -595,7 +599,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn alerts(&self) -> Result<Vec<StoredAlert>, StoreError> {
-        self.rows("select id, revision, content, state, document from alerts order by time, id", stored_alert)
+        self.rows(&format!("{} order by time, id", self.select_alerts()?), stored_alert)
     }
 
     /// Alerts that a crash kept from the sinks, or may have.

@@ -49,6 +49,15 @@ pub(crate) fn time(document: &Value) -> Option<Timestamp> {
     text(document, "@timestamp")?.parse().ok()
 }
 
+/// By which silence nobody was told, until when, and who says why.
+pub(crate) fn muted_by(alert: &Value) -> Option<String> {
+    let of = |key: &str| text(alert, &format!("groundtrail.alert.muted_by.{key}"));
+    let name = of("silence")?;
+    let (until, owner, reason) =
+        (of("until").unwrap_or_default(), of("owner").unwrap_or_default(), of("reason").unwrap_or_default());
+    Some(format!("by the silence {name} until {until}: {reason} ({owner})"))
+}
+
 /// An event inside an alert.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Carried<'d> {

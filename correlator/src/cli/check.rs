@@ -100,6 +100,7 @@ pub(super) fn run(
     let mut findings = check_sources(&configured.config);
     findings.extend(check_store(&configured.config));
     findings.extend(check_sinks(&configured.config));
+    findings.extend(check_silences(&configured.config));
     findings.extend(check_reach(&set, &configured.config));
     findings.extend(check_drops(&set));
     let remarks: Vec<&Remark> = set.remarks.iter().chain(&indicator_remarks).collect();
@@ -234,6 +235,18 @@ fn check_sinks(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn check_silences(config: &Config) -> Vec<Finding> {
+    let now = SystemClock.now();
+    let over = config.silences.iter().filter(|silence| silence.is_over(now));
+    over.map(|silence| Finding {
+        is_error: false,
+        area: "silence",
+        subject: silence.name.clone(),
+        message: format!("it ended at {} and mutes nothing: take it out", crate::time::format(silence.until)),
+    })
+    .collect()
 }
 
 /// Rules that the sources cannot make fire. Says nothing where no source is given: then rules alone are checked.

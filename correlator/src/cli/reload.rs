@@ -14,10 +14,12 @@ use tracing::{info, warn};
 use super::CliError;
 use super::flags::{FormatFlag, RuleFlags, SourceFlags};
 use super::load::{self, ListFiles, RuleSet};
+use super::run::tell_silences;
 use super::terminal::Terminal;
 use super::watch::Watched;
 use crate::config::Config;
 use crate::health::Board;
+use crate::notify::Hush;
 use crate::pipeline::{Reload, Staged};
 
 /// What is needed to load as the start did.
@@ -32,6 +34,7 @@ pub(super) struct Reloader {
     /// What was wrong with rule files already. It keeps nobody from loading the rest.
     pub(super) faults: BTreeSet<Fault>,
     pub(super) board: Arc<Board>,
+    pub(super) hush: Arc<Hush>,
     pub(super) reload: Reload,
     pub(super) watched: Watched,
 }
@@ -126,6 +129,8 @@ impl Reloader {
         self.reload.stage(Staged { program, schema, lists: Arc::new(lists) });
         self.watched.set(files);
         info!(rules = n_rules, "loaded and checked");
+        self.hush.set(configured.config.silences.clone());
+        tell_silences(&configured.config);
         let needs_start = |config: &Config| {
             (
                 config.retention,

@@ -27,6 +27,7 @@ use crate::health::Board;
 use crate::keyed::Limits;
 use crate::merge::{Doubt, Merge, Pace};
 use crate::metrics;
+use crate::notify::Hush;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
 use crate::sink::Printer;
 use crate::sink::crew::{Crew, CrewError};
@@ -36,7 +37,7 @@ use crate::source::normalize::Normalizer;
 use crate::source::stop::Stop;
 use crate::sparing::Sparing;
 use crate::store::Store;
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
 
 /// Items between each source and the engine.
 const CAPACITY: usize = 256;
@@ -112,6 +113,12 @@ pub(super) fn run(
         Some(store) => Arc::new(StoredPositions::load(store).map_err(fault("cannot start"))?),
         None => Arc::new(NoPositions),
     };
+    let hush = Arc::new(Hush::new(config.silences.clone()));
+    tell_silences(config);
+    board.set_hush(Arc::clone(&hush));
+    if let Some(store) = &mut store {
+        store.hush(Arc::clone(&hush));
+    }
     let crew = match (&mut store, &config.store) {
         (Some(store), Some(path)) => {
             Some(Crew::start(&config.sinks, store, path, &board).map_err(not_started)?)
@@ -149,6 +156,7 @@ pub(super) fn run(
         schema: Arc::clone(&schema),
         faults,
         board: Arc::clone(&board),
+        hush,
         reload: reload.clone(),
         watched,
     };
@@ -209,6 +217,19 @@ fn fault<E: std::error::Error + Send + Sync + 'static>(what: &str) -> impl Fn(E)
 fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         warn!("a source ended in a panic");
+    }
+}
+
+/// Which silences there are: nobody shall wonder later why nobody was told.
+pub(super) fn tell_silences(config: &Config) {
+    let now = SystemClock.now();
+    for silence in &config.silences {
+        let (name, owner) = (silence.name.as_str(), silence.owner.as_str());
+        let until = crate::time::format(silence.until);
+        match silence.is_over(now) {
+            true => warn!(silence = name, ?owner, until, "a silence has ended: take it out"),
+            false => info!(silence = name, ?owner, until, "a silence is in force"),
+        }
     }
 }
 

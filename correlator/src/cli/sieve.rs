@@ -2,9 +2,8 @@
 
 use clap::Args;
 use rules::rule::Severity;
-use serde_json::Value;
 
-use crate::alert::view::{carried, text, texts};
+use crate::alert::wanted::Wanted;
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Sieve {
@@ -25,12 +24,6 @@ pub(super) struct Sieve {
     account: Vec<String>,
 }
 
-const HOST: &[&str] = &["host.id", "host.name", "host.hostname"];
-const PRINCIPAL: &[&str] =
-    &["aws.cloudtrail.user_identity.arn", "aws.cloudtrail.user_identity.principal_id", "user.name"];
-const ACCOUNT: &[&str] =
-    &["cloud.account.id", "aws.cloudtrail.user_identity.account_id", "aws.cloudtrail.recipient_account_id"];
-
 fn severity(word: &str) -> Result<Severity, String> {
     let known = Severity::ALL.iter().copied();
     known.clone().find(|severity| severity.as_str() == word).ok_or_else(|| {
@@ -39,40 +32,15 @@ fn severity(word: &str) -> Result<Severity, String> {
 }
 
 impl Sieve {
-    pub(super) fn lets(&self, alert: &Value) -> bool {
-        self.lets_severity(alert)
-            && (self.rule.is_empty() || self.rule.iter().any(|rule| is_of_rule(alert, rule)))
-            && any(&self.host, alert, HOST, contains)
-            && any(&self.principal, alert, PRINCIPAL, contains)
-            && any(&self.account, alert, ACCOUNT, |value, wanted| value == wanted)
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            least: self.severity,
+            rules: self.rule.clone(),
+            hosts: self.host.clone(),
+            principals: self.principal.clone(),
+            accounts: self.account.clone(),
+        }
     }
-
-    fn lets_severity(&self, alert: &Value) -> bool {
-        let word = text(alert, "groundtrail.alert.severity");
-        let found = Severity::ALL.iter().find(|severity| Some(severity.as_str()) == word);
-        self.severity.is_none_or(|least| found.is_some_and(|severity| *severity >= least))
-    }
-}
-
-pub(super) fn is_of_rule(alert: &Value, rule: &str) -> bool {
-    text(alert, "rule.id") == Some(rule) || text(alert, "rule.name").is_some_and(|name| contains(name, rule))
-}
-
-/// Whether the alert or an event that made it fire has one of the wanted values.
-fn any(wanted: &[String], alert: &Value, paths: &[&str], is_it: fn(&str, &str) -> bool) -> bool {
-    if wanted.is_empty() {
-        return true;
-    }
-    let evidence = carried(alert);
-    let evidence = evidence.iter().filter(|carried| carried.is_evidence()).map(|carried| carried.event);
-    let documents: Vec<&Value> = std::iter::once(alert).chain(evidence).collect();
-    let mut values =
-        documents.iter().flat_map(|document| paths.iter().flat_map(|path| texts(document, path)));
-    values.any(|value| wanted.iter().any(|wanted| is_it(value, wanted)))
-}
-
-fn contains(value: &str, wanted: &str) -> bool {
-    value.to_lowercase().contains(&wanted.to_lowercase())
 }
 
 #[cfg(test)]
@@ -98,7 +66,7 @@ mod tests {
                 "context": [{"events": [{"host": {"id": "i-0other"}, "event": {"id": "x"}}]}]}},
         });
         let line = Line::try_parse_from([&["x"], flags].concat()).unwrap();
-        assert_eq!(line.sieve.lets(&alert), expect, "{flags:?}");
+        assert_eq!(line.sieve.wanted().lets(&alert), expect, "{flags:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::sieve::Sieve;
 use super::stored::{failed, must_exist};
 use super::terminal::Terminal;
 use super::{CliError, Outcome};
-use crate::alert::view::scalar;
+use crate::alert::view::{muted_by, scalar};
 use crate::render;
 use crate::sink;
 use crate::store::{Follower, StoredAlert};
@@ -25,6 +25,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Flags {
     #[command(flatten)]
     sieve: Sieve,
+    /// Show those too that a silence mutes
+    #[arg(long)]
+    muted: bool,
     /// Begin with so many alerts that are there already
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     lines: usize,
@@ -64,10 +67,12 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         return Err(CliError::Usage("no store is configured: give --store PATH".to_owned()));
     };
     must_exist(&path)?;
+    let wanted = flags.sieve.wanted();
+    let is_shown = |alert: &Value| wanted.lets(alert) && (flags.muted || muted_by(alert).is_none());
     let mut follower = Follower::open(&path).map_err(failed)?;
     let mut troubles = Vec::new();
     let newest = follower.newest(flags.lines, |alert| match document(alert) {
-        Ok(document) => flags.sieve.lets(&document),
+        Ok(document) => is_shown(&document),
         Err(trouble) => {
             troubles.push(trouble);
             false
@@ -94,7 +99,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         let polled = follower.poll(Instant::now(), |alert| changed.push(document(&alert)));
         for alert in changed {
             match alert {
-                Ok(alert) if flags.sieve.lets(&alert) => flags.show(&alert, terminal)?,
+                Ok(alert) if is_shown(&alert) => flags.show(&alert, terminal)?,
                 Ok(_) => {}
                 Err(trouble) => terminal.note("skipped", &trouble),
             }

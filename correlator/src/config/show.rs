@@ -88,6 +88,7 @@ impl Config {
             list(self.discovery_allowed.iter().map(|arn| quote(arn)))
         )?;
         writeln!(out, "\n[output]\nformat = \"{}\"", self.output.format.name())?;
+        super::silences::write(&self.silences, out)?;
         super::sinks::write(&self.sinks, out)?;
         writeln!(out, "\n[metrics]")?;
         match &self.metrics.listen {
@@ -210,7 +211,7 @@ pub(super) fn quote_path(path: &Path) -> String {
     quote(&path.display().to_string())
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }
 

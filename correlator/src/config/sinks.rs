@@ -28,6 +28,8 @@ pub struct Sink {
     /// Names its queue over restarts, and its files, metrics and lines in logs.
     pub name: String,
     pub min_severity: Severity,
+    /// One rule is told of the same principals and hosts no more often than this; nought: whenever it fires.
+    pub repeat: Span,
     pub format: Format,
     /// Past this the least severe go, the oldest of them first.
     pub max_queued: u32,
@@ -94,6 +96,7 @@ pub(super) fn read(root: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Vec<Sink>
 fn sink(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Sink> {
     let name = name(&mut table, ctx);
     let min_severity = table.choice("min_severity", &SEVERITIES, ctx).unwrap_or(Severity::Low);
+    let repeat = repeat(&mut table, ctx);
     let format = table.choice("format", &Format::ALL, ctx).unwrap_or_default();
     let max_queued = table.integer("max_queued", 10..10_000_001, ctx).unwrap_or(MAX_QUEUED);
     let max_queued_bytes = queued_bytes(&mut table, ctx);
@@ -113,6 +116,7 @@ fn sink(mut table: Table<'_, '_>, ctx: &mut Context<'_>) -> Option<Sink> {
     Some(Sink {
         name: name?,
         min_severity,
+        repeat,
         format,
         max_queued,
         max_queued_bytes,
@@ -159,6 +163,16 @@ fn name(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Option<String> {
     is_name.then_some(name.value)
 }
 
+const MAX_REPEAT: Span = Span(7 * DAY);
+
+fn repeat(table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
+    let Some(span) = table.duration_at("repeat", ctx) else { return Span(0) };
+    if span.value > MAX_REPEAT {
+        ctx.fault(span.span, "\"repeat\" is out of bounds", "write a span from \"0s\" to \"7d\"");
+    }
+    span.value
+}
+
 impl Wait {
     fn read(&self, table: &mut Table<'_, '_>, ctx: &mut Context<'_>) -> Span {
         let Self(key, default, [least, most], words) = self;
@@ -181,6 +195,9 @@ pub(super) fn write(sinks: &[Sink], out: &mut String) -> std::fmt::Result {
         to::write(&sink.to, out)?;
         let severity = sink.min_severity.as_str();
         writeln!(out, "min_severity = \"{severity}\"\nformat = \"{}\"", sink.format.name())?;
+        if sink.repeat > Span(0) {
+            writeln!(out, "repeat = \"{}\"", show::duration(sink.repeat))?;
+        }
         writeln!(out, "max_queued = {}", sink.max_queued)?;
         writeln!(out, "max_queued_size = \"{}\"", show::size(sink.max_queued_bytes))?;
         for (Wait(key, ..), span) in [TIMEOUT, RETRY_FROM, RETRY_TO, GIVE_UP].iter().zip([

@@ -44,6 +44,7 @@ fn every_example_of_the_shipped_file_is_accepted() {
     assert_eq!(config.exceptions.len(), 1);
     assert_eq!(config.exceptions[0].expires.map(|at| at.to_string()).as_deref(), Some("2030-01-01"));
     assert_eq!(config.sinks.len(), 13);
+    assert_eq!(config.silences.len(), 1);
     let (spelled, defaults) = (&config.sources[3], Source::new(config.sources[3].input.clone()));
     assert_eq!(spelled, &defaults, "the file states the defaults of a CloudTrail source");
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Style;
 use super::line::{Line, Paint, Severity};
-use crate::alert::view::{scalar, text, time};
+use crate::alert::view::{muted_by, scalar, text, time};
 use crate::incident::{self, EntityKind};
 
 /// Narrower than this a line would say nothing.
@@ -34,6 +34,9 @@ pub fn brief(alert: &Value, style: Style) -> String {
     line = line.pad(38).foreign(if is_withdrawn { Paint::Dim } else { Paint::Strong }, name, 200);
     for who in cast(alert) {
         line = line.own(Paint::Dim, " · ").foreign(Paint::Plain, &who, 200);
+    }
+    if muted_by(alert).is_some() {
+        line = line.own(Paint::Warning, " · muted");
     }
     let mut out = String::new();
     line.clip(style.width.max(MIN_WIDTH)).write(style.is_coloured, &mut out);

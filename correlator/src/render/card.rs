@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::line::{Line, Paint, wrap};
-use crate::alert::view::{at, list, one_or_many, scalar, show, text, texts};
+use crate::alert::view::{at, list, muted_by, one_or_many, scalar, show, text, texts};
 
 const LABEL_WIDTH: usize = 9;
 const MAX_ROWS: usize = 4;
@@ -28,6 +28,7 @@ pub(super) fn lines(alert: &Value, width: usize) -> Vec<Line> {
     for feed in list(alert, "groundtrail.alert.rests_on") {
         fact("rests on", Paint::Plain, vec![vouched(feed)]);
     }
+    fact("muted", Paint::Warning, muted_by(alert).into_iter().collect());
     for technique in techniques(alert) {
         fact("att&ck", Paint::Plain, vec![technique]);
     }

@@ -7,7 +7,7 @@ use rules::event::Span;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::alert::view::{scalar, text};
+use crate::alert::view::{muted_by, scalar, text};
 use crate::incident::{self, EntityKind, Incident};
 use crate::untrusted::Untrusted;
 
@@ -175,12 +175,13 @@ fn row(alert: &Value, id: &str) -> Row {
     };
     let account = scalar(alert, "cloud.account.id");
     let cast = of_kind(EntityKind::Principal).chain(of_kind(EntityKind::Host)).chain(&account);
+    let muted = muted_by(alert).map(|by| shown(&format!("muted {by}")));
     Row {
         id: shown(id),
         time: shown(text(alert, "@timestamp").unwrap_or_default()),
         severity: severity(text(alert, "groundtrail.alert.severity").unwrap_or_default()),
         rule: shown(text(alert, "rule.name").unwrap_or("unnamed rule")),
-        cast: cast.map(|name| shown(name)).collect(),
+        cast: cast.map(|name| shown(name)).chain(muted).collect(),
         revision: shown(&scalar(alert, "groundtrail.alert.revision").unwrap_or_default()),
         is_withdrawn: text(alert, "groundtrail.alert.state") == Some("withdrawn"),
     }

@@ -56,6 +56,7 @@ impl Crew {
             queues.push(Queue {
                 sink: Arc::clone(&name),
                 min_severity: sink.min_severity,
+                repeat: sink.repeat,
                 max_len: sink.max_queued.into(),
                 max_bytes: sink.max_queued_bytes,
                 line: Arc::clone(account.line()),

@@ -131,8 +131,8 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn alert_of(&self, id: &str) -> Result<Option<StoredAlert>, StoreError> {
-        let select = "select id, revision, content, state, document from alerts where id = ?1";
-        let read = || self.conn.prepare_cached(select)?.query_row([id], stored_alert).optional();
+        let select = format!("{} where id = ?1", self.select_alerts()?);
+        let read = || self.conn.prepare_cached(&select)?.query_row([id], stored_alert).optional();
         read().map_err(StoreError::Read)
     }
 

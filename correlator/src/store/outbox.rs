@@ -9,13 +9,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rules::event::{EventTime, Span};
 use rules::rule::Severity;
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use tokio::sync::Notify;
 
+use super::gate::{self, Gate, Passage};
 use super::{Store, StoreError};
 use crate::alert::AlertChange;
 use crate::health::millis;
+use crate::notify::Hush;
 use crate::time::{Clock, SystemClock};
 
 /// One sink's queue, as the store knows it.
@@ -24,6 +27,8 @@ pub struct Queue {
     pub sink: Arc<str>,
     /// An alert that never was so severe is not for this sink.
     pub min_severity: Severity,
+    /// The same thing is not said again sooner; nought: it is.
+    pub repeat: Span,
     /// Past either of these the least severe go, the oldest of them first.
     pub max_len: u64,
     pub max_bytes: u64,
@@ -179,6 +184,7 @@ pub(super) struct Outbox {
     queues: Vec<Queue>,
     /// What all queues together take of the file.
     n_bytes: u64,
+    gate: Gate,
 }
 
 /// What a transaction changes, in force once it is committed.
@@ -196,10 +202,40 @@ struct Change {
 }
 
 impl Change {
+    fn comes(&mut self, tx: &Transaction<'_>, queue: &Queue, told: Told, worst: u8) -> rusqlite::Result<()> {
+        tx.prepare_cached("insert into outbox (sink, seq, severity) values (?1, ?2, ?3)")?
+            .execute(params![&*queue.sink, told.seq, worst])?;
+        self.n_rows += 1;
+        self.n_bytes += told.n_bytes;
+        self.has_news = true;
+        Ok(())
+    }
+
     fn goes(&mut self, gone: &Gone) {
         self.n_rows = self.n_rows.saturating_sub(1);
         self.n_bytes = self.n_bytes.saturating_sub(gone.n_bytes);
     }
+}
+
+/// A revision as sinks are given it.
+#[derive(Clone, Copy)]
+struct Told {
+    seq: i64,
+    n_bytes: u64,
+}
+
+/// Writes down what sinks are to be given; each of them that gets it has it in its queue.
+fn tell(
+    tx: &Transaction<'_>,
+    (id, revision): (&str, u32),
+    document: &str,
+    now: EventTime,
+    n_bytes: &mut u64,
+) -> rusqlite::Result<Told> {
+    tx.prepare_cached("insert into told (alert_id, revision, queued_ms, document) values (?1, ?2, ?3, ?4)")?
+        .execute(params![id, revision, millis(now), document])?;
+    *n_bytes += room_of(document.len() as u64);
+    Ok(Told { seq: tx.last_insert_rowid(), n_bytes: document.len() as u64 })
 }
 
 /// So many candidates to be given up are looked at together.
@@ -235,28 +271,46 @@ impl Outbox {
         (worst, document): (u8, &str),
         changes: &mut Changes,
     ) -> rusqlite::Result<()> {
-        let wants = |queue: &Queue| rank(queue.min_severity) <= worst;
-        if !self.queues.iter().any(wants) {
+        let now = SystemClock.now();
+        if self.gate.mutes(tx, alert, now)? {
             return Ok(());
         }
-        tx.prepare_cached(
-            "insert into told (alert_id, revision, queued_ms, document) values (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![alert.id.as_str(), alert.revision, millis(SystemClock.now()), document])?;
-        let seq = tx.last_insert_rowid();
-        changes.n_bytes += room_of(document.len() as u64);
-        let mut insert = tx.prepare_cached("insert into outbox (sink, seq, severity) values (?1, ?2, ?3)")?;
-        for (queue, change) in self.queues.iter().zip(&mut changes.queues).filter(|(queue, _)| wants(queue)) {
-            insert.execute(params![&*queue.sink, seq, worst])?;
-            change.n_rows += 1;
-            change.n_bytes += document.len() as u64;
-            change.has_news = true;
+        let Changes { queues, n_bytes } = changes;
+        let name = (alert.id.as_str(), alert.revision);
+        // As it is, once for all sinks that get it so.
+        let mut plain = None;
+        let wants = |queue: &Queue| rank(queue.min_severity) <= worst;
+        for (queue, change) in self.queues.iter().zip(queues).filter(|(queue, _)| wants(queue)) {
+            let told = match (self.gate.passage(tx, queue, alert, worst, now)?, plain) {
+                (Passage::Held, _) => continue,
+                (Passage::Passes, Some(told)) => told,
+                (Passage::Passes, None) => *plain.insert(tell(tx, name, document, now, n_bytes)?),
+                (Passage::Speaks { n_held, since }, _) => {
+                    let document = gate::speaking_for(&alert.document, n_held, since).to_string();
+                    tell(tx, name, &document, now, n_bytes)?
+                }
+            };
+            change.comes(tx, queue, told, worst)?;
         }
         Ok(())
     }
 
+    /// Puts into the queues what was held back long enough.
+    fn put_due(&self, tx: &Transaction<'_>, changes: &mut Changes) -> rusqlite::Result<()> {
+        let now = SystemClock.now();
+        let Changes { queues, n_bytes } = changes;
+        for (queue, change) in self.queues.iter().zip(queues) {
+            for due in self.gate.due(tx, queue, now)? {
+                let told = tell(tx, (&due.alert_id, due.revision), &due.document, now, n_bytes)?;
+                change.comes(tx, queue, told, due.worst)?;
+            }
+        }
+        self.gate.look_ahead(tx, now)
+    }
+
     /// Takes out what is done with, and what there is no room for.
     pub(super) fn clear(&self, tx: &Transaction<'_>, changes: &mut Changes) -> rusqlite::Result<()> {
+        self.put_due(tx, changes)?;
         let Changes { queues, n_bytes } = changes;
         let mut take_out = |sink: &str, seq, change: &mut Change| {
             let gone = take_out(tx, sink, seq)?;
@@ -372,13 +426,21 @@ impl Store {
         let sizes = sizes.query_map([], |row| row.get::<_, i64>(0)).map_err(StoreError::Read)?;
         let total =
             sizes.map(|size| size.map(|size| room_of(size.unsigned_abs()))).sum::<rusqlite::Result<u64>>();
-        self.outbox = Outbox { queues, n_bytes: total.map_err(StoreError::Read)? };
+        let gate = std::mem::take(&mut self.outbox.gate);
+        // What an earlier run held back is due some time.
+        gate.look_ahead(&self.conn, SystemClock.now()).map_err(StoreError::Read)?;
+        self.outbox = Outbox { queues, n_bytes: total.map_err(StoreError::Read)?, gate };
         Ok(())
     }
 
-    /// Whether workers are done with something that is still in a queue.
+    /// From now on these silences hold, as they are changed.
+    pub fn hush(&mut self, hush: Arc<Hush>) {
+        self.outbox.gate.hush = hush;
+    }
+
+    /// Whether workers are done with something that is still in a queue, or something that was held back is to enter one.
     pub fn has_delivered(&self) -> bool {
-        self.outbox.has_done()
+        self.outbox.has_done() || self.outbox.gate.is_due(SystemClock.now())
     }
 
     /// Sinks for which something waits, whether the configuration has them or not.

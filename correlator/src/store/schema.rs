@@ -125,6 +125,25 @@ pub(crate) const STEPS: &[&str] = &["
     ) without rowid;
     create index outbox_by_severity on outbox (sink, severity, seq);
     create index outbox_by_seq on outbox (seq);
+", "
+    -- What is told to nobody, and by which silence; what each sink was told of a rule and the same entities, when it may
+    -- hear it again, and how much was held back since.
+    create table muted (alert_id text primary key, said text not null) without rowid;
+    create table notified (
+        sink text not null, alert_id text not null, grouped text not null, is_held integer not null,
+        severity integer not null, primary key (sink, alert_id)
+    ) without rowid;
+    create index notified_by_alert on notified (alert_id);
+    create index notified_by_group on notified (sink, grouped) where is_held;
+    create table repeats (
+        sink text not null, grouped text not null, last_ms integer not null, due_ms integer not null,
+        n_held integer not null, severity integer not null, primary key (sink, grouped)
+    ) without rowid;
+    create index repeats_by_due on repeats (due_ms);
+    create trigger alert_gone after delete on alerts begin
+        delete from muted where alert_id = old.id;
+        delete from notified where alert_id = old.id;
+    end;
 "];
 
 /// Whose a file is.

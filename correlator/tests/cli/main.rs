@@ -14,6 +14,7 @@ mod replay;
 mod rules;
 mod run;
 mod serve;
+mod silence;
 mod tail;
 mod tree;
 mod tune;
