@@ -31,7 +31,7 @@ fn verify(unit: &str, exposure: u32) -> Result<(), Failure> {
     let text = fs::read_to_string(shell::root().join("packaging/systemd").join(unit))?;
     let lines = text.lines().map(|line| match line.split_once('=') {
         Some((key @ ("ExecStart" | "ExecStartPre"), command))
-            if command.starts_with("/usr/bin/groundtrail") =>
+            if command.trim_start_matches('-').starts_with("/usr/bin/groundtrail") =>
         {
             format!("{key}=/bin/true\n")
         }
