@@ -27,6 +27,19 @@ fn holds(alert: &Value, needles: &[&str]) -> bool {
 }
 
 #[test]
+fn a_canary_comes_back_from_the_kernel_as_an_alert() {
+    let Some(watch) = watch() else { return };
+    let ended = watch.groundtrail(&["selftest", "-o", "json", "--sensor-socket", "/nowhere"]);
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    let hops: Value = serde_json::from_slice(&ended.stdout).expect("it is asked for as JSON");
+    let back = hops.as_array().and_then(|hops| hops.last()).expect("there are hops");
+    assert_eq!((&back["hop"], &back["state"]), (&"back".into(), &"passed".into()), "{said}");
+    println!("the canary took {} ms there and back", back["after_ms"]);
+}
+
+#[test]
 fn system_1_new_endpoint_fires_once_and_a_known_one_never() {
     const RULE: &str = "command-and-control/aws_cli_endpoint_url";
     let Some(mut watch) = watch() else { return };

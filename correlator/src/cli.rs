@@ -29,6 +29,7 @@ mod rule;
 mod rules;
 mod run;
 mod seed;
+mod selftest;
 mod serve;
 mod shell;
 mod sieve;
@@ -36,6 +37,7 @@ mod silence;
 mod sinks;
 mod status;
 mod stored;
+mod support_bundle;
 mod table;
 mod tail;
 mod terminal;
@@ -55,15 +57,29 @@ use terminal::{ColorChoice, Terminal};
 
 use crate::config::ConfigError;
 
-const EXIT_CODES: &str = "Exit codes:
-  0  done, and nothing wrong was found
-  1  faults in what was looked at: failed rule tests, findings of a check, unreadable records
-  2  the command line or the configuration is wrong; nothing was run
-  3  the run itself failed: a file, a socket or the store, also one that is not there";
+/// How a command ends, and what that means: the help and `docs/investigating.md` say the same.
+const EXITS: [(u8, &str); 5] = [
+    (0, "done, and nothing wrong was found"),
+    (
+        1,
+        "faults in what was looked at: failed rule tests, findings of a check, unreadable records, an id that nobody has",
+    ),
+    (2, "the command line or the configuration is wrong; nothing was run"),
+    (3, "the work itself failed: a file, a socket or the store, also one that is not there"),
+    (
+        4,
+        "what was asked after is there and not well: a run that is degraded, a self-test that did not come back",
+    ),
+];
+
+fn exit_codes() -> String {
+    let lines: Vec<String> = EXITS.iter().map(|(code, means)| format!("  {code}  {means}")).collect();
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
 
 /// Watches hosts and AWS together: which process, started by whom, made which API call as which principal.
 #[derive(Debug, Parser)]
-#[command(name = "groundtrail", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "groundtrail", version, after_help = exit_codes(), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -150,6 +166,13 @@ enum Verb {
         #[command(subcommand)]
         what: ca::What,
     },
+    /// Send a canary from this host through the sensor and the run to an alert, and say where it was lost
+    Selftest(selftest::Flags),
+    /// What the self-test starts
+    #[command(hide = true)]
+    SelftestCanary(selftest::CanaryFlags),
+    /// Put what somebody who helps needs to see into one file, without secrets
+    SupportBundle(support_bundle::Flags),
     /// Print a completion script for a shell
     Completion(shell::Completion),
     /// Write the manual pages
@@ -161,6 +184,8 @@ pub(crate) enum Outcome {
     Clean,
     /// Faults were found and reported.
     Faults,
+    /// What was asked after is not well, and that was said.
+    Unwell,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +225,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli, &terminal) {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Faults) => ExitCode::from(1),
+        Ok(Outcome::Unwell) => ExitCode::from(4),
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             match &error {
@@ -239,9 +265,26 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<Outcome, CliError> {
         Verb::Top(flags) => top::run(flags, load::config(path)?, terminal),
         Verb::Who(flags) => who::run(flags, load::config(path)?, terminal),
         Verb::Silence { what } => silence::run(what, load::config(path)?, terminal),
+        Verb::Selftest(flags) => selftest::run(flags, load::config(path)?, terminal),
+        Verb::SelftestCanary(flags) => Ok(selftest::canary(&flags)),
+        Verb::SupportBundle(flags) => support_bundle::run(flags, load::config(path)?, terminal),
         Verb::Sink { what } => sinks::run(what, load::config(path)?, terminal),
         Verb::Replay(flags) => replay::run(flags, load::config(path)?, terminal),
         Verb::Test(flags) => cases::run(flags, load::config(path)?, terminal),
         Verb::Rules { what } => rules::run(what, load::config(path)?, terminal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_the_exit_codes_that_there_are() {
+        let page = include_str!("../../docs/investigating.md");
+        for (code, means) in EXITS {
+            let row = format!("| {code} | {means} |");
+            assert!(page.contains(&row), "docs/investigating.md lacks: {row}");
+        }
     }
 }

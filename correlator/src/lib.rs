@@ -11,6 +11,7 @@ mod archive;
 #[cfg(feature = "aws")]
 mod aws;
 mod aws_cli;
+mod bundle;
 pub mod ca;
 mod causes;
 pub mod cli;

@@ -7,10 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rules::event::EventTime;
 use serde_json::{Value, json};
 
-use crate::alert::view::text;
+use crate::alert::view::{scalar, text};
 use crate::alert::wanted::Wanted;
 use crate::incident::{self, EntityKind};
 use crate::time;
+
+/// The rule that finds the canaries of `groundtrail selftest`.
+pub(crate) const CANARY_RULE: &str = "0b5a7c1e-6c0e-4d1b-9a53-2f8f1d3c7e64";
 
 /// Alerts of this kind are told to nobody until it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +83,7 @@ impl Hush {
     }
 }
 
-/// What alerts say the same thing: of one rule, about the same principals and hosts.
+/// What alerts say the same thing: of one rule, about the same principals and hosts of one account.
 pub(crate) fn group(alert: &Value) -> String {
     let mut entities: Vec<String> = incident::entities(alert)
         .into_iter()
@@ -90,7 +93,7 @@ pub(crate) fn group(alert: &Value) -> String {
     entities.sort_unstable();
     entities.dedup();
     let rule = text(alert, "rule.id").unwrap_or_default();
-    json!([rule, entities]).to_string()
+    json!([rule, scalar(alert, "cloud.account.id"), entities]).to_string()
 }
 
 #[cfg(test)]

@@ -30,9 +30,10 @@ Every command ends with one of these, so that scripts can tell a fault from a fi
 | code | `groundtrail` | `groundtrail-sensor` |
 |---|---|---|
 | 0 | done, and nothing wrong was found | the same |
-| 1 | something is wrong with what was looked at: a failed case, a finding of `check`, records that could not be read, an id that nobody has, a run that is degraded | something went wrong on the way, or a running sensor loses events |
+| 1 | faults in what was looked at: failed rule tests, findings of a check, unreadable records, an id that nobody has | something went wrong on the way, or a running sensor loses events |
 | 2 | the command line or the configuration is wrong; nothing was run | the same |
-| 3 | the work itself failed: a file, a socket, the store; of `status` and `top`, that nothing answers | this kernel does not let the sensor see, so there is no use in trying again; of `status` and `selftest`, that none runs |
+| 3 | the work itself failed: a file, a socket or the store, also one that is not there | this kernel does not let the sensor see, so there is no use in trying again; of `status` and `selftest`, that none runs |
+| 4 | what was asked after is there and not well: a run that is degraded, a self-test that did not come back | |
 
 Data goes to stdout and words to stderr. `NO_COLOR=1` and `--color never` switch colours off, which are for terminals alone.
 ";

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -143,6 +143,16 @@ impl Watch {
         assert!(status.success(), "the stage failed at {scenes:?}: {status}");
     }
 
+    /// Another command of the correlator's program, with the run's configuration.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn groundtrail(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(bins::groundtrail());
+        command.arg("--config").arg(self.folder.path().join("groundtrail.toml")).args(args);
+        command.output().expect("the correlator's program starts")
+    }
+
     /// The latest revision of each alert of a rule that came from our own stages, once there are `n`.
     ///
     /// # Panics
@@ -213,9 +223,10 @@ fn correlator_config(folder: &Path) -> String {
         .concat();
     format!(
         "[[source]]\ntype = \"sensor\"\nunix = {:?}\n\n{feeds}[endpoints]\nknown = [\"{}\"]\n\n[[indicators]]\npath = {indicators:?}\n\
-         provider = \"test\"\n\n[output]\nformat = \"ndjson\"\n",
+         provider = \"test\"\n\n[output]\nformat = \"ndjson\"\n\n[store]\npath = {:?}\n",
         folder.join("sensor.sock"),
         netns::KNOWN_STORE,
+        folder.join("groundtrail.db"),
     )
 }
 

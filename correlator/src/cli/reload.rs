@@ -15,6 +15,7 @@ use super::CliError;
 use super::flags::{FormatFlag, RuleFlags, SourceFlags};
 use super::load::{self, ListFiles, RuleSet};
 use super::run::tell_silences;
+use super::selftest;
 use super::terminal::Terminal;
 use super::watch::Watched;
 use crate::config::Config;
@@ -102,7 +103,7 @@ impl Reloader {
         })?;
         self.flags.apply(&mut configured.config);
         self.format.apply(&mut configured.config);
-        let set = load::rules_onto(&configured, (*self.schema).clone());
+        let mut set = load::rules_onto(&configured, (*self.schema).clone());
         set.refuse_bad_exceptions().map_err(|error| {
             load::say(&set.remarks, &self.terminal);
             error.to_string()
@@ -123,6 +124,7 @@ impl Reloader {
             return Err("a list cannot be read, see above".to_owned());
         }
         let n_rules = set.rules.len();
+        selftest::add_rule(&mut set);
         let (program, schema) = set.into_program();
         self.board.set_faulty_rules(n_faulty);
         (self.schema, self.faults) = (Arc::clone(&schema), faults);

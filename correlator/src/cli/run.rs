@@ -18,6 +18,7 @@ use super::log;
 use super::output;
 use super::reach::{Reach, Sources};
 use super::reload::{self, Reloader};
+use super::selftest;
 use super::terminal::Terminal;
 use super::watch::Watched;
 use super::{CliError, Outcome};
@@ -92,7 +93,7 @@ pub(super) fn run(
         );
         return Err(CliError::Usage(message));
     }
-    let set = load::rules(&configured);
+    let mut set = load::rules(&configured);
     set.report(terminal);
     set.refuse_bad_exceptions()?;
     let config = &configured.config;
@@ -101,6 +102,7 @@ pub(super) fn run(
     let (lists, remarks) = files.load();
     load::say(&remarks, terminal);
     let n_rules = set.rules.len();
+    selftest::add_rule(&mut set);
     let faults = reload::faults(&set);
     let n_faulty = reload::n_files(&faults);
     let board = Arc::new(Board::default());

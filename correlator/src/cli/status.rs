@@ -22,9 +22,9 @@ use crate::untrusted::Untrusted;
 
 const EXIT_CODES: &str = "Exit codes:
   0  well
-  1  degraded: the reasons are printed
   2  the command line or the configuration is wrong
-  3  no answer: nothing listens there, or the store cannot be read";
+  3  no answer: nothing listens there, or the store cannot be read
+  4  degraded: the reasons are printed";
 
 /// Hosts that are listed.
 const MAX_CLOCKS: usize = 20;
@@ -92,7 +92,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
             listing::record(form, &json)
         }
     })?;
-    Ok(if seen.reasons.is_empty() { Outcome::Clean } else { Outcome::Faults })
+    Ok(if seen.reasons.is_empty() { Outcome::Clean } else { Outcome::Unwell })
 }
 
 fn failed<E: std::error::Error + Send + Sync + 'static>(what: &str) -> impl Fn(E) -> CliError {
@@ -133,6 +133,10 @@ fn page(seen: &Seen, now: EventTime, width: usize) -> String {
     );
     let told = alerts(&health.alerts);
     let _ = writeln!(out, "alerts since the start: {told}");
+    if health.n_muted + health.n_held_back > 0 {
+        let (muted, held) = (health.n_muted, health.n_held_back);
+        let _ = writeln!(out, "not sent of these: {muted} muted by silences, {held} held back as repeats");
+    }
     if let Some(stored) = stored {
         let _ = writeln!(out, "alerts in the store: {}", alerts(stored));
     }

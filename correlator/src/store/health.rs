@@ -66,4 +66,20 @@ impl Store {
         })?;
         Ok(rows.into_iter().collect())
     }
+
+    /// How many rows each table has.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn n_rows(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let tables: Vec<String> =
+            self.rows("select name from sqlite_master where type = 'table' order by name", |row| row.get(0))?;
+        let count = |name: String| {
+            // Only tables of ours are in a file that was opened.
+            let count = format!("select count(*) from \"{}\"", name.replace('"', "\"\""));
+            let n: i64 = self.conn.query_row(&count, [], |row| row.get(0)).map_err(StoreError::Read)?;
+            Ok((name, n.unsigned_abs()))
+        };
+        tables.into_iter().map(count).collect()
+    }
 }

@@ -229,7 +229,7 @@ fn a_run_says_how_it_is_and_status_reads_it() {
     assert!(get(&at, "/healthz").starts_with("HTTP/1.1 200"));
     let url = format!("http://{at}");
     let status = groundtrail(folder.path(), &["status", "--url", &url], "");
-    assert_eq!(status.code, 1, "{}{}", status.stdout, status.stderr);
+    assert_eq!(status.code, 4, "{}{}", status.stdout, status.stderr);
     assert!(status.stdout.contains("host.ndjson\" cannot be read"), "{}", status.stdout);
 
     fs::write(folder.path().join("host.ndjson"), "").unwrap();
