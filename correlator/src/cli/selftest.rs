@@ -361,7 +361,6 @@ mod tests {
 
         use rules::program::Program;
 
-        use crate::indicator::Indicators;
         use crate::keyed::Limits;
         use crate::source::normalize::Normalizer;
 
@@ -380,7 +379,7 @@ mod tests {
         let connect =
             |entity| event("b", 1, entity, ["network", "connection_attempted", "endpoint.events.network"]);
         let n_alerts = |events: &[String]| {
-            let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+            let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
             let records: Vec<_> =
                 events.iter().flat_map(|event| normalizer.read_any(event)).flatten().collect();
             assert_eq!(records.len(), events.len());
