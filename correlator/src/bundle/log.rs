@@ -18,26 +18,32 @@ pub(crate) fn lines(log: &str) -> String {
     log.lines().filter(|text| !text.trim().is_empty()).map(|text| line(text) + "\n").collect()
 }
 
+/// Keys whose texts are ours, as what they have to look like.
+const STAMPS: [(&str, fn(&str) -> bool); 3] =
+    [("timestamp", is_stamp), ("level", is_stamp), ("target", is_target)];
+
 fn entry(line: &Map<String, Value>) -> Map<String, Value> {
     let mut entry = Map::new();
-    for key in ["timestamp", "level"] {
-        if let Some(text) = line.get(key).and_then(Value::as_str).filter(|text| is_stamp(text)) {
-            entry.insert(key.to_owned(), text.into());
-        }
-    }
-    let mut shown = Map::new();
-    for (key, value) in line.get("fields").and_then(Value::as_object).into_iter().flatten() {
+    for (key, value) in line {
+        let is_ours = |text: &str| STAMPS.iter().any(|(name, is_it)| name == key && is_it(text));
         let value = match value {
             Value::String(text) if key == "message" => words(text).into(),
+            Value::String(text) if is_ours(text) => text.as_str().into(),
             Value::String(text) => masked(text).into(),
             Value::Number(_) | Value::Bool(_) | Value::Null => value.clone(),
             Value::Array(_) | Value::Object(_) => masked(&value.to_string()).into(),
         };
         // Names of fields are ours, and a line that is not ours could have any.
-        shown.insert(words(key), value);
+        entry.insert(words(key), value);
     }
-    entry.insert("fields".to_owned(), shown.into());
     entry
+}
+
+/// A module of ours.
+fn is_target(text: &str) -> bool {
+    text.strip_prefix("correlator::").is_some_and(|rest| {
+        rest.len() <= 60 && rest.bytes().all(|byte| byte.is_ascii_lowercase() || b":_".contains(&byte))
+    })
 }
 
 /// A time or a level.
@@ -72,15 +78,18 @@ mod tests {
     #[test]
     fn what_happened_stays_and_whom_it_happened_to_does_not() {
         check(
-            r#"{"timestamp":"2026-11-02T10:00:00.123Z","level":"WARN","fields":{"message":"could not be read","source":"trail /x","n":3,"secret":"CANARY"}}"#,
-            r#"{"fields":{"message":"could not be read","n":3,"secret":"(masked, 6 bytes)","source":"(masked, 8 bytes)"},"level":"WARN","timestamp":"2026-11-02T10:00:00.123Z"}"#,
+            r#"{"timestamp":"2026-11-02T10:00:00.123Z","level":"WARN","message":"could not be read","source":"trail /x","n":3,"secret":"CANARY","target":"correlator::cli::run"}"#,
+            r#"{"timestamp":"2026-11-02T10:00:00.123Z","level":"WARN","message":"could not be read","source":"(masked, 8 bytes)","n":3,"secret":"(masked, 6 bytes)","target":"correlator::cli::run"}"#,
         );
         check(
-            r#"{"fields":{"message":"source \"CANARY one\" is silent for 30 s, token=abc sk_LIVE4 https://x/y"}}"#,
-            r#"{"fields":{"message":"source \"…\" is silent for 30 s, … … …"}}"#,
+            r#"{"message":"source \"CANARY one\" is silent for 30 s, token=abc sk_LIVE4 https://x/y"}"#,
+            r#"{"message":"source \"…\" is silent for 30 s, … … …"}"#,
         );
         check("thread 'main' panicked at CANARY", "\"(masked, 32 bytes)\"");
         check(r#"{"token":"CANARY"}"#, "\"(masked, 18 bytes)\"");
-        check(r#"{"level":"a secret of 12","fields":{"CANARY":1}}"#, r#"{"fields":{"…":1}}"#);
+        check(
+            r#"{"message":"","level":"a secret of 12","target":"CANARY","CANARY":1,"span":{"name":"CANARY"}}"#,
+            r#"{"message":"","level":"(masked, 14 bytes)","target":"(masked, 6 bytes)","…":1,"span":"(masked, 17 bytes)"}"#,
+        );
     }
 }

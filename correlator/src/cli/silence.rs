@@ -111,7 +111,8 @@ fn end(text: &str) -> Result<EventTime, String> {
             Err("a silence lasts 90 days at most: what is never news is an exception, see `groundtrail tune`"
                 .to_owned())
         }
-        _ => Ok(until),
+        // To the second: nobody means more.
+        _ => Ok(EventTime(until.0 - until.0.rem_euclid(1_000_000_000))),
     }
 }
 

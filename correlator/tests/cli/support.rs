@@ -43,7 +43,7 @@ fn folder() -> tempfile::TempDir {
     let ran = groundtrail(path, &["run", "-c", "gt.toml", "-o", "ndjson"], "");
     assert!(ran.stdout.contains(CANARY), "there is something to leak: {}", ran.stderr);
     let log = format!(
-        "{}\nnot ours: {CANARY}\n{{\"fields\":{{\"message\":\"the receiver said {CANARY}\",\"reason\":\"{CANARY}\",\"n\":3}}}}\n",
+        "{}\nnot ours: {CANARY}\n{{\"message\":\"the receiver said {CANARY}\",\"reason\":\"{CANARY}\",\"n\":3}}\n",
         ran.stderr
     );
     fs::write(path.join("run.log"), log).unwrap();
@@ -109,6 +109,8 @@ fn a_bundle_holds_what_helps_and_no_secret() {
         ("system.json", "\"kernel\""),
         ("sensor.json", "no sensor answers"),
         ("log.ndjson", "\"n\":3"),
+        // Of the run's own log, as it writes it.
+        ("log.ndjson", "\"message\":\"watching\""),
         ("README", "store.json"),
     ] {
         assert!(files[name].contains(part), "{part} is missing in {name}: {}", files[name]);
