@@ -1,6 +1,7 @@
 //! The tutorial, typed in as it stands, in a folder of its own: what the page shows is what comes out.
 //!
 //! Blocks of `sh` are typed into one shell each; a block of `text` behind one is what it printed, words and data in the order they came.
+//! Every command of a block ends with 0; in a block of `sh,fails` the last one does not.
 //! A line `…` stands for any lines. `UPDATE_EXPECT=1 cargo test -p tests --test docs` writes blocks without such lines anew.
 
 use std::env;
@@ -32,8 +33,13 @@ fn the_tutorial_shows_what_comes_out() {
     for block in &blocks {
         match block.kind.as_deref() {
             Some("sh") if block.text.contains(BUILDING) => said = None,
-            Some("sh") => {
-                said = Some(typed(&block.text, folder.path()));
+            Some(kind @ ("sh" | "sh,fails")) => {
+                let (is_success, printed) = typed(&block.text, folder.path());
+                if is_success == (kind == "sh,fails") {
+                    let ended = if is_success { "succeeded" } else { "failed" };
+                    faults.push(format!("{}: {ended}:\n{}--- printed\n{printed}", block.place, block.text));
+                }
+                said = Some(printed);
                 n_typed += 1;
             }
             Some("text") => {
@@ -63,25 +69,28 @@ fn the_tutorial_shows_what_comes_out() {
     }
 }
 
-/// What a block prints, on either stream.
-fn typed(block: &str, folder: &Path) -> String {
+/// Whether every command of a block succeeds, and what they print, on either stream.
+fn typed(block: &str, folder: &Path) -> (bool, String) {
     let program = bins::groundtrail().parent().unwrap();
     let path = env::join_paths(
         [program].map(Path::to_owned).into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap())),
     );
     let output = Command::new("sh")
         .arg("-c")
-        .arg(format!("exec 2>&1\n{block}"))
+        .arg(format!("exec 2>&1\nset -e\n{block}"))
         .current_dir(folder)
         .env_clear()
         .env("PATH", path.unwrap())
         .env("LC_ALL", "C.UTF-8")
         .env("COLUMNS", "100")
+        .env("GROUNDTRAIL_CONFIG", "/dev/null")
         .stdin(Stdio::null())
         .output()
         .unwrap();
     // What a command says of itself at its end is not shown by a terminal.
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed = printed.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    (output.status.success(), printed)
 }
 
 /// Whether the lines shown are those said, `…` standing for any.
