@@ -1,16 +1,32 @@
 //! Programs of PyPI that tests ask, each in a folder of its own below the target folder, fetched once.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::bins;
 
-/// The folder with the programs of these packages, or what keeps them from this machine. `probe` is one of the programs.
+type Outcome = Result<PathBuf, String>;
+
+/// What came of each environment: one that cannot be had is not tried again by every test of a process.
+static KNOWN: Mutex<BTreeMap<String, Arc<OnceLock<Outcome>>>> = Mutex::new(BTreeMap::new());
+
+/// The folder with the programs of these packages, or what keeps them from this machine. `probes` are programs that have to be there
+/// for it to be whole.
 ///
 /// # Errors
 /// No Python, no package index, or no room.
-pub fn programs(name: &str, packages: &[&str], probes: &[&str]) -> Result<PathBuf, String> {
+pub fn programs(name: &str, packages: &[&str], probes: &[&str]) -> Outcome {
+    let known = {
+        let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(name.to_owned()).or_default())
+    };
+    known.get_or_init(|| installed(name, packages, probes)).clone()
+}
+
+fn installed(name: &str, packages: &[&str], probes: &[&str]) -> Outcome {
     let target = bins::target();
     let venv = target.join("tools").join(name);
     let bin = venv.join("bin");
@@ -18,8 +34,15 @@ pub fn programs(name: &str, packages: &[&str], probes: &[&str]) -> Result<PathBu
         .and_then(|()| fs::File::create(target.join(format!("tools/{name}.lock"))))
         .map_err(|error| format!("cannot write below the target folder: {error}"))?;
     lock.lock().map_err(|error| error.to_string())?;
-    if probes.iter().all(|probe| bin.join(probe).exists()) {
+    // What was installed, so that another version is when it is asked for.
+    let stamp = venv.join("packages");
+    let wanted = packages.join("\n");
+    let is_wanted = fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == wanted);
+    if is_wanted && probes.iter().all(|probe| bin.join(probe).exists()) {
         return Ok(bin);
+    }
+    if stamp.exists() {
+        fs::remove_file(&stamp).map_err(|error| format!("cannot write below the target folder: {error}"))?;
     }
     let failed = |what: &str, error: &str| {
         format!("{what}: {error}; python3-venv and a package index are needed once")
@@ -35,8 +58,10 @@ pub fn programs(name: &str, packages: &[&str], probes: &[&str]) -> Result<PathBu
     )?;
     let mut pip = Command::new(bin.join("pip"));
     run(
-        pip.args(["--quiet", "--disable-pip-version-check", "install"]).args(packages),
+        pip.args(["--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "10", "install"])
+            .args(packages),
         &format!("cannot fetch {name}"),
     )?;
+    fs::write(&stamp, wanted).map_err(|error| format!("cannot write below the target folder: {error}"))?;
     Ok(bin)
 }
