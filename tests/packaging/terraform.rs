@@ -196,6 +196,22 @@ fn both_make_the_same_of_an_account() {
             assert!(resource.contains_key(*attribute), "{name} lacks {attribute}");
         }
     }
+    // What outlives a stack is not destroyed here either.
+    let kept: BTreeSet<&str> = COUNTERPARTS
+        .iter()
+        .filter(|(name, _, _)| {
+            list(&ours[*name]["lifecycle"]).iter().any(|block| block["prevent_destroy"] == true)
+        })
+        .map(|(_, theirs_name, _)| *theirs_name)
+        .collect();
+    let retained: BTreeSet<&str> = theirs
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, resource)| resource["DeletionPolicy"] == "Retain")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(kept, retained);
     // By name, as they are policies of their own kind.
     for (attribute, theirs_name, property) in [
         ("redrive_policy", "Queue", "/RedrivePolicy"),
@@ -216,6 +232,7 @@ fn both_give_the_same_rights() {
     let both = read(&bin);
     let theirs = &both["cloudformation"]["Resources"];
     let ours = declared(&both["terraform"], "data");
+    let names = names(&both["terraform"]);
     let sinks =
         ["AlertBucketPolicy", "AlertQueuePolicy", "AlertTopicPolicy", "AlertKeyPolicy", "SecurityHubPolicy"];
     let mut of_sinks = Vec::new();
@@ -235,10 +252,18 @@ fn both_give_the_same_rights() {
         let plain = list(&document["statement"]).into_iter();
         let dynamic =
             list(&document["dynamic"]).into_iter().map(|block| &block["\"statement\""]["content"][0]);
-        let here: BTreeMap<String, Value> = plain.chain(dynamic).map(terraform_statement).collect();
+        let here: BTreeMap<String, Value> =
+            plain.chain(dynamic).map(|statement| terraform_statement(statement, &names)).collect();
         let there: BTreeMap<String, Value> = statements.into_iter().map(cloudformation_statement).collect();
         assert!(!there.is_empty(), "{name} has no statements");
         assert_eq!(here, there, "{name}");
+        // A key's policy is about that key, whatever it says of resources.
+        for (sid, statement) in there.iter().filter(|_| name != "key") {
+            let is_all =
+                |value: &Value| value.as_str().is_some_and(|text| text.split(' ').any(|word| word == "*"));
+            let mut parts = list(&statement["of"]).into_iter().chain(list(&statement["when"]));
+            assert!(!parts.any(is_all), "{name}: {sid} is about everything: {statement}");
+        }
     }
 }
 
@@ -387,7 +412,77 @@ fn sorted(values: Vec<&Value>) -> Vec<String> {
     out
 }
 
-/// What a statement is about, in one form: who, what, on how many things, under which conditions.
+/// Terraform's names, and the template's.
+const NAMES: &[(&str, &str)] = &[
+    ("local.partition", "AWS::Partition"),
+    ("local.region", "AWS::Region"),
+    ("local.account", "AWS::AccountId"),
+    ("local.bucket", "Bucket"),
+    ("local.key_arn", "Key.Arn"),
+    ("aws_sqs_queue.this.arn", "Queue.Arn"),
+    ("aws_sqs_queue.dead.arn", "DeadLetterQueue.Arn"),
+    ("var.organization_id", "OrganizationId"),
+    ("var.log_key_arn", "LogKeyArn"),
+    ("var.alert_bucket", "AlertBucket"),
+    ("var.alert_prefix", "AlertPrefix"),
+    ("var.alert_queue_arn", "AlertQueueArn"),
+    ("var.alert_topic_arn", "AlertTopicArn"),
+    ("var.alert_key_arn", "AlertKeyArn"),
+];
+
+/// What stands for what in Terraform's texts: locals that are put together first, then single names.
+fn names(files: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for block in list(files).into_iter().flat_map(|file| list(&file["locals"])) {
+        for (name, value) in block.as_object().unwrap() {
+            let Some(arn) = value.as_str().map(unquoted).filter(|text| text.starts_with("arn:")) else {
+                continue;
+            };
+            found.push((format!("${{local.{}}}", unquoted(name)), arn.to_owned()));
+        }
+    }
+    assert_eq!(found.len(), 2, "{found:?}");
+    found.extend(NAMES.iter().map(|(ours, theirs)| (format!("${{{ours}}}"), format!("${{{theirs}}}"))));
+    found
+}
+
+/// Terraform's text in the template's words.
+fn in_their_words(text: &str, names: &[(String, String)]) -> String {
+    names.iter().fold(unquoted(text).to_owned(), |text, (ours, theirs)| text.replace(ours, theirs))
+}
+
+/// A value of the template as one text, with `${…}` for what is not fixed.
+fn spelled_out(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Object(map) => match map.iter().next().unwrap() {
+            (name, of) if name == "Ref" => format!("${{{}}}", of.as_str().unwrap()),
+            (name, of) if name == "Fn::GetAtt" => {
+                let parts: Vec<&str> = list(of).into_iter().map(|part| part.as_str().unwrap()).collect();
+                format!("${{{}}}", parts.join("."))
+            }
+            (name, of) if name == "Fn::If" => spelled_out(&of[1]),
+            (name, Value::String(text)) if name == "Fn::Sub" => text.clone(),
+            (name, of) if name == "Fn::Sub" => {
+                // The bucket that is made, or the one that was there.
+                assert_eq!(of[1]["Name"]["Fn::If"][0], "MakesBucket");
+                assert_eq!(of[1]["Name"]["Fn::If"][2], json!({ "Ref": "LogBucket" }));
+                of[0].as_str().unwrap().replace("${Name}", "${Bucket}")
+            }
+            (name, _) => panic!("{name} is not known here"),
+        },
+        other => other.to_string(),
+    };
+    text.replace("${Bucket.Arn}", "arn:${AWS::Partition}:s3:::${Bucket}")
+}
+
+/// A condition as one text.
+fn condition(test: &str, variable: &str, mut values: Vec<String>) -> String {
+    values.sort();
+    format!("{test} {variable} {}", values.join(" "))
+}
+
+/// What a statement is about, in one form: who, what, on which things, under which conditions.
 fn cloudformation_statement(statement: &Value) -> (String, Value) {
     let mut principals = Vec::new();
     match &statement["Principal"] {
@@ -403,16 +498,13 @@ fn cloudformation_statement(statement: &Value) -> (String, Value) {
     principals.sort();
     let mut conditions = Vec::new();
     for (test, variables) in statement["Condition"].as_object().into_iter().flatten() {
-        conditions.extend(
-            variables
-                .as_object()
-                .unwrap()
-                .iter()
-                .map(|(name, values)| format!("{test} {name} {}", list(values).len())),
-        );
+        conditions.extend(variables.as_object().unwrap().iter().map(|(name, values)| {
+            condition(test, name, list(values).into_iter().map(spelled_out).collect())
+        }));
     }
     conditions.sort();
-    let resources = list(&statement["Resource"]).len();
+    let mut resources: Vec<String> = list(&statement["Resource"]).into_iter().map(spelled_out).collect();
+    resources.sort();
     (
         statement["Sid"].as_str().unwrap().to_owned(),
         json!({
@@ -421,7 +513,7 @@ fn cloudformation_statement(statement: &Value) -> (String, Value) {
     )
 }
 
-fn terraform_statement(statement: &Value) -> (String, Value) {
+fn terraform_statement(statement: &Value, names: &[(String, String)]) -> (String, Value) {
     let mut principals = Vec::new();
     for block in list(&statement["principals"]) {
         let kind = unquoted(block["type"].as_str().unwrap());
@@ -438,15 +530,24 @@ fn terraform_statement(statement: &Value) -> (String, Value) {
         .into_iter()
         .map(|block| {
             let text = |name: &str| unquoted(block[name].as_str().unwrap()).to_owned();
-            format!("{} {} {}", text("test"), text("variable"), list(&block["values"]).len())
+            let values = list(&block["values"])
+                .into_iter()
+                .map(|value| in_their_words(value.as_str().unwrap(), names));
+            condition(&text("test"), &text("variable"), values.collect())
         })
         .collect();
     conditions.sort();
-    // A list that is put together has as many parts as there are lists in it.
-    let resources = match &statement["resources"] {
-        Value::String(joined) => joined.matches('[').count() - joined.matches("[]").count(),
-        other => list(other).len(),
+    // Of a list that is put together, the texts in it.
+    let mut resources: Vec<String> = match &statement["resources"] {
+        Value::String(joined) => {
+            let texts = joined.split('"').skip(1).step_by(2).filter(|text| !text.is_empty());
+            texts.map(|text| in_their_words(text, names)).collect()
+        }
+        other => {
+            list(other).into_iter().map(|value| in_their_words(value.as_str().unwrap(), names)).collect()
+        }
     };
+    resources.sort();
     let effect = statement["effect"].as_str().map_or("Allow", unquoted);
     (
         unquoted(statement["sid"].as_str().unwrap()).to_owned(),

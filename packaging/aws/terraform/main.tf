@@ -87,6 +87,10 @@ resource "aws_kms_key" "this" {
   description         = "groundtrail, queues and logs"
   enable_key_rotation = true
   policy              = data.aws_iam_policy_document.key.json
+  # What was encrypted with it is still to be read: who goes back to `sqs` takes the key out of the state first.
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 # Queues
