@@ -8,6 +8,7 @@ mod fleet;
 mod rights;
 mod terraform;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -35,6 +36,13 @@ fn read(bin: &std::path::Path) -> Value {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The JSON blocks of the page about feeds: the role's policy, and what is added to it where another role is taken up.
+fn shown(nth: usize) -> Value {
+    let page = std::fs::read_to_string(bins::workspace().join("docs/aws-feeds.md")).unwrap();
+    let block = page.split("```json\n").nth(nth + 1).and_then(|rest| rest.split("```").next()).unwrap();
+    serde_json::from_str(block).unwrap()
 }
 
 /// Warnings count: types, values, references, and what a property must not stand beside.
@@ -73,20 +81,25 @@ fn the_linter_finds_what_is_wrong() {
 #[test]
 fn the_page_shows_the_rights_that_the_template_gives() {
     let Some(bin) = linters() else { return };
-    let page = std::fs::read_to_string(bins::workspace().join("docs/aws-feeds.md")).unwrap();
-    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let shown: Value = serde_json::from_str(shown).unwrap();
+    let shown = shown(0);
     let both = read(&bin);
     let given = terraform::statements(
         &both["cloudformation"]["Resources"]["Role"]["Properties"]["Policies"][0]["PolicyDocument"],
     );
-    let actions = |statements: &[&Value]| {
-        let all = statements.iter().flat_map(|statement| terraform::list(&statement["Action"]));
-        let mut all: Vec<String> = all.map(|action| action.as_str().unwrap().to_owned()).collect();
-        all.sort();
-        all.dedup();
-        all
+    let rights = |statements: &[&Value]| -> BTreeMap<String, BTreeSet<String>> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let right = |statement: &&Value| {
+            let actions: BTreeSet<String> =
+                terraform::list(&statement["Action"]).into_iter().map(text).collect();
+            (text(&statement["Sid"]), actions)
+        };
+        statements.iter().map(right).collect()
     };
     let shown = terraform::statements(&shown);
-    assert_eq!(actions(&shown), actions(&given));
+    for statement in &shown {
+        let resources = terraform::list(&statement["Resource"]);
+        assert!(!resources.is_empty() && resources.iter().all(|name| **name != "*"), "{statement}");
+    }
+    assert_eq!(rights(&shown), rights(&given));
+    assert_eq!(rights(&shown).len(), shown.len(), "one name twice");
 }

@@ -13,7 +13,7 @@ variable "log_key_arn" {
 }
 
 variable "organization_id" {
-  description = "The organization (o-...) whose trail writes into a bucket that is made here; empty for a trail of this account."
+  description = "The organization (o-...) whose trail writes into a bucket that is made here; empty for a trail of this account. Needs the organization's management account, since the policies name the trail of the account that this is applied in."
   type        = string
   default     = ""
 }
@@ -35,13 +35,13 @@ variable "flow_logs_of_vpc" {
 }
 
 variable "guardduty" {
-  description = "Whether findings come to the queue. GuardDuty itself has to be switched on."
+  description = "Whether findings come to the queue. GuardDuty itself has to be switched on. They are those of this region, and those of member accounts only where this account is GuardDuty's delegated administrator."
   type        = bool
   default     = true
 }
 
 variable "fast_management_events" {
-  description = "Whether CloudTrail's management events also come through EventBridge, within a minute or so rather than in files minutes later."
+  description = "Whether CloudTrail's management events also come through EventBridge, within a minute or so rather than in files minutes later. They are those of this account in this region; calls to IAM and other global services come to us-east-1 alone."
   type        = bool
   default     = false
 }
