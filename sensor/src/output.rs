@@ -6,6 +6,7 @@ mod spooled;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,9 +55,43 @@ pub struct Output {
 #[derive(Debug)]
 struct Batch {
     lines: Vec<u8>,
-    /// What these lines tell of the spool's losses.
-    told: Option<GivenUp>,
+    told: Option<Telling>,
     _room: OwnedSemaphorePermit,
+}
+
+impl Batch {
+    /// How much may stay of what was written: whole lines, and of those that tell of losses all or none.
+    fn n_whole(&self, n_written: usize) -> usize {
+        let n_whole =
+            self.lines[..n_written].iter().rposition(|&byte| byte == b'\n').map_or(0, |idx| idx + 1);
+        match &self.told {
+            Some(told) if told.lines.contains(&n_whole) => told.lines.start,
+            _ => n_whole,
+        }
+    }
+
+    fn written(self, n_bytes: usize) {
+        if let Some(told) = self.told.filter(|told| told.lines.end <= n_bytes) {
+            told.written();
+        }
+    }
+}
+
+/// What some lines of a batch tell of losses. Dropped before they are written it has told nothing.
+#[derive(Debug)]
+pub struct Telling {
+    /// Where these lines are.
+    pub lines: Range<usize>,
+    /// Up to where they tell of the spool's losses.
+    pub spool: Option<GivenUp>,
+    pub written: oneshot::Sender<()>,
+}
+
+impl Telling {
+    fn written(self) {
+        // Who does not wait for it any more has ended.
+        _ = self.written.send(());
+    }
 }
 
 /// Room for one batch.
@@ -71,8 +106,8 @@ impl Place<'_> {
         self.send_telling(lines, None);
     }
 
-    /// Sends lines, among which are those that tell of the spool's losses up to `told`.
-    pub fn send_telling(self, lines: Vec<u8>, told: Option<GivenUp>) {
+    /// Sends lines, among which are such as tell of losses.
+    pub fn send_telling(self, lines: Vec<u8>, told: Option<Telling>) {
         self.output.gauge.taken(&lines);
         // If the writer is gone the gauge shows these lines as lost, like all others that it did not write.
         _ = self.output.sender.send(Batch { lines, told, _room: self.room });
@@ -208,16 +243,18 @@ fn write_with_room<W: Write>(
     let (mut first, mut is_full) = (Ok(()), false);
     while let Some(batch) = receiver.blocking_recv() {
         let (n_bytes, result) = write(&batch.lines, &mut *to);
-        let written = &batch.lines[..n_bytes];
-        gauge.written(written);
+        let n_whole = if result.is_ok() { n_bytes } else { batch.n_whole(n_bytes) };
+        gauge.written(&batch.lines[..n_whole]);
         match result {
             Ok(()) => {
                 is_full = false;
                 gauge.works();
+                batch.written(n_whole);
             }
             Err(err) if matches!(err.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                gauge.dropped(n_lines(&batch.lines[n_bytes..]));
-                let n_cut = written.iter().rev().take_while(|&&byte| byte != b'\n').count();
+                gauge.dropped(n_lines(&batch.lines[n_whole..]));
+                let n_cut = n_bytes - n_whole;
+                batch.written(n_whole);
                 if n_cut > 0 && cut(to, n_cut as u64).is_err() {
                     // Then the half line at least stays one of its own.
                     _ = to.write_all(b"\n");
@@ -241,6 +278,7 @@ fn write_all(mut receiver: UnboundedReceiver<Batch>, mut to: impl Write, gauge: 
         let (n_bytes, result) = write(&batch.lines, &mut to);
         gauge.written(&batch.lines[..n_bytes]);
         result?;
+        batch.written(n_bytes);
     }
     Ok(())
 }
@@ -377,6 +415,31 @@ mod tests {
         assert_eq!(told.expect_err("it was full").kind(), ErrorKind::StorageFull);
         assert_eq!(String::from_utf8_lossy(&disk.bytes), "one\nsix\nseven\n");
         assert_eq!(gauge.n_dropped(), 4);
+    }
+
+    #[test]
+    fn lines_of_loss_that_do_not_all_fit_are_cut_and_have_told_nothing() {
+        let (sender, receiver) = unbounded_channel();
+        let send = |lines: &str, told: Range<usize>| {
+            let room = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("room");
+            let (written, fate) = oneshot::channel();
+            let told = Some(Telling { lines: told, spool: None, written });
+            sender.send(Batch { lines: lines.into(), told, _room: room }).expect("taken");
+            fate
+        };
+        // The first disk's edge is behind the loss of the first batch and within that of the second.
+        let mut fates =
+            [send("lost 1\none\n", 0..7), send("two\nlost 2\nlost 3\n", 4..18), send("lost 4\n", 0..7)];
+        drop(sender);
+        let (gauge, mut disk) = (Gauge::default(), Disk { bytes: Vec::new(), room: 24, n_full: 1 });
+        let cut = |disk: &mut Disk, n: u64| {
+            disk.bytes.truncate(disk.bytes.len() - n as usize);
+            Ok(())
+        };
+        _ = write_with_room(receiver, &mut disk, cut, &gauge).expect_err("it was full");
+        assert_eq!(String::from_utf8_lossy(&disk.bytes), "lost 1\none\ntwo\n");
+        assert_eq!(gauge.n_dropped(), 3);
+        assert_eq!(fates.each_mut().map(|fate| fate.try_recv().is_ok()), [true, false, false]);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, boot_now};
@@ -15,7 +15,7 @@ use crate::event::report::SensorDoc;
 use crate::host::{HostError, HostFacts};
 use crate::loader::{self, Kernel, LoadError, LoadOptions, cgroup_path};
 use crate::lookup::Live;
-use crate::output::{Output, OutputError, Place};
+use crate::output::{Output, OutputError, Place, Telling};
 use crate::privileges;
 use crate::ring;
 use crate::selftest;
@@ -35,6 +35,9 @@ const LOSS_EVERY: Duration = Duration::from_secs(1);
 const HEALTH_EVERY: Duration = Duration::from_secs(60);
 /// How long a writer that is stuck may hold up the end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last report of losses waits to hear what became of the one before: longer than the spool for a full disk.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
+const SETTLE_STEP: Duration = Duration::from_millis(20);
 /// A clock that moved less is left alone: jitter of the measurement is no news.
 const CLOCK_SLACK_NS: u64 = 1_000_000;
 
@@ -64,8 +67,8 @@ struct Running {
     supervisor: Supervisor,
     /// Lines on their way to the output.
     batch: Vec<u8>,
-    /// What they tell of the spool's losses.
-    told: Option<GivenUp>,
+    /// What they tell of losses.
+    told: Option<Telling>,
 }
 
 /// Attaches and emits events until a signal ends it.
@@ -150,7 +153,10 @@ impl Running {
                 loss_at = now + LOSS_EVERY;
                 self.lookups.refresh();
                 self.look_after_hooks();
-                self.loss(output);
+                // A report on its way may yet be dropped: what is new then waits, and is told with it.
+                if self.losses.is_settled() {
+                    self.loss(output, output.n_lost());
+                }
                 self.publish(output);
             }
             self.watch.attend();
@@ -196,25 +202,36 @@ impl Running {
         // Nothing is added from here on: what the farewell counts adds up.
         self.kernel.detach();
         let mut is_taken = true;
-        while self.drain() {
+        let mut is_more = true;
+        while is_more {
+            is_more = self.drain();
             if is_taken {
                 is_taken = self.pass_on(output).await;
-            } else {
+            } else if is_more {
                 output.give_up(&std::mem::take(&mut self.batch));
             }
         }
-        self.loss(output);
+        let until = Instant::now() + SETTLE_PATIENCE;
+        while !self.losses.is_settled() && Instant::now() < until {
+            sleep(SETTLE_STEP).await;
+        }
+        // There is no later report to leave anything to.
+        let (n_dropped, n_dropping) = output.n_lost();
+        self.loss(output, (n_dropped + n_dropping, 0));
         self.health("stopped");
         self.pass_on(output).await;
     }
 
     /// Sends the batch, or counts it as lost if nobody takes it in time.
     async fn pass_on(&mut self, output: &Output) -> bool {
+        if self.batch.is_empty() {
+            return true;
+        }
         let place = timeout(PATIENCE, output.reserve(self.batch.len())).await.ok().flatten();
-        let lines = std::mem::take(&mut self.batch);
+        let (lines, told) = (std::mem::take(&mut self.batch), self.told.take());
         match place {
             Some(place) => {
-                place.send_telling(lines, self.told.take());
+                place.send_telling(lines, told);
                 true
             }
             None => {
@@ -260,22 +277,27 @@ impl Running {
         }
     }
 
-    fn loss(&mut self, output: &Output) {
+    fn loss(&mut self, output: &Output, n_lost: (u64, u64)) {
         let (Ok(shares), Ok(kernel)) = (self.kernel.shares(), self.kernel.losses()) else { return };
         let (now, clock) = (boot_now(), self.assembly.enricher().clock());
         let undecodable = self.assembly.delivered().undecodable;
         let uncalled = self.kernel.uncalled();
         let spool = output.wire().map_or_else(GivenUp::default, |wire| wire.given_up);
-        let output = output.n_lost();
-        let counted = Counted { kernel, shares: &shares, uncalled: &uncalled, undecodable, output, spool };
-        if self.losses.is_news_of_spool(spool) {
-            // Kept with the lines that tell it: a restart then knows what was told and what was not.
-            self.told = Some(spool);
+        let counted =
+            Counted { kernel, shares: &shares, uncalled: &uncalled, undecodable, output: n_lost, spool };
+        // Kept with the lines that tell it: a restart then knows what was told and what was not.
+        let spool = self.losses.is_news_of_spool(spool).then_some(spool);
+        let start = self.batch.len();
+        let losses = self.losses.since(&counted, now, clock, cgroup_path);
+        if losses.is_empty() {
+            return;
         }
-        for loss in self.losses.since(&counted, now, clock, cgroup_path) {
+        for loss in losses {
             tracing::warn!(kind = loss.kind, cause = loss.cause, count = loss.count, "events lost");
             self.assembly.report(|enricher, nth| enricher.loss(loss, now, nth), &mut self.batch);
         }
+        let written = self.losses.on_trust();
+        self.told = Some(Telling { lines: start..self.batch.len(), spool, written });
     }
 
     fn report(&self, state: &'static str) -> Option<SensorDoc> {

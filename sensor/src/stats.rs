@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use sensor_ebpf::abi::drops::{Share, Tally};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::assembly::Delivered;
 use crate::clock::{BootNs, Clock};
@@ -26,6 +28,9 @@ pub struct LossReport {
     output_full_since: Option<BootNs>,
     spool: GivenUp,
     checked_at: BootNs,
+    /// How it was before the last report, and whether that was written.
+    before: Option<Box<Self>>,
+    written: Option<oneshot::Receiver<()>>,
 }
 
 /// The counters of all places where events can be lost.
@@ -55,6 +60,26 @@ impl LossReport {
 
     pub fn is_news_of_spool(&self, lost: GivenUp) -> bool {
         lost != self.spool
+    }
+
+    /// Says that the last report counts as told only if its lines are written: who drops the sender unused gives it back.
+    pub fn on_trust(&mut self) -> oneshot::Sender<()> {
+        let (sender, written) = oneshot::channel();
+        self.written = Some(written);
+        sender
+    }
+
+    /// Whether it is known what became of the last report. If its lines were dropped nothing of it has been told.
+    pub fn is_settled(&mut self) -> bool {
+        match self.written.as_mut().map(oneshot::Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return false,
+            Some(Err(TryRecvError::Closed)) => {
+                *self = self.before.take().map_or_else(Self::default, |before| *before)
+            }
+            Some(Ok(())) | None => {}
+        }
+        (self.before, self.written) = (None, None);
+        true
     }
 
     /// What was lost since the last call: one entry per kind and cause, and per cgroup where one is to blame.
@@ -112,6 +137,8 @@ impl LossReport {
         for (cause, lost, told) in spool {
             tell("event", cause, "spool", lost.saturating_sub(told), lately, None);
         }
+        let mut before = std::mem::take(self);
+        (before.before, before.written) = (None, None);
         *self = Self {
             told: counted.kernel,
             told_shares: counted.shares.iter().copied().collect(),
@@ -121,6 +148,8 @@ impl LossReport {
             output_full_since,
             spool: counted.spool,
             checked_at: now,
+            before: Some(Box::new(before)),
+            written: None,
         };
         for cgroup in found.iter_mut().filter_map(|loss| loss.cgroup.as_mut()) {
             cgroup.path = path_of(cgroup.id);
@@ -312,6 +341,27 @@ mod tests {
         assert_eq!(at(&mut report, (0, 9), 30), []);
         assert_eq!(at(&mut report, (9, 0), 40), [(9, clock.utc(BootNs(10)))]);
         assert_eq!(at(&mut report, (10, 0), 50), [(1, clock.utc(BootNs(40)))]);
+    }
+
+    #[test]
+    fn what_was_told_in_lines_that_were_dropped_is_told_again_from_its_beginning() {
+        let clock = Clock::at_offset(0);
+        let mut report = LossReport::new(BootNs(10));
+        let mut at = |output, now, is_written: bool| {
+            let counted = Counted { output, kernel: losses(2, 11, 12), ..Counted::default() };
+            assert!(report.is_settled());
+            let losses = told(&mut report, &counted, now);
+            let written = report.on_trust();
+            assert!(!report.is_settled());
+            if is_written {
+                written.send(()).expect("waited for");
+            }
+            losses.into_iter().map(|loss| (loss.cause, loss.count, loss.start)).collect::<Vec<_>>()
+        };
+        let ring_full = ("ring_full", 2, clock.utc(BootNs(11)));
+        assert_eq!(at((3, 0), 20, false), [ring_full, ("output_full", 3, clock.utc(BootNs(10)))]);
+        assert_eq!(at((9, 0), 30, true), [ring_full, ("output_full", 9, clock.utc(BootNs(10)))]);
+        assert_eq!(at((10, 0), 40, true), [("output_full", 1, clock.utc(BootNs(30)))]);
     }
 
     #[test]

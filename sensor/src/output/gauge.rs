@@ -25,7 +25,7 @@ impl Gauge {
         self.dropped.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Lines are taken again.
+    /// Lines were taken: what was dropped before can be told now.
     pub(super) fn works(&self) {
         self.tellable.store(self.n_dropped(), Ordering::Relaxed);
     }

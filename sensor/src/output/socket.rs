@@ -10,8 +10,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Batch;
 use super::gauge::{Gauge, n_lines};
+use super::{Batch, Telling};
 
 /// What waits for a listener at most: some thousands of events.
 const MAX_QUEUE_BYTES: usize = 16 << 20;
@@ -22,30 +22,30 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Batches of whole lines, bounded in bytes.
 #[derive(Debug, Default)]
 struct Queue {
-    batches: VecDeque<Vec<u8>>,
+    batches: VecDeque<(Vec<u8>, Option<Telling>)>,
     n_bytes: usize,
 }
 
 impl Queue {
     /// Adds a batch; makes room from the old end. Returns how many events that cost.
-    fn push(&mut self, batch: Vec<u8>, max_bytes: usize) -> u64 {
-        self.n_bytes += batch.len();
-        self.batches.push_back(batch);
+    fn push(&mut self, lines: Vec<u8>, told: Option<Telling>, max_bytes: usize) -> u64 {
+        self.n_bytes += lines.len();
+        self.batches.push_back((lines, told));
         let mut n_lost = 0;
         while self.n_bytes > max_bytes && self.batches.len() > 1 {
-            n_lost += self.pop().map_or(0, |batch| n_lines(&batch));
+            n_lost += self.pop().map_or(0, |(lines, _)| n_lines(&lines));
         }
         n_lost
     }
 
-    fn pop(&mut self) -> Option<Vec<u8>> {
-        let batch = self.batches.pop_front()?;
-        self.n_bytes -= batch.len();
-        Some(batch)
+    fn pop(&mut self) -> Option<(Vec<u8>, Option<Telling>)> {
+        let (lines, told) = self.batches.pop_front()?;
+        self.n_bytes -= lines.len();
+        Some((lines, told))
     }
 
     fn n_events(&self) -> u64 {
-        self.batches.iter().map(|batch| n_lines(batch)).sum()
+        self.batches.iter().map(|(lines, _)| n_lines(lines)).sum()
     }
 }
 
@@ -89,13 +89,16 @@ async fn deliver(
     gauge: &Gauge,
 ) -> io::Result<()> {
     loop {
-        while let Some(batch) = queue.batches.front() {
-            stream.write_all(batch).await?;
-            gauge.written(batch);
-            queue.pop();
+        while let Some((lines, _)) = queue.batches.front() {
+            stream.write_all(lines).await?;
+            gauge.written(lines);
+            gauge.works();
+            if let Some((_, Some(told))) = queue.pop() {
+                told.written();
+            }
         }
         match receiver.recv().await {
-            Some(batch) => _ = queue.push(batch.lines, usize::MAX),
+            Some(batch) => _ = queue.push(batch.lines, batch.told, usize::MAX),
             None => return stream.shutdown().await,
         }
     }
@@ -117,11 +120,8 @@ async fn wait(
         tokio::select! {
             () = sleep_until(retry_at) => return true,
             batch = receiver.recv() => match batch {
-                Some(batch) => {
-                    gauge.dropped(queue.push(batch.lines, MAX_QUEUE_BYTES));
-                    // The newest lines are the last to be dropped, and those that tell of it are among them.
-                    gauge.works();
-                }
+                // Lines that tell of it would be dropped in their turn: it is told once somebody takes lines again.
+                Some(batch) => gauge.dropped(queue.push(batch.lines, batch.told, MAX_QUEUE_BYTES)),
                 None => *closing = Some(Instant::now()),
             },
         }
@@ -132,6 +132,7 @@ async fn wait(
 mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader};
     use tokio::net::UnixListener;
+    use tokio::sync::oneshot;
 
     use super::super::{Output, OutputError};
     use super::*;
@@ -146,9 +147,9 @@ mod tests {
     #[test]
     fn the_queue_keeps_the_newest_and_counts_events() {
         let mut queue = Queue::default();
-        assert_eq!(queue.push(b"a\nb\n".to_vec(), 8), 0);
-        assert_eq!(queue.push(b"c\n".to_vec(), 8), 0);
-        assert_eq!(queue.push(b"dddd\n".to_vec(), 8), 2);
+        assert_eq!(queue.push(b"a\nb\n".to_vec(), None, 8), 0);
+        assert_eq!(queue.push(b"c\n".to_vec(), None, 8), 0);
+        assert_eq!(queue.push(b"dddd\n".to_vec(), None, 8), 2);
         assert_eq!((queue.n_events(), queue.n_bytes), (2, 7));
     }
 
@@ -179,6 +180,36 @@ mod tests {
         }
         assert_eq!(last.as_deref(), Some("2"));
         finished.await.expect("ends").expect("all of it was taken");
+    }
+
+    #[tokio::test]
+    async fn what_an_absence_costs_can_be_told_once_lines_are_taken_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("sock");
+        let output = Output::open(&OutputConfig::Socket(path.clone()), "web-1").expect("opened");
+        let (written, mut fate) = oneshot::channel();
+        let told = Some(Telling { lines: 0..5, spool: None, written });
+        output.reserve(5).await.expect("open").send_telling(b"lost\n".to_vec(), told);
+        let mebibyte = "0123456\n".repeat(1 << 17);
+        for _ in 0..18 {
+            send(&output, &mebibyte).await;
+        }
+        assert!(tokio::time::timeout(LONG, &mut fate).await.expect("known").is_err(), "it was dropped");
+        let is_dropped = async {
+            while output.n_lost() != (0, (2 << 17) + 1) {
+                sleep(RETRY / 10).await;
+            }
+        };
+        tokio::time::timeout(LONG, is_dropped).await.expect("counted, and not to be told yet");
+        let listener = UnixListener::bind(&path).expect("bound");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let (written, fate) = oneshot::channel();
+        let told = Some(Telling { lines: 0..5, spool: None, written });
+        output.reserve(5).await.expect("open").send_telling(b"lost\n".to_vec(), told);
+        let mut lines = BufReader::new(stream).lines();
+        while lines.next_line().await.expect("readable").expect("more") != "lost" {}
+        fate.await.expect("written");
+        assert_eq!(output.n_lost(), ((2 << 17) + 1, 0));
     }
 
     #[tokio::test]

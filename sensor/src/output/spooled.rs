@@ -15,7 +15,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use super::gauge::{Gauge, n_lines};
-use super::{Batch, OutputError};
+use super::{Batch, OutputError, Telling};
 use crate::config::SpoolConfig;
 use crate::privileges;
 use crate::spool::{GivenUp, Held, Owner, Spool, SpoolError};
@@ -166,27 +166,30 @@ async fn keep(
     packer.set_parameter(CParameter::ChecksumFlag(true)).expect("zstd knows its own parameters");
     let mut is_full = false;
     while let Some(first) = receiver.recv().await {
-        let Batch { mut lines, mut told, _room } = first;
+        let Batch { mut lines, told, _room } = first;
+        let mut told = Vec::from_iter(told);
         let mut rooms = vec![_room];
         let until = Instant::now() + BATCH_TIME;
         while lines.len() < BATCH_BYTES {
             let Ok(Some(more)) = timeout_at(until, receiver.recv()).await else { break };
             lines.extend_from_slice(&more.lines);
-            told = more.told.or(told);
+            told.extend(more.told);
             rooms.push(more._room);
         }
+        let told_spool = told.iter().rev().find_map(|told| told.spool);
         let n_events = n_lines(&lines);
         let body = packer.compress(&lines).expect("the room for it is what zstd itself says is enough");
         let patience = Instant::now() + if is_full { Duration::ZERO } else { DISK_PATIENCE };
         let mut is_mended = false;
         loop {
-            let appended = spool.borrow_mut().append(&body, n_events, told);
+            let appended = spool.borrow_mut().append(&body, n_events, told_spool);
             match appended {
                 Ok(()) => {
                     if std::mem::take(&mut is_full) {
                         tracing::info!("the spool can be written again");
                     }
                     gauge.written(&lines);
+                    told.into_iter().for_each(Telling::written);
                     shown.set(|state| state.appended += n_events);
                     news.notify_one();
                     break;
