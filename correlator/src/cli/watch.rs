@@ -15,25 +15,29 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// The files of the configuration that is in force.
 #[derive(Debug, Clone)]
-pub(super) struct Watched(Arc<Mutex<ListFiles>>);
+pub(super) struct Watched {
+    files: Arc<Mutex<ListFiles>>,
+    read: Vec<Mark>,
+}
 
 impl Watched {
+    /// To be called before they are read: what is written from then on is a change.
     pub(super) fn new(files: ListFiles) -> Self {
-        Self(Arc::new(Mutex::new(files)))
+        Self { read: marks(&files), files: Arc::new(Mutex::new(files)) }
     }
 
     pub(super) fn set(&self, files: ListFiles) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = files;
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
     fn get(&self) -> ListFiles {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks from here on, on a thread of its own that ends with the process.
     pub(super) fn start(&self, normalizer: Arc<Normalizer>, board: Arc<Board>) {
         let watched = self.clone();
-        let mut look = Look::new(marks(&watched.get()));
+        let mut look = Look::new(watched.read.clone());
         std::thread::spawn(move || {
             loop {
                 std::thread::sleep(LOOK);
