@@ -30,8 +30,8 @@ use crate::merge::{Doubt, Merge, Pace};
 use crate::metrics;
 use crate::notify::Hush;
 use crate::pipeline::{Delivery, Engine, Mode, Reload, RunError, Runner, StoredPositions};
-use crate::sink::Printer;
 use crate::sink::crew::{Crew, CrewError};
+use crate::sink::{Printer, SecretError, SinkError};
 use crate::source::Rejected;
 use crate::source::folder::{NoPositions, Positions};
 use crate::source::normalize::Normalizer;
@@ -99,6 +99,7 @@ pub(super) fn run(
     let config = &configured.config;
     tell_reach(&set, config);
     let files = load::ListFiles::of(config);
+    let watched = Watched::new(files.clone());
     let (lists, remarks) = files.load();
     load::say(&remarks, terminal);
     let n_rules = set.rules.len();
@@ -146,7 +147,6 @@ pub(super) fn run(
     info!(rules = n_rules, sources = threads.len(), store = kept_in.as_str(), "watching");
 
     let reload = Reload::default();
-    let watched = Watched::new(files);
     watched.start(Arc::clone(&normalizer), Arc::clone(&board));
     let reloader = Reloader {
         path: configured.path.clone(),
@@ -203,9 +203,13 @@ pub(super) fn run(
     Ok(Outcome::Clean)
 }
 
-/// A sink's settings are the configuration's fault, and stay so however often the unit tries.
+/// A sink's settings are the configuration's fault, and stay so however often the unit tries. A secret's file may come a
+/// moment later.
 fn not_started(error: CrewError) -> CliError {
     match error {
+        CrewError::Sink { source: SinkError::Secret(SecretError::Read { .. }), .. } => {
+            fault("cannot start")(error)
+        }
         CrewError::Sink { .. } => CliError::Usage(error.to_string()),
         error => fault("cannot start")(error),
     }

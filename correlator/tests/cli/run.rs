@@ -378,13 +378,16 @@ fn settings_of_a_sink_that_cannot_be_used_are_the_configurations_fault() {
     fs::write(
         folder.path().join("gt.toml"),
         "[store]\npath = \"gt.db\"\n[[source]]\ntype = \"sensor\"\nfile = \"host.ndjson\"\nfollow = false\n\
-         [[sink]]\nname = \"siem\"\ntype = \"webhook\"\nurl = \"https://siem.example/\"\ntoken_file = \"nowhere\"\n",
+         [[sink]]\nname = \"siem\"\ntype = \"webhook\"\nurl = \"https://siem.example/\"\ntoken_file = \"token\"\n",
     )
     .unwrap();
+    let missing = groundtrail(folder.path(), &["run", "-c", "gt.toml"], "");
+    assert_eq!(missing.code, 3, "the file may come yet: {}", missing.stderr);
+    fs::write(folder.path().join("token"), "\n").unwrap();
     let refused = groundtrail(folder.path(), &["run", "-c", "gt.toml"], "");
     assert_eq!(refused.code, 2, "the unit must not try it again and again: {}", refused.stderr);
     assert!(
-        refused.stderr.contains("the sink \"siem\"") && refused.stderr.contains("nowhere"),
+        refused.stderr.contains("the sink \"siem\"") && refused.stderr.contains("it is empty"),
         "{}",
         refused.stderr
     );
