@@ -18,6 +18,8 @@ pub(super) struct Masks {
 const MASK: &str = "(secret)";
 /// A shorter path is no secret, and a part of many words.
 const SHORTEST_PATH: usize = 8;
+/// The same of a part of it.
+const SHORTEST_TOKEN: usize = 12;
 
 impl Masks {
     pub(super) fn cover(&self, text: &str) -> String {
@@ -35,10 +37,17 @@ impl Masks {
         if self.path.len() >= SHORTEST_PATH {
             words.push(self.path.to_string());
         }
+        words.extend(self.path.split(['/', '?', '&', '=']).filter(|part| is_token(part)).map(str::to_owned));
         // A longer one may hold a shorter.
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.iter().fold(text.to_owned(), |text, word| text.replace(word, MASK))
     }
+}
+
+/// Names of services are words in lower case.
+fn is_token(part: &str) -> bool {
+    part.len() >= SHORTEST_TOKEN
+        && part.bytes().any(|byte| !byte.is_ascii_lowercase() && byte != b'-' && byte != b'_')
 }
 
 #[cfg(test)]
@@ -58,6 +67,14 @@ mod tests {
         let shown = masks.cover(said);
         assert!(!shown.contains("0451") && !shown.contains("canary") && !shown.contains("dTp"), "{shown}");
         assert_eq!(shown.matches(MASK).count(), 4, "{shown}");
+        let hook = Masks {
+            logins: Vec::new().into(),
+            path: "/services/T0/B0/0451Canary0451?key=canary-0451-key".into(),
+        };
+        assert_eq!(
+            hook.cover("no services for 0451Canary0451 or canary-0451-key"),
+            "no services for (secret) or (secret)"
+        );
         let none = Masks { logins: Vec::new().into(), path: "/".into() };
         assert_eq!(none.cover("a/b"), "a/b");
     }

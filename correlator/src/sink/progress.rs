@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::transport::Item;
+use crate::store::Waiting;
 
 /// An alert at the front that failed so often lets others pass.
 const MAX_TRIES: u32 = 4;
@@ -124,10 +125,17 @@ impl Progress {
         }
     }
 
-    /// The first of this alert is done with: the next of them may go at once, and so may one of another, since the receiver
-    /// takes them.
+    /// The receiver took the first of this alert: the next of them may go at once, and so may one of another.
     pub(super) fn put_by_goes_on(&mut self, alert_id: &str, now: Instant) {
+        self.put_by_is_gone(alert_id, now);
         self.put_by_from = now;
+        if let Some(next) = self.put_by.values_mut().min_by_key(|group| group.due) {
+            next.due = next.due.min(now.max(next.wished));
+        }
+    }
+
+    /// The first of this alert is done with, and whether the receiver takes any is not known.
+    pub(super) fn put_by_is_gone(&mut self, alert_id: &str, now: Instant) {
         if let Some(group) = self.put_by.get_mut(alert_id) {
             group.revisions.pop_front();
             group.due = now.max(group.wished);
@@ -135,9 +143,14 @@ impl Progress {
                 self.put_by.remove(alert_id);
             }
         }
-        if let Some(next) = self.put_by.values_mut().min_by_key(|group| group.due) {
-            next.due = next.due.min(now.max(next.wished));
-        }
+    }
+
+    /// Cannot be sent, nor set aside yet: it waits with those that were put by.
+    pub(super) fn put_by(&mut self, waiting: &Waiting, due: Instant) {
+        let held = Held { seq: waiting.seq, queued_ms: waiting.queued_ms };
+        let group = self.put_by.entry(waiting.alert_id.clone());
+        let group = group.or_insert_with(|| Group { revisions: VecDeque::new(), due, wished: due });
+        group.revisions.push_back(held);
     }
 
     /// Puts the first of `pending` by, with what must not pass it, if it failed often enough; these are given back. Where it
@@ -215,6 +228,17 @@ mod tests {
         }
         assert_eq!(at.next_put_by(due + GAP * 100), None);
         assert!(at.next_put_by(due + PAUSE * 3).is_some());
+    }
+
+    #[test]
+    fn what_there_was_no_room_for_says_nothing_of_the_receiver() {
+        let (mut at, due) = stand(2);
+        let (first, _) = at.next_put_by(due).unwrap();
+        at.put_back(&first, due, &Again { wish: PAUSE * 10, ..AGAIN });
+        at.next_put_by(due);
+        let (second, _) = at.next_put_by(due + GAP).unwrap();
+        at.put_by_is_gone(&second, due + GAP);
+        assert_eq!(at.put_by_due(), Some(due + PAUSE * 10));
     }
 
     #[test]

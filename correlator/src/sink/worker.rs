@@ -90,14 +90,18 @@ impl Worker {
             Ok(Taken::These(waiting)) => match waiting.into_iter().next().map(Item::of) {
                 Some(Ok(item)) => item,
                 Some(Err((waiting, error))) => {
-                    self.set_aside(&waiting, &error.to_string());
-                    at.put_by_goes_on(alert_id, Instant::now());
+                    if self.set_aside(&waiting, &error.to_string()) {
+                        at.put_by_is_gone(alert_id, Instant::now());
+                    } else {
+                        line.release(std::iter::once(seq));
+                        at.put_back(alert_id, Instant::now(), &again(longest, Duration::ZERO));
+                    }
                     return true;
                 }
                 // There was no room for it in the queue.
                 None => {
                     at.forget(seq);
-                    at.put_by_goes_on(alert_id, Instant::now());
+                    at.put_by_is_gone(alert_id, Instant::now());
                     return true;
                 }
             },
@@ -113,6 +117,7 @@ impl Worker {
         };
         let Some(answer) = self.send(std::slice::from_ref(&item)).await else { return false };
         let wish = within_reason(answer.retry_after);
+        let is_taken = answer.verdicts.first() == Some(&Verdict::Taken);
         let waits = std::mem::replace(&mut at.pending, vec![item]);
         let n_alone = std::mem::take(&mut at.n_alone);
         self.sort(answer, at);
@@ -121,7 +126,8 @@ impl Worker {
                 line.release(std::iter::once(item.seq));
                 at.put_back(alert_id, Instant::now(), &again(longest, wish));
             }
-            None => at.put_by_goes_on(alert_id, Instant::now()),
+            None if is_taken => at.put_by_goes_on(alert_id, Instant::now()),
+            None => at.put_by_is_gone(alert_id, Instant::now()),
         }
         (at.pending, at.n_alone) = (waits, n_alone);
         true
@@ -158,7 +164,12 @@ impl Worker {
                                 line.release(std::iter::once(seq));
                             }
                         }
-                        Err((waiting, error)) => self.set_aside(&waiting, &error.to_string()),
+                        Err((waiting, error)) => {
+                            if !self.set_aside(&waiting, &error.to_string()) {
+                                line.release(std::iter::once(waiting.seq));
+                                at.put_by(&waiting, Instant::now() + self.retry.longest);
+                            }
+                        }
                     }
                 }
             }
@@ -302,13 +313,13 @@ impl Worker {
         true
     }
 
-    /// What the store itself holds and nobody can read.
-    fn set_aside(&self, waiting: &Waiting, reason: &str) {
+    /// What the store itself holds and nobody can read. As [`Self::bury`].
+    fn set_aside(&self, waiting: &Waiting, reason: &str) -> bool {
         self.bury(
             &Item::unread(waiting),
             &format!("the store holds no JSON of it: {reason}"),
             SystemClock.now(),
-        );
+        )
     }
 
     fn complain(&self, at: &mut Progress, reason: &str) {
