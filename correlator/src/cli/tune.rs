@@ -74,10 +74,10 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
     set.refuse_bad_exceptions()?;
     let wanted = why_not::find(&set, &flags.rule, &configured.config.rules.disabled)?.clone();
     let alerts = incident::latest(flags.stored.read(configured.config.store.as_deref())?);
-    let of_rule = alerts.iter().filter(|alert| text(alert, "rule.id") == Some(&*wanted.id));
+    let of_rule = || alerts.iter().filter(|alert| text(alert, "rule.id") == Some(&*wanted.id));
     let mut asked_ids = BTreeSet::new();
     for asked in &flags.ids {
-        match stored::meant("alert", asked, stored::alert_ids(&alerts))? {
+        match stored::meant("alert", asked, stored::alert_ids(of_rule()))? {
             Meant::One(id) => asked_ids.insert(id),
             Meant::Nothing => {
                 terminal.note("error", &stored::unknown_alert(asked));
@@ -89,7 +89,7 @@ pub(super) fn run(flags: Flags, configured: Configured, terminal: &Terminal) -> 
         let id = text(alert, "groundtrail.alert.id").unwrap_or_default();
         asked_ids.is_empty() || asked_ids.contains(id)
     };
-    let (asked, others): (Vec<&Value>, Vec<&Value>) = of_rule.partition(is_asked);
+    let (asked, others): (Vec<&Value>, Vec<&Value>) = of_rule().partition(is_asked);
     let shown = Untrusted(&wanted.name).to_string();
     let refuse = |why: String| {
         terminal.note("error", &why);
