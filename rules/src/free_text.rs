@@ -3,12 +3,18 @@
 //! A word is a run of letters, digits and underscores, whatever its case. Elasticsearch's analyser follows Unicode's rules, by
 //! which a dot between two letters is part of a word as well: `a.b` is found here by `a`, and there only by `a.b`.
 
+use std::sync::LazyLock;
+
 use crate::bounds::Bounds;
 use crate::expr::{Expr, Test};
 use crate::pattern::Case;
 use crate::pattern::regex::{PerlFlags, Regex, RegexError};
 use crate::pattern::wildcard::Piece;
 use crate::schema::FieldId;
+
+/// What is a part of a word in what is sought is one where it is looked for.
+static WORD: LazyLock<regex::Regex> =
+    LazyLock::new(|| regex::Regex::new(r"\w+").expect("an expression of our own"));
 
 /// Which of several words are to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub(crate) fn is_free_text(path: &str) -> bool {
 /// # Errors
 /// There are more of them than the bounds allow.
 pub(crate) fn test(field: FieldId, sought: &str, how: Words, bounds: &Bounds) -> Result<Expr, RegexError> {
-    let words: Vec<&str> = sought.split(|c: char| !is_part(c)).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = WORD.find_iter(sought).map(|word| word.as_str()).collect();
     if words.is_empty() {
         return Ok(Expr::Const(false));
     }
@@ -51,7 +57,9 @@ pub(crate) fn word(field: FieldId, pieces: &[Piece], bounds: &Bounds) -> Result<
     let mut pattern = String::new();
     for piece in pieces {
         match piece {
-            Piece::Text(text) if text.chars().all(is_part) => pattern.push_str(text),
+            Piece::Text(text) if WORD.find(text).is_some_and(|word| word.len() == text.len()) => {
+                pattern.push_str(text);
+            }
             Piece::Text(_) => return Ok(None),
             Piece::One => pattern.push_str(r"\w"),
             Piece::Many => pattern.push_str(r"\w*"),
@@ -65,8 +73,4 @@ fn found(field: FieldId, pattern: &str, bounds: &Bounds) -> Result<Expr, RegexEr
     let pattern = format!(r"\b(?:{pattern})\b");
     let regex = Regex::perl(&pattern, Case::Folded, PerlFlags::default(), bounds)?;
     Ok(Expr::Any(field, Test::Regex(regex)))
-}
-
-fn is_part(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
 }

@@ -400,7 +400,7 @@ fn free_text_is_matched_by_its_words() {
     let mut schema = Schema::builtin();
     let events = r#"
         {"id": "fault", "message": "segfault at zero in sshd"}
-        {"id": "auth", "message": "foo_bar: Failed PASSWORD for réné"}
+        {"id": "auth", "message": "foo_bar: Failed PASSWORD for réné on 5 m²"}
     "#;
     let events = crate::testing::events(events, &mut schema);
     for (condition, expect) in [
@@ -410,6 +410,7 @@ fn free_text_is_matched_by_its_words() {
         ("message : \"foo\"", &[]),
         ("message : \"r\"", &[]),
         ("message : \"réné\"", &["auth"]),
+        ("message : \"m²\"", &["auth"]),
         ("message : \"--\"", &[]),
         ("match(message, \"failed zero\", { \"operator\": \"AND\" })", &[]),
         ("match(message, \"password failed\", { \"operator\": \"AND\" })", &["auth"]),

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::bounds::MAX_TEXT;
 
 const MAX_SIZE: usize = 1 << 20;
+const MAX_TRIED: usize = 8 * MAX_TEXT;
 /// A query's patterns are few. One that is put together of the event's values may be another each time.
 const MAX_KEPT: usize = 64;
 
@@ -40,11 +41,16 @@ pub(super) fn all(text: &str, pattern: &str, new: &str) -> Option<String> {
         }
         let regex = compiled.entry(pattern.into()).or_insert_with(|| compile(pattern).ok()).as_ref()?;
         let new = java(new);
+        let n_groups = new.matches('$').count();
         let mut out = String::new();
         let mut rest = 0;
         for found in regex.captures_iter(text) {
             let place = found.get_match();
             out.push_str(&text[rest..place.start()]);
+            // No group is longer than the whole: what could come to so much is not tried.
+            if out.len() + new.len() + n_groups.saturating_mul(place.len()) > MAX_TRIED {
+                return None;
+            }
             found.expand(&new, &mut out);
             rest = place.end();
             if out.len() > MAX_TEXT {
@@ -104,7 +110,9 @@ mod tests {
     fn what_would_be_too_long_is_null() {
         let long = "a".repeat(MAX_TEXT);
         assert_eq!(all(&long, "a", &long), None);
+        assert_eq!(all(&long, "(a+)", &"$1".repeat(20_000)), None);
         assert_eq!(all(&long, "b", "x"), Some(long.clone()));
+        assert_eq!(all(&long, "(a+)", "$1"), Some(long.clone()));
     }
 
     #[test]
