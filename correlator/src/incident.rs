@@ -15,6 +15,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::alert::view::{scalar, text, texts, threat_names};
+use crate::notify::CANARY_RULE;
 use crate::time;
 
 pub use entity::{Entity, EntityKind};
@@ -115,7 +116,9 @@ pub(crate) fn entities(alert: &Value) -> BTreeSet<Entity> {
 }
 
 fn members(alerts: &[Value]) -> Vec<Member<'_>> {
-    let standing = alerts.iter().filter_map(|alert| Some((text(alert, "groundtrail.alert.id")?, alert)));
+    // A canary is nobody's intrusion, and would join what happened on its host.
+    let others = alerts.iter().filter(|alert| text(alert, "rule.id") != Some(CANARY_RULE));
+    let standing = others.filter_map(|alert| Some((text(alert, "groundtrail.alert.id")?, alert)));
     let mut members: Vec<Member<'_>> = standing
         .filter_map(|(id, document)| {
             let at = |path: &str| text(document, path).and_then(time::parse);

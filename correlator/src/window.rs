@@ -174,8 +174,8 @@ impl Machine for WindowState {
             return;
         }
         let is_little = match &self.standing {
-            Some(standing) => standing.n_groups() <= FEW_GROUPS,
-            None => self.recent.len() <= SMALL,
+            Some(standing) if !standing.is_lost() => standing.n_groups() <= FEW_GROUPS,
+            _ => self.recent.len() <= SMALL,
         };
         if !is_little && !self.recent.len().is_multiple_of(NOW_AND_THEN) {
             return;

@@ -18,9 +18,11 @@ pub(crate) fn lines(log: &str) -> String {
     log.lines().filter(|text| !text.trim().is_empty()).map(|text| line(text) + "\n").collect()
 }
 
+/// Whether a text is what a stamp may be.
+type Judge = fn(&str) -> bool;
+
 /// Keys whose texts are ours, as what they have to look like.
-const STAMPS: [(&str, fn(&str) -> bool); 3] =
-    [("timestamp", is_stamp), ("level", is_stamp), ("target", is_target)];
+const STAMPS: [(&str, Judge); 3] = [("timestamp", is_stamp), ("level", is_stamp), ("target", is_target)];
 
 fn entry(line: &Map<String, Value>) -> Map<String, Value> {
     let mut entry = Map::new();

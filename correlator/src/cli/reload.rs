@@ -137,6 +137,7 @@ impl Reloader {
             (
                 config.retention,
                 config.join_lateness,
+                config.limits,
                 config.output,
                 config.sinks.clone(),
                 config.store.clone(),
@@ -158,7 +159,7 @@ impl Reloader {
         };
         if needs_start(&of_file) != needs_start(&self.running) {
             warn!(
-                "store, retention, join_lateness, output, sinks or metrics of the configuration have changed, too: they count from the next start"
+                "store, retention, limits, [time], output, sinks or metrics of the configuration have changed, too: they count from the next start"
             );
         }
         Ok(())

@@ -192,7 +192,9 @@ fn travel(flags: &Flags, watch: &Watch) -> Result<Vec<Hop>, CliError> {
         let mut found = Vec::new();
         follower.poll(Instant::now(), |held| found.push(held.document)).map_err(stored::failed)?;
         let with_mark = found.iter().filter(|document| document.contains(&mark));
-        alert = with_mark.filter_map(|document| serde_json::from_str(document).ok()).next_back().or(alert);
+        let of_canary = |alert: &Value| text(alert, "rule.id") == Some(CANARY_RULE);
+        let found = with_mark.filter_map(|document| serde_json::from_str(document).ok()).rfind(of_canary);
+        alert = found.or(alert);
         if heard.is_none() {
             heard = watch
                 .health()?
@@ -216,7 +218,8 @@ fn travel(flags: &Flags, watch: &Watch) -> Result<Vec<Hop>, CliError> {
             put("alert", State::Passed, format!("{id} is in the store"));
             let of = |action: &str| {
                 let evidence = carried(&alert);
-                evidence.iter().any(|event| scalar(event.event, "event.action").as_deref() == Some(action))
+                let mut evidence = evidence.iter().filter(|event| event.is_evidence());
+                evidence.any(|event| scalar(event.event, "event.action").as_deref() == Some(action))
             };
             let (has_exec, has_connection) = (of("exec"), of("connection_attempted"));
             let state = if has_exec && has_connection { State::Passed } else { State::Failed };
@@ -238,7 +241,7 @@ fn travel(flags: &Flags, watch: &Watch) -> Result<Vec<Hop>, CliError> {
 }
 
 fn is_whole(alert: &Value) -> bool {
-    carried(alert).len() >= 2
+    carried(alert).iter().filter(|event| event.is_evidence()).count() >= 2
 }
 
 /// The last that was heard of any host.

@@ -2,6 +2,7 @@
 //! nobody is writing them any more. Where one cannot be read, all stay as they are.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,17 +18,20 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
     files: Arc<Mutex<ListFiles>>,
+    /// A reload has put lists in place that it may have read before we did.
+    is_replaced: Arc<AtomicBool>,
     read: Vec<Mark>,
 }
 
 impl Watched {
     /// To be called before they are read: what is written from then on is a change.
     pub(super) fn new(files: ListFiles) -> Self {
-        Self { read: marks(&files), files: Arc::new(Mutex::new(files)) }
+        Self { read: marks(&files), files: Arc::new(Mutex::new(files)), is_replaced: Arc::default() }
     }
 
     pub(super) fn set(&self, files: ListFiles) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
+        self.is_replaced.store(true, Ordering::Release);
     }
 
     fn get(&self) -> ListFiles {
@@ -42,6 +46,9 @@ impl Watched {
             loop {
                 std::thread::sleep(LOOK);
                 let files = watched.get();
+                if watched.is_replaced.swap(false, Ordering::AcqRel) {
+                    look.read.clear();
+                }
                 if look.has_changed(marks(&files)) {
                     take_over(&files, &normalizer, &board);
                 }
@@ -65,13 +72,13 @@ fn take_over(files: &ListFiles, normalizer: &Normalizer, board: &Board) {
     info!(indicators, "lists have changed and were read again");
 }
 
-/// What tells a file from what it was: when it was written, how long it is, and which file it is. None: it is not there.
+/// What tells a file from what it was: when it was written or who may read it was changed, how long it is, and which file it is. None: it is not there.
 type Mark = Option<(i64, i64, u64, u64)>;
 
 fn marks(files: &ListFiles) -> Vec<Mark> {
     let mark = |path: &std::path::Path| {
         let found = std::fs::metadata(path).ok()?;
-        Some((found.mtime(), found.mtime_nsec(), found.len(), found.ino()))
+        Some((found.ctime(), found.ctime_nsec(), found.len(), found.ino()))
     };
     files.paths().map(mark).collect()
 }

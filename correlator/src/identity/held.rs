@@ -101,22 +101,50 @@ pub(super) fn pick<'a>(
     closest.or_else(|| values.min_by_key(|(value, seen)| (seen.first, *value))).map(|(value, _)| value)
 }
 
+const FEWEST_SWEPT: usize = 4_096;
+
 /// Values that are kept once however many share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Words(HashSet<Arc<str>>);
+pub(super) struct Words {
+    words: HashSet<Arc<str>>,
+    /// So many are to come before those that nobody holds are looked for.
+    n_until_swept: usize,
+}
 
 impl Words {
     pub(super) fn one(&mut self, word: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(word) {
+        if let Some(known) = self.words.get(word) {
             return Arc::clone(known);
         }
+        if self.n_until_swept == 0 {
+            self.forget_unused();
+        }
+        self.n_until_swept -= 1;
         let new: Arc<str> = word.into();
-        self.0.insert(Arc::clone(&new));
+        self.words.insert(Arc::clone(&new));
         new
     }
 
     /// Drops what nobody else holds.
     pub(super) fn forget_unused(&mut self) {
-        self.0.retain(|word| Arc::strong_count(word) > 1);
+        self.words.retain(|word| Arc::strong_count(word) > 1);
+        // As many as there are: it costs each of them one look more.
+        self.n_until_swept = self.words.len().max(FEWEST_SWEPT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_nobody_holds_any_more_go() {
+        let mut words = Words::default();
+        let kept = words.one("kept");
+        for n in 0..100_000 {
+            words.one(&format!("name-{n}"));
+        }
+        assert!(words.words.len() <= 2 * FEWEST_SWEPT, "{}", words.words.len());
+        assert!(Arc::ptr_eq(&words.one("kept"), &kept));
     }
 }

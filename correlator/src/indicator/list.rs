@@ -454,14 +454,19 @@ pub(super) fn parse_domain(text: &str) -> Option<String> {
     is_name.then(|| name.to_owned())
 }
 
-/// The host of an address of the web.
-pub(super) fn host_of_url(text: &str) -> Option<Key> {
+/// The host of an address of the web; `Ok(None)`: what a page says of a whole site is no word against it.
+pub(super) fn host_of_url(text: &str) -> Result<Option<Key>, NoUrl> {
     let text = refang(text).to_ascii_lowercase();
-    let rest = text.split_once("://").filter(|(scheme, _)| scheme.len() <= 6).map(|(_, rest)| rest)?;
-    let authority = rest.split(['/', '?', '#']).next()?;
+    let (_, rest) = text.split_once("://").filter(|(scheme, _)| scheme.len() <= 6).ok_or(NoUrl)?;
+    let (authority, page) = rest.find(['/', '?', '#']).map_or((rest, ""), |at| rest.split_at(at));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match parse_net(host) {
-        Some(net) => Some(Key::Net(net)),
-        None => parse_domain(host.split(':').next()?).map(Key::Domain),
+    if let Some(net) = parse_net(host.rsplit_once(':').map_or(host, |(ip, _)| ip)).or_else(|| parse_net(host))
+    {
+        return Ok(Some(Key::Net(net)));
     }
+    let domain = parse_domain(host.split(':').next().unwrap_or(host)).ok_or(NoUrl)?;
+    Ok(matches!(page, "" | "/").then_some(Key::Domain(domain)))
 }
+
+/// It is no address of the web.
+pub(super) struct NoUrl;

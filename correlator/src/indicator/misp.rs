@@ -50,7 +50,10 @@ impl Loader<'_> {
         let key = match kind {
             "ip-src" | "ip-dst" | "ip-src|port" | "ip-dst|port" => parse_net(first).map(Key::Net),
             "domain" | "hostname" | "domain|ip" | "hostname|port" => parse_domain(first).map(Key::Domain),
-            "url" => host_of_url(value),
+            "url" => match host_of_url(value) {
+                Ok(None) => return self.other("a page of a site (url)"),
+                found => found.ok().flatten(),
+            },
             _ => return self.other(kind),
         };
         if attribute.get("to_ids").and_then(Json::bool) == Some(false) {

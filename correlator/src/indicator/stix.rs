@@ -58,7 +58,13 @@ impl Loader<'_> {
             let key = match subject {
                 Subject::Net => parse_net(value).map(Key::Net),
                 Subject::Domain => parse_domain(value).map(Key::Domain),
-                Subject::Url => host_of_url(value),
+                Subject::Url => match host_of_url(value) {
+                    Ok(None) => {
+                        self.other("a page of a site (url:value)");
+                        continue;
+                    }
+                    found => found.ok().flatten(),
+                },
             };
             match key {
                 Some(key) if seen.contains(&key) => {}

@@ -50,6 +50,8 @@ const NONE: u32 = u32::MAX;
 const NO_CONFIDENCE: u8 = 101;
 /// Separates labels in their text.
 const LABELS: char = '\u{1f}';
+/// Of a domain, as DNS has them.
+const MAX_NAME: usize = 253;
 /// A key that is listed more often is listed often enough: the first stay, and the rest is counted by whoever adds them.
 const MAX_OF_A_KEY: usize = 32;
 
@@ -82,7 +84,7 @@ impl Indicators {
         if self.chain(before).count() >= MAX_OF_A_KEY {
             return false;
         }
-        let seconds = |time: EventTime| u32::try_from(time.0.div_euclid(1_000_000_000)).unwrap_or(0);
+        let seconds = |time: EventTime| time.0.div_euclid(1_000_000_000).clamp(0, u32::MAX.into()) as u32;
         let mut text = |text: Option<&str>| text.map_or(0, |text| self.texts.put(text));
         let labels = indicator.labels.join(&LABELS.to_string());
         let entry = Entry {
@@ -171,6 +173,10 @@ impl Indicators {
     pub fn matches_domain(&self, name: &str, time: EventTime) -> Vec<Indicator> {
         let mut found = Vec::new();
         let name = name.strip_suffix('.').unwrap_or(name);
+        // No domain is longer, and each of its ends is looked up.
+        if name.len() > MAX_NAME {
+            return found;
+        }
         let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(name.to_ascii_lowercase()),
             false => Cow::Borrowed(name),

@@ -128,7 +128,7 @@ fn stix_patterns_branch_by_branch() {
         {"type":"indicator","id":"indicator--2","pattern":"[ipv4-addr:value ISSUBSET '198.51.100.0/24'] OR [ipv4-addr:value != '203.0.113.1']"},
         {"type":"indicator","id":"indicator--3","pattern":"[ipv4-addr:value = 'nonsense']"},
         {"type":"indicator","id":"indicator--4"},
-        {"type":"indicator","pattern":"[url:value = 'hxxps://u@web.example.org:8080/a?b' AND file:hashes.'SHA-256' = 'ab']"},
+        {"type":"indicator","pattern":"[url:value = 'hxxps://u@web.example.org:8080/' AND file:hashes.'SHA-256' = 'ab']"},
         {"type":"indicator","revoked":true,"pattern":"[ipv4-addr:value = '203.0.113.2']"},
         {"type":"indicator","pattern_type":"sigma","pattern":"title: x"},
         {"type":"indicator","pattern":"[domain-name:value LIKE '%.example.com' OR ipv4-addr:value NOT = '203.0.113.3']"}]}"#;
@@ -170,13 +170,22 @@ fn misp_as_events_as_searches_answer_and_as_lists() {
         {"type":"ip-dst|port","value":"192.0.2.67|80"},{"type":"domain","value":"rogue.example.net"},
         {"type":"hostname","value":"c2.example.org","to_ids":false},{"type":"sha256","value":"ab"},
         {"type":"ip-src","value":"x"},{"type":"domain|ip","value":"both.example.org|192.0.2.68"}],
-        "Object":[{"name":"url","Attribute":[{"type":"url","value":"https://web.example.org/a"}]}]}}"#;
+        "Object":[{"name":"url","Attribute":[{"type":"url","value":"https://web.example.org/"},{"type":"url","value":"https://pages.example.org/x.exe"},{"type":"url","value":"http://192.0.2.69:81/x.exe"}]}]}}"#;
     for text in [event.to_owned(), format!("[{event}]"), format!(r#"{{"response":[{event}]}}"#)] {
         let (indicators, loaded) = load(&text);
-        assert_eq!((loaded.n_entries, loaded.n_bad), (6, 1), "{loaded:?}");
-        assert_eq!(others(&loaded), [("not meant for detection (to_ids)", 1), ("sha256", 1)]);
-        for what in ["192.0.2.67", "192.0.2.68", "both.example.org", "web.example.org", "x.rogue.example.net"]
-        {
+        assert_eq!((loaded.n_entries, loaded.n_bad), (7, 1), "{loaded:?}");
+        assert_eq!(
+            others(&loaded),
+            [("a page of a site (url)", 1), ("not meant for detection (to_ids)", 1), ("sha256", 1)]
+        );
+        for what in [
+            "192.0.2.67",
+            "192.0.2.68",
+            "192.0.2.69",
+            "both.example.org",
+            "web.example.org",
+            "x.rogue.example.net",
+        ] {
             assert_eq!(hits(&indicators, what), 1, "{what}");
         }
         let hit = of_address(&indicators, "192.0.2.66").remove(0);

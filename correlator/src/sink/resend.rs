@@ -15,7 +15,7 @@ use super::transport::{Answer, Item, Transport, Verdict};
 use super::{SinkError, open};
 use crate::config::sinks::{Sink, duration};
 use crate::health::millis;
-use crate::time::{Clock as _, SystemClock};
+use crate::time;
 
 /// A portion is tried so often before the rest is left.
 const MAX_TRIES: u32 = 5;
@@ -108,8 +108,10 @@ fn set_aside(path: &Path, aside: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
+/// A line that was cut inside of a character is one that cannot be read, as any that was cut.
 fn lines_of(file: &File) -> io::Result<Vec<String>> {
-    BufReader::new(file).lines().collect()
+    let lines = BufReader::new(file).split(b'\n');
+    lines.map(|line| Ok(String::from_utf8_lossy(&line?).into_owned())).collect()
 }
 
 fn put_back(path: &Path, lines: &[String]) -> io::Result<()> {
@@ -239,6 +241,7 @@ fn letter(line: &str, seq: i64) -> Option<Item> {
     let alert_id = letter["alert_id"].as_str()?.to_owned();
     let revision = u32::try_from(letter["revision"].as_u64()?).ok()?;
     let document = letter.get_mut("document").map(Value::take).filter(Value::is_object)?;
-    let queued_ms = millis(SystemClock.now());
+    // Its own time: where a receiver has a later revision, this is not to look newer.
+    let queued_ms = millis(time::parse(letter["@timestamp"].as_str()?)?);
     Some(Item { seq, alert_id, revision, queued_ms, document: document.into() })
 }

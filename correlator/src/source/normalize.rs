@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard};
 use rules::event::{Event, EventTime, Value};
 use rules::program::ALERTS_INDEX;
 use rules::schema::{FieldId, FieldType, Schema};
+use rustc_hash::FxHashSet;
 use serde_json::Map;
 use serde_json::Value as Document;
 use sha2::{Digest as _, Sha256};
@@ -170,17 +171,19 @@ impl Terms {
             return Vec::new();
         }
         let mut hits: Vec<Hit> = Vec::new();
-        let mut add = |field, value: Named, indicators: Vec<_>| {
-            // Each once, under the field it was found in first.
-            if !indicators.is_empty() && !hits.iter().any(|hit| hit.value == value) {
+        let mut add = |field, value, indicators: Vec<_>| {
+            if !indicators.is_empty() {
                 hits.push(Hit { field, value, indicators });
             }
         };
-        for (field, address) in &head.addresses {
+        // Each once, under the field it was found in first.
+        let mut seen = FxHashSet::default();
+        for (field, address) in head.addresses.iter().filter(|(_, address)| seen.insert(*address)) {
             add(field, Named::Address(*address), listed.matches(*address, head.time));
         }
         if listed.has_domains() {
-            for (field, name) in &head.domains {
+            let mut seen = FxHashSet::default();
+            for (field, name) in head.domains.iter().filter(|(_, name)| seen.insert(name.as_str())) {
                 add(field, Named::Domain(name.clone()), listed.matches_domain(name, head.time));
             }
         }

@@ -61,24 +61,25 @@ impl Gate {
             return Ok(true);
         }
         let id = alert.id.as_str();
+        let muted: Option<bool> = tx
+            .prepare_cached("select was_told from muted where alert_id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let was_told = muted.unwrap_or(alert.revision > 1);
+        if alert.state == AlertState::Withdrawn && alert.revision > 1 {
+            // What was told is taken back, whatever is silent now; what nobody heard of is not.
+            return Ok(!was_told);
+        }
         let Some(silence) = self.hush.over(&alert.document, now) else {
             // Of one that was muted, this is told.
-            if alert.revision > 1 {
+            if muted.is_some() {
                 tx.prepare_cached("delete from muted where alert_id = ?1")?.execute([id])?;
             }
             return Ok(false);
         };
-        let was_muted: Option<i64> = tx
-            .prepare_cached("select 1 from muted where alert_id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
-        // What was told before the silence began is taken back in spite of it.
-        if alert.state == AlertState::Withdrawn && alert.revision > 1 && was_muted.is_none() {
-            return Ok(false);
-        }
-        tx.prepare_cached("insert or replace into muted (alert_id, said) values (?1, ?2)")?
-            .execute(params![id, silence.said().to_string()])?;
-        if was_muted.is_none() {
+        tx.prepare_cached("insert or replace into muted (alert_id, said, was_told) values (?1, ?2, ?3)")?
+            .execute(params![id, silence.said().to_string(), was_told])?;
+        if muted.is_none() {
             self.hush.count_muted();
         }
         Ok(true)
@@ -151,15 +152,14 @@ impl Gate {
         queue: &Queue,
         now: EventTime,
     ) -> rusqlite::Result<Vec<Due>> {
-        if queue.repeat == Span(0) {
-            return Ok(Vec::new());
-        }
         let (sink, now_ms) = (&*queue.sink, now.0 / MS);
+        // A sink that hears everything now hears what was held back before.
+        let until_ms = if queue.repeat == Span(0) { i64::MAX } else { now_ms };
         let groups: Vec<(String, i64, i64)> = tx
             .prepare_cached(
                 "select grouped, last_ms, n_held from repeats where sink = ?1 and n_held > 0 and due_ms <= ?2",
             )?
-            .query_map(params![sink, now_ms], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map(params![sink, until_ms], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         let mut due = Vec::new();
         for (group, last_ms, n_held) in groups {
@@ -174,6 +174,13 @@ impl Gate {
                 })
                 .optional()?;
             let worst = last.as_ref().map_or(0, |(_, _, worst, _)| *worst);
+            let is_silent = |document: &str| {
+                let document = serde_json::from_str::<Value>(document);
+                document.is_ok_and(|document| self.hush.over(&document, now).is_some())
+            };
+            if last.as_ref().is_some_and(|(.., document)| is_silent(document)) {
+                continue;
+            }
             tell(tx, queue, &group, worst, now_ms)?;
             // All of them were withdrawn: there is nothing to tell.
             let Some((alert_id, revision, worst, document)) = last else { continue };
@@ -189,6 +196,18 @@ impl Gate {
             due.push(Due { alert_id, revision, worst, document });
         }
         Ok(due)
+    }
+
+    /// Drops what was held back for sinks that are no more; the alerts are in the store.
+    pub(super) fn forget_others(&self, conn: &Connection, queues: &[Queue]) -> rusqlite::Result<()> {
+        let names: Vec<String> = conn
+            .prepare_cached("select distinct sink from repeats")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for name in names.iter().filter(|name| queues.iter().all(|queue| *queue.sink != ***name)) {
+            conn.prepare_cached("delete from repeats where sink = ?1")?.execute([name])?;
+        }
+        Ok(())
     }
 
     /// Looks up when something is to be told next; for after a transaction that may have changed it.

@@ -427,6 +427,7 @@ impl Store {
         let total =
             sizes.map(|size| size.map(|size| room_of(size.unsigned_abs()))).sum::<rusqlite::Result<u64>>();
         let gate = std::mem::take(&mut self.outbox.gate);
+        gate.forget_others(&self.conn, &queues).map_err(StoreError::Read)?;
         // What an earlier run held back is due some time.
         gate.look_ahead(&self.conn, SystemClock.now()).map_err(StoreError::Read)?;
         self.outbox = Outbox { queues, n_bytes: total.map_err(StoreError::Read)?, gate };

@@ -126,9 +126,11 @@ pub(crate) const STEPS: &[&str] = &["
     create index outbox_by_severity on outbox (sink, severity, seq);
     create index outbox_by_seq on outbox (seq);
 ", "
-    -- What is told to nobody, and by which silence; what each sink was told of a rule and the same entities, when it may
+    -- What is told to nobody, by which silence, and whether it was told before that began; what each sink was told of a rule and the same entities, when it may
     -- hear it again, and how much was held back since.
-    create table muted (alert_id text primary key, said text not null) without rowid;
+    create table muted (
+        alert_id text primary key, said text not null, was_told integer not null
+    ) without rowid;
     create table notified (
         sink text not null, alert_id text not null, grouped text not null, is_held integer not null,
         severity integer not null, primary key (sink, alert_id)

@@ -203,6 +203,11 @@ impl Standing {
         Some(!left.is_empty())
     }
 
+    /// Nothing is kept up: the whole window is gone through when it is asked.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// How much there is to go through when it is asked.
     pub fn n_groups(&self) -> usize {
         self.order.len()
