@@ -251,7 +251,7 @@ fn dead_letters_are_sent_again_and_leave_their_file_once_they_are_taken() {
         let document = serde_json::json!({"groundtrail": {"alert": {"id": id, "revision": 2}}});
         format!(
             "{}\n",
-            serde_json::json!({"alert_id": id, "revision": 2, "reason": "x", "document": document})
+            serde_json::json!({"@timestamp": "2026-11-02T10:00:00Z", "alert_id": id, "revision": 2, "reason": "x", "document": document})
         )
     };
     fs::create_dir(place.path("dead")).unwrap();

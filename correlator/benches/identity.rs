@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use correlator::identity::{Attribute, Identities, Row, Subject};
-use correlator::indicator::Indicators;
 use correlator::keyed::Limits;
 use correlator::pipeline::{Engine, Mode};
 use correlator::source::Origin;
@@ -174,7 +173,7 @@ fn lookups(identities: &Identities) -> Vec<(&'static str, f64)> {
 
 /// What a record's facts cost where most are known: a call of an instance's role.
 fn learning(mut identities: Identities, schema: &Schema) -> Value {
-    let normalizer = Normalizer::new(Arc::new(schema.clone()), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::new(schema.clone()), Arc::default());
     let mut random = Random::new(6);
     let calls: Vec<_> = (0..100_000_usize)
         .map(|n| {
@@ -206,7 +205,7 @@ fn call(of: u32, n: usize) -> Value {
 /// From the event that completes an alert to its whole document, with a fleet known: hosts, keys, what else the credentials did.
 fn enrichment(program: &Arc<Program>, schema: Schema) -> Value {
     let schema = Arc::new(schema);
-    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::new(Indicators::default()));
+    let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
     let mut engine = Engine::new(Arc::clone(program), &schema, Limits::default(), Mode::Revisions);
     let source: Arc<str> = "bench".into();
     let mut push = |engine: &mut Engine, record: Value| {

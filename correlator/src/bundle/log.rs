@@ -10,7 +10,7 @@ const MAX_WORD: usize = 16;
 /// The lines as they may be shown. What is no line of ours is counted by its length.
 pub(crate) fn lines(log: &str) -> String {
     let line = |line: &str| match serde_json::from_str::<Value>(line) {
-        Ok(Value::Object(fields)) if fields.contains_key("fields") => {
+        Ok(Value::Object(fields)) if fields.contains_key("message") => {
             Value::Object(entry(&fields)).to_string()
         }
         _ => Value::String(masked(line)).to_string(),

@@ -68,7 +68,10 @@ fn a_receiver_that_is_down_takes_nothing_from_the_file_and_what_a_kill_left_is_f
     std::fs::create_dir(scene.path("dead")).unwrap();
     let letter = |id: &str| {
         let document = change(id, 1, Severity::Low, "").document;
-        format!("{}\n", json!({"alert_id": id, "revision": 1, "reason": "x", "document": document}))
+        format!(
+            "{}\n",
+            json!({"@timestamp": "2026-11-02T10:00:00Z", "alert_id": id, "revision": 1, "reason": "x", "document": document})
+        )
     };
     std::fs::write(&path, letter("a")).unwrap();
     std::fs::write(scene.path("dead/hook.ndjson.resending"), letter("b")).unwrap();
