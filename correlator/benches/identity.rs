@@ -2,6 +2,7 @@
 //! put on an alert. Prints a JSON line per measurement; `cargo xtask bench identity` makes tables.
 
 #[path = "generate/random.rs"]
+#[expect(dead_code, reason = "each bench draws in ways of its own")]
 mod random;
 
 use std::fs;
@@ -208,7 +209,7 @@ fn enrichment(program: &Arc<Program>, schema: Schema) -> Value {
     let normalizer = Normalizer::new(Arc::clone(&schema), Arc::default());
     let mut engine = Engine::new(Arc::clone(program), &schema, Limits::default(), Mode::Revisions);
     let source: Arc<str> = "bench".into();
-    let mut push = |engine: &mut Engine, record: Value| {
+    let push = |engine: &mut Engine, record: Value| {
         engine.push(&source, normalizer.read(Origin::CloudTrail, record.to_string()).expect("a record"))
     };
     for n in 0..N_INSTANCES {
